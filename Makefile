@@ -1,0 +1,72 @@
+# Needs python3 (3.11 or later) with venv, and the package registries; everything else is set up in .venv by itself.
+
+PYTHON ?= python3
+T      ?= tests
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format bench lock audit clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: .venv/runtime.stamp ## run the whole system on a generated workload, in under two minutes
+	@$(BIN)/remit demo
+
+test: .venv/dev.stamp ## run the tests; T=path runs a part of them
+	@$(BIN)/python -m pytest -q -n 2 --dist loadscope $(T)
+
+lint: .venv/dev.stamp ## style, format, types and import direction
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { $(BIN)/ruff format --check .; exit 1; }
+	@$(BIN)/mypy --strict --no-error-summary src
+	@$(BIN)/lint-imports --no-banner > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; exit 1; }
+	@echo "lint: no findings"
+
+format: .venv/dev.stamp ## rewrite the files the way `make lint` wants them
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+bench: .venv/dev.stamp ## measure requests per second and added latency on this machine
+	@$(BIN)/python -m bench
+
+lock: .venv/dev.stamp ## rewrite requirements/*.txt from their inputs; UPGRADE=1 takes the newest versions
+	@$(COMPILE) pyproject.toml requirements/build.in -o requirements/runtime.txt
+	@$(COMPILE) --extra exact-tokens pyproject.toml requirements/build.in requirements/dev.in -o requirements/dev.txt
+	@$(COMPILE) requirements/audit.in -o requirements/audit.txt
+
+audit: .venv/audit.stamp ## look the locked versions up in a vulnerability database (asks the network)
+	@for set in runtime dev; do \
+		.venv/audit/bin/pip-audit --require-hashes --disable-pip -r requirements/$$set.txt || exit 1; done
+
+clean: ## remove .venv, builds and caches; data under .remit stays
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find src tests $(wildcard bench) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One environment. The development set contains the runtime set, so the stamps follow each other, also under -j.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or later is needed: make PYTHON=...")'
+	@$(PYTHON) -m venv .venv
+
+.venv/runtime.stamp: requirements/runtime.txt pyproject.toml | $(BIN)/python
+	@echo "setting up .venv: runtime"
+	@$(PIP) install --require-hashes -r requirements/runtime.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.txt .venv/runtime.stamp
+	@echo "setting up .venv: development"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/audit.stamp: requirements/audit.txt | $(BIN)/python
+	@echo "setting up .venv/audit"
+	@$(BIN)/python -m venv .venv/audit
+	@.venv/audit/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements/audit.txt
+	@touch $@
