@@ -1,0 +1,182 @@
+"""Pure rules: which lines a request holds, how spending is paced, which failure answers."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from remit.kernel.decisions import Dimension, RefusalCode, Refused
+from remit.kernel.money import format_usd
+from remit.kernel.periods import BEGINNING, FOREVER, Period, period_of
+from remit.leases.model import HoldLine, LineFailure, NodeTerms
+
+_RATE_KINDS = ("minute", "inflight")
+INFLIGHT_RETRY_SECONDS = 1
+
+
+def hold_lines(nodes: Iterable[NodeTerms], *, usd: int, tokens: int, now: datetime) -> tuple[HoldLine, ...]:
+    """One line for every limit and rate of every node. `usd` in nano-USD and `tokens` are the request's ceiling."""
+    amounts: dict[Dimension, int] = {"usd": usd, "tokens": tokens, "requests": 1}
+    lines: list[HoldLine] = []
+    for node in nodes:
+        lines.extend(bucket_lines(node, amounts, now))
+    return tuple(lines)
+
+
+def bucket_lines(node: NodeTerms, amounts: dict[Dimension, int], now: datetime) -> list[HoldLine]:
+    """The lines of one node; with zero amounts, simply its buckets at that instant."""
+    lines = []
+    for limit in node.limits:
+        period = period_of(limit.period, now, node.zone)
+        money = limit.dimension == "usd"
+        lines.append(
+            HoldLine(
+                node_id=node.node_id,
+                dimension=limit.dimension,
+                kind=limit.period,
+                starts=period.start,
+                ends=period.end,
+                limit=limit.amount,
+                amount=amounts[limit.dimension],
+                overdraft_limit=node.overdraft_nanousd if money else 0,
+                pace_limit=_pace_limit(node, limit.amount, period, now) if money else None,
+                page_percents=node.page_percents,
+            )
+        )
+    minute = period_of("minute", now, node.zone)
+    rates: tuple[tuple[Dimension, int | None], ...] = (
+        ("requests", node.requests_per_minute),
+        ("tokens", node.tokens_per_minute),
+    )
+    for dimension, rate in rates:
+        if rate is not None:
+            lines.append(
+                HoldLine(
+                    node_id=node.node_id,
+                    dimension=dimension,
+                    kind="minute",
+                    starts=minute.start,
+                    ends=minute.end,
+                    limit=rate,
+                    amount=amounts[dimension],
+                )
+            )
+    if node.concurrency is not None:
+        lines.append(
+            HoldLine(
+                node_id=node.node_id,
+                dimension="requests",
+                kind="inflight",
+                starts=BEGINNING,
+                ends=FOREVER,
+                limit=node.concurrency,
+                amount=amounts["requests"],
+            )
+        )
+    return lines
+
+
+def pace_line(limit: int, pace_from_percent: int, period: Period, now: datetime) -> int:
+    """How much of a limit may be used by now when spending is paced.
+
+    Up to `pace_from_percent` of the limit is free at any time; the rest becomes available evenly over the period.
+    """
+    free = limit * pace_from_percent // 100
+    elapsed = int((now - period.start).total_seconds())
+    length = int((period.end - period.start).total_seconds())
+    return free + (limit - free) * elapsed // length
+
+
+def _pace_limit(node: NodeTerms, limit: int, period: Period, now: datetime) -> int | None:
+    if node.pace_from_percent is None or node.grant_class != "experimentation" or period.kind == "once":
+        return None
+    return pace_line(limit, node.pace_from_percent, period, now)
+
+
+def pace_wait_seconds(failure: LineFailure, pace_from_percent: int, now: datetime) -> int:
+    """Whole seconds, at least one, until the pace allows what was refused."""
+    wanted = failure.posted + failure.held + failure.required
+    free = failure.limit * pace_from_percent // 100
+    length = int((failure.ends - failure.starts).total_seconds())
+    seconds = -(-(wanted - free) * length // max(1, failure.limit - free))
+    return max(1, int((failure.starts + timedelta(seconds=seconds) - now).total_seconds()) + 1)
+
+
+def refusal_of(
+    failures: Sequence[LineFailure], nodes: Sequence[NodeTerms], *, path: str, now: datetime, renew_url: str | None
+) -> Refused:
+    """The one answer for lines that did not fit: rates before pace before exhaustion, then root before leaf.
+
+    Among exhausted limits one that never refills wins: waiting for another would not help.
+    """
+    terms = {node.node_id: node for node in nodes}
+    order = {node.node_id: index for index, node in enumerate(nodes)}
+
+    def precedence(failure: LineFailure) -> tuple[int, float, int]:
+        code = _code_of(failure)
+        never = -failure.ends.timestamp() if code is RefusalCode.grant_exhausted else 0.0
+        return (code.precedence, never, order[failure.node_id])
+
+    failure = min(failures, key=precedence)
+    node = terms[failure.node_id]
+    code = _code_of(failure)
+    resets_at = None if failure.kind in ("once", "inflight") else failure.ends
+    refills = resets_at is not None and failure.required <= failure.limit
+    if code is RefusalCode.grant_exhausted:
+        status, transient, wait = (429, True, _seconds_until(failure.ends, now)) if refills else (402, False, None)
+    elif code is RefusalCode.paced:
+        assert node.pace_from_percent is not None
+        status, transient, wait = 429, True, pace_wait_seconds(failure, node.pace_from_percent, now)
+    elif failure.kind == "inflight":
+        status, transient, wait = 429, True, INFLIGHT_RETRY_SECONDS
+    else:
+        status, transient, wait = 429, True, _seconds_until(failure.ends, now)
+    return Refused(
+        code=code,
+        status=status,
+        transient=transient,
+        detail=_detail(failure, node, code, resets_at if refills else None),
+        path=path,
+        binding_node=node.path,
+        dimension=failure.dimension,
+        period=failure.kind,
+        limit=failure.limit,
+        posted=failure.posted,
+        held=failure.held,
+        required=failure.required,
+        resets_at=resets_at,
+        owner=node.owner,
+        renew_url=renew_url,
+        retry_after_seconds=wait,
+    )
+
+
+def _code_of(failure: LineFailure) -> RefusalCode:
+    if failure.kind in _RATE_KINDS:
+        return RefusalCode.rate_limited
+    return RefusalCode.paced if failure.paced else RefusalCode.grant_exhausted
+
+
+def _seconds_until(instant: datetime, now: datetime) -> int:
+    return max(1, int((instant - now).total_seconds()) + 1)
+
+
+def amount_text(amount: int, dimension: Dimension) -> str:
+    """`$0.10`, `1,200 tokens`, `3 requests`."""
+    return format_usd(amount) if dimension == "usd" else f"{amount:,} {dimension}"
+
+
+def _detail(failure: LineFailure, node: NodeTerms, code: RefusalCode, resets_at: datetime | None) -> str:
+    def text(amount: int) -> str:
+        return amount_text(amount, failure.dimension)
+
+    window = {"once": "in all", "inflight": "at a time"}.get(failure.kind, f"per {failure.kind}")
+    numbers = (
+        f"`{node.path}` allows {text(failure.limit)} {window}: "
+        f"{text(failure.posted)} posted, {text(failure.held)} held, {text(failure.required)} required"
+    )
+    if failure.overdraft_limit:
+        numbers += f", overdraft of {text(failure.overdraft_limit)} included"
+    if code is RefusalCode.paced:
+        numbers += "; what is left is spread over the period"
+    if resets_at is not None:
+        numbers += f"; resets at {resets_at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{numbers}; ask `{node.owner}`"

@@ -1,0 +1,1 @@
+"""The only SQL in Remit; see README.md in this folder."""

@@ -1,0 +1,148 @@
+-- What the authority does around holds: keeping buckets true when limits change, reports, forecasts, upkeep.
+SET ROLE remit_owner;
+SET search_path = remit, pg_temp;
+
+-- What the ledger says a node has used in one dimension between two instants.
+CREATE FUNCTION ledger_sum(p_node text, p_dimension text, p_starts timestamptz, p_ends timestamptz) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = remit, pg_temp AS $$
+    SELECT coalesce(sum(CASE p_dimension WHEN 'usd' THEN e.amount_nanousd
+                                         WHEN 'tokens' THEN e.tokens ELSE e.requests END), 0)::bigint
+    FROM entries AS e
+    WHERE e.held_at >= p_starts AND e.held_at < p_ends AND is_spend(e.kind)
+      AND (p_node = ANY (e.node_ids) OR p_node = ANY (e.block_ids))
+$$;
+
+-- Brings the buckets of a grant in line with its limits as they are now written. The caller holds the tree lock alone.
+-- Calls that began before a limit existed count against it like any other: what is posted comes from the ledger, and
+-- open holds that have no line on the bucket get one.
+CREATE FUNCTION align_buckets(p_lines jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    l wanted_line;
+    v_total bigint;
+    v_overage bigint;
+    v_debt bigint;
+    v_held bigint;
+    v_overdraft_held bigint;
+BEGIN
+    PERFORM lock_tree(true);
+    FOR l IN SELECT * FROM jsonb_populate_recordset(NULL::wanted_line, p_lines) LOOP
+        UPDATE holds AS h
+        SET lines = h.lines || (l.node, l.dimension, l.kind, l.starts,
+                                CASE l.dimension WHEN 'usd' THEN h.ceiling_nanousd
+                                                 WHEN 'tokens' THEN h.ceiling_tokens ELSE 1 END, 0)::hold_line
+        WHERE h.state = 'open' AND h.taken_at >= l.starts AND h.taken_at < l.ends
+          AND (h.entry -> 'node_ids' ? l.node OR h.entry -> 'block_ids' ? l.node)
+          AND NOT EXISTS (SELECT FROM unnest(h.lines) AS x
+                          WHERE (x.node_id, x.dimension, x.period_kind, x.period_start)
+                                = (l.node, l.dimension, l.kind, l.starts));
+        SELECT coalesce(sum(x.amount), 0), coalesce(sum(x.overdraft), 0) INTO v_held, v_overdraft_held
+        FROM holds AS h, unnest(h.lines) AS x
+        WHERE h.state = 'open' AND (x.node_id, x.dimension, x.period_kind, x.period_start)
+                                   = (l.node, l.dimension, l.kind, l.starts);
+        v_total := CASE l.kind WHEN 'inflight' THEN 0 ELSE ledger_sum(l.node, l.dimension, l.starts, l.ends) END;
+        SELECT coalesce(sum(e.amount_nanousd) FILTER (WHERE e.kind = 'overage' AND l.node = ANY (e.node_ids)), 0),
+               coalesce(sum(e.amount_nanousd) FILTER (WHERE e.debtor_id = l.node), 0)
+        INTO v_overage, v_debt
+        FROM entries AS e
+        WHERE l.dimension = 'usd' AND e.held_at >= l.starts AND e.held_at < l.ends
+          AND e.kind IN ('overage', 'overdraft', 'repayment');
+        INSERT INTO buckets AS b (node_id, dimension, period_kind, period_start, period_end, target, limit_amount,
+                                  posted, held, overage, overdraft_limit, overdraft_posted, overdraft_held,
+                                  page_percents)
+        VALUES (l.node, l.dimension, l.kind, l.starts, l.ends, l."limit",
+                greatest(l."limit", v_total - v_overage - v_debt + v_held),
+                v_total - v_overage - v_debt, v_held, v_overage,
+                greatest(coalesce(l.overdraft_limit, 0), v_debt + v_overdraft_held), v_debt, v_overdraft_held,
+                coalesce(l.page_percents, '{}'))
+        ON CONFLICT (node_id, dimension, period_kind, period_start) DO UPDATE
+        SET (period_end, target, limit_amount, posted, held, overage, overdraft_limit, overdraft_posted,
+             overdraft_held, page_percents)
+            = (excluded.period_end, excluded.target, excluded.limit_amount, excluded.posted, excluded.held,
+               excluded.overage, excluded.overdraft_limit, excluded.overdraft_posted, excluded.overdraft_held,
+               excluded.page_percents);
+    END LOOP;
+END
+$$;
+
+-- Corrects suspense entries by what a vendor's statement says: [{request_id | hold_id, usd, tokens, entry}, ...].
+-- Rows whose hold is unknown or not in suspense change nothing and are answered as such.
+CREATE FUNCTION apply_evidence(p_now timestamptz, p_evidence jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    v_row jsonb;
+    v_hold holds;
+    v_answers jsonb := '[]';
+BEGIN
+    PERFORM lock_tree(false);
+    PERFORM lock_holds(ARRAY (SELECT e ->> 'hold_id' FROM jsonb_array_elements(p_evidence) AS e));
+    FOR v_row IN SELECT jsonb_array_elements(p_evidence) LOOP
+        SELECT * INTO v_hold FROM holds WHERE id = v_row ->> 'hold_id';
+        IF NOT FOUND THEN
+            v_answers := v_answers || '"unknown_hold"'::jsonb;
+        ELSIF v_hold.state = 'open' THEN
+            v_answers := v_answers || '"still_open"'::jsonb;
+        ELSE
+            v_answers := v_answers || to_jsonb(correct_suspense(
+                v_hold, (v_row ->> 'usd')::bigint, (v_row ->> 'tokens')::bigint, v_row -> 'entry', p_now));
+        END IF;
+    END LOOP;
+    RETURN v_answers;
+END
+$$;
+
+-- A report to the security people about a request that was refused, once per grant and day.
+CREATE FUNCTION report_to_security(p_now timestamptz, p_grant_id text, p_body jsonb) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
+    INSERT INTO notifications (kind, audience, node_id, period_kind, period_start, body, created_at, next_attempt_at)
+    SELECT 'class_mismatch', 'security', g.id, 'day', date_trunc('day', p_now),
+           p_body || jsonb_build_object('path', g.path, 'owner', g.owner, 'class', g.class), p_now, p_now
+    FROM grants AS g WHERE g.id = p_grant_id
+    ON CONFLICT DO NOTHING
+$$;
+
+-- Pages on-call, once per period, for production buckets that are on course to run out before their period ends:
+-- at least half is used, and at the average pace so far the rest will not last.
+CREATE FUNCTION page_forecasts(p_now timestamptz) RETURNS integer
+LANGUAGE sql SECURITY DEFINER SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
+    WITH used AS (
+        SELECT b.*, g.path, g.owner, g.class, b.posted + b.overage + b.overdraft_posted AS used,
+               extract(epoch FROM p_now - b.period_start) AS elapsed_seconds,
+               extract(epoch FROM b.period_end - b.period_start) AS period_seconds
+        FROM buckets AS b JOIN grants AS g ON g.id = b.node_id
+        WHERE g.class = 'production' AND g.status = 'active' AND b.dimension = 'usd' AND b.target > 0
+          AND b.period_kind NOT IN ('minute', 'inflight', 'once')
+          AND p_now > b.period_start AND p_now < b.period_end
+    ), paged AS (
+        INSERT INTO notifications (kind, audience, node_id, dimension, period_kind, period_start, body, created_at,
+                                   next_attempt_at)
+        SELECT 'forecast_exhaustion', 'on_call', node_id, dimension, period_kind, period_start,
+               jsonb_build_object('path', path, 'owner', owner, 'class', class, 'limit', target, 'posted', used,
+                                  'runs_out_at', period_start + make_interval(
+                                      secs => (elapsed_seconds * target / used)::double precision)),
+               p_now, p_now
+        FROM used
+        WHERE used * 2 >= target AND used::numeric * period_seconds > target::numeric * elapsed_seconds
+        ON CONFLICT DO NOTHING
+        RETURNING 1
+    )
+    SELECT count(*)::integer FROM paged
+$$;
+
+-- Removes rate buckets nobody can use any more. They carry no money; history is in the ledger.
+CREATE FUNCTION drop_spent_rate_buckets(p_now timestamptz) RETURNS integer
+LANGUAGE sql SECURITY DEFINER SET search_path = remit, pg_temp AS $$
+    WITH dropped AS (
+        DELETE FROM buckets
+        WHERE period_kind = 'minute' AND period_end < p_now - interval '1 hour' AND held = 0
+        RETURNING 1
+    )
+    SELECT count(*)::integer FROM dropped
+$$;
+
+GRANT EXECUTE ON FUNCTION align_buckets(jsonb), apply_evidence(timestamptz, jsonb), page_forecasts(timestamptz),
+    drop_spent_rate_buckets(timestamptz) TO remit_authority;
+GRANT EXECUTE ON FUNCTION report_to_security(timestamptz, text, jsonb) TO remit_gateway, remit_authority;
+GRANT EXECUTE ON FUNCTION ledger_sum(text, text, timestamptz, timestamptz) TO remit_authority, remit_reader;
+
+RESET ROLE;
