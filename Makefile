@@ -23,9 +23,9 @@ test: .venv/dev.stamp ## run the tests; T=path runs a part of them
 
 lint: .venv/dev.stamp ## style, format, types and import direction
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/ruff format --quiet --check . || { $(BIN)/ruff format --check .; exit 1; }
-	@$(BIN)/mypy --strict --no-error-summary src
-	@$(BIN)/lint-imports --no-banner > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; exit 1; }
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --strict --no-error-summary src tests/tidy
+	@$(BIN)/lint-imports --no-logo > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; exit 1; }
 	@echo "lint: no findings"
 
 format: .venv/dev.stamp ## rewrite the files the way `make lint` wants them
