@@ -21,12 +21,13 @@ demo: .venv/runtime.stamp ## run the whole system on a generated workload, in un
 test: .venv/dev.stamp ## run the tests; T=path runs a part of them
 	@$(BIN)/python -m pytest -q -n 2 --dist loadscope $(T)
 
-lint: .venv/dev.stamp ## style, format, types and import direction
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy --strict --no-error-summary src tests/tidy
-	@$(BIN)/lint-imports --no-logo > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; exit 1; }
-	@echo "lint: no findings"
+lint: .venv/dev.stamp ## style, format, types and import direction, all findings at once
+	@status=0; \
+	$(BIN)/ruff check --quiet . || status=1; \
+	$(BIN)/ruff format --quiet --check . || status=1; \
+	$(BIN)/mypy --strict --no-error-summary src tests/tidy || status=1; \
+	$(BIN)/lint-imports --no-logo > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; status=1; }; \
+	test $$status != 0 || echo "lint: no findings"; exit $$status
 
 format: .venv/dev.stamp ## rewrite the files the way `make lint` wants them
 	@$(BIN)/ruff check --quiet --fix .
