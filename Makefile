@@ -23,7 +23,7 @@ test: .venv/dev.stamp ## run the tests; T=path runs a part of them
 
 lint: .venv/dev.stamp ## style, format, types and import direction, all findings at once
 	@status=0; \
-	$(BIN)/ruff check --quiet . || status=1; \
+	$(BIN)/ruff check --quiet --output-format concise . || status=1; \
 	$(BIN)/ruff format --quiet --check . || status=1; \
 	$(BIN)/mypy --strict --no-error-summary src tests/tidy || status=1; \
 	$(BIN)/lint-imports --no-logo > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; status=1; }; \
