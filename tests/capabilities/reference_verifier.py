@@ -1,0 +1,261 @@
+"""A second verifier, written from docs/reference/token-format.md alone: no import of the code it is compared with.
+
+It parses canonical JSON by its own strict grammar (the product decodes, encodes again and compares) and walks the
+body by slices. Answers are plain tuples: ("valid", {...}) or (result, None).
+"""
+
+import hashlib
+import re
+from itertools import pairwise
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}"
+YEAR_9999 = 253402300799
+UNITS = {"usd": "nanousd", "tokens": "tokens", "requests": "requests"}
+REQUIRED = [
+    *("v", "grant", "tenant", "epoch", "aud", "issued_at"),
+    *("not_before", "not_after", "delegate", "next_key", "nonce"),
+]
+OPTIONAL = ["limits", "models", "surfaces", "labels", "cnf"]
+SHORT_ESCAPES = {'"': '"', "\\": "\\", "b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
+
+
+class InvalidTokenError(Exception):
+    """The token is invalid."""
+
+
+def need(condition: object) -> None:
+    if not condition:
+        raise InvalidTokenError
+
+
+def base64url(text: str) -> bytes:
+    bits = count = 0
+    out = bytearray()
+    need(len(text) % 4 != 1)
+    for letter in text:
+        need(letter in LETTERS)
+        bits, count = (bits << 6 | LETTERS.index(letter)) & 0xFFFF, count + 6
+        if count >= 8:
+            count -= 8
+            out.append(bits >> count & 0xFF)
+    need(bits & ((1 << count) - 1) == 0)
+    return bytes(out)
+
+
+class Json:
+    """Recursive descent over the canonical grammar only."""
+
+    def __init__(self, payload: bytes) -> None:
+        try:
+            self.text = payload.decode("utf-8")
+        except UnicodeDecodeError:
+            raise InvalidTokenError from None
+        self.at = 0
+
+    def document(self) -> dict[str, Any]:
+        value = self.mapping(8)
+        need(self.at == len(self.text))
+        return value
+
+    def peek(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def eat(self, expected: str) -> None:
+        need(self.text.startswith(expected, self.at))
+        self.at += len(expected)
+
+    def value(self, depth: int) -> Any:
+        first = self.peek()
+        if first == '"':
+            return self.string()
+        if first == "{":
+            return self.mapping(depth)
+        if first == "[":
+            return self.sequence(depth)
+        number = re.compile(r"0|-?[1-9][0-9]*").match(self.text, self.at)
+        if number is None:
+            raise InvalidTokenError
+        self.at = number.end()
+        need(len(number[0]) <= 20)
+        need(-(2**63) <= int(number[0]) < 2**63)
+        return int(number[0])
+
+    def mapping(self, depth: int) -> dict[str, Any]:
+        need(depth > 0)
+        self.eat("{")
+        out: dict[str, Any] = {}
+        last: bytes | None = None
+        while self.peek() != "}":
+            if last is not None:
+                self.eat(",")
+            key = self.string()
+            need(last is None or last < key.encode())
+            self.eat(":")
+            out[key] = self.value(depth - 1)
+            last = key.encode()
+        self.eat("}")
+        return out
+
+    def sequence(self, depth: int) -> list[Any]:
+        need(depth > 0)
+        self.eat("[")
+        out: list[Any] = []
+        while self.peek() != "]":
+            if out:
+                self.eat(",")
+            out.append(self.value(depth - 1))
+        self.eat("]")
+        return out
+
+    def string(self) -> str:
+        self.eat('"')
+        out = []
+        while (letter := self.peek()) != '"':
+            need(letter >= " ")
+            self.at += 1
+            if letter == "\\":
+                letter = self.escape()
+            out.append(letter)
+        self.eat('"')
+        return "".join(out)
+
+    def escape(self) -> str:
+        code = self.peek()
+        self.at += 1
+        if code in SHORT_ESCAPES and code:
+            return SHORT_ESCAPES[code]
+        need(code == "u")
+        digits = self.text[self.at : self.at + 4]
+        need(re.fullmatch("00[01][0-9a-f]", digits))
+        self.at += 4
+        letter = chr(int(digits, 16))
+        need(letter not in "\b\t\n\f\r")
+        return letter
+
+
+def integer(value: Any, low: int, high: int) -> None:
+    need(type(value) is int and low <= value <= high)
+
+
+def text(value: Any, pattern: str) -> None:
+    need(isinstance(value, str) and re.fullmatch(pattern, value))
+
+
+def raw(value: Any, size: int) -> bytes:
+    need(isinstance(value, str) and len(base64url(value)) == size)
+    return base64url(value)
+
+
+def ascending(values: Any) -> None:
+    need(isinstance(values, list) and values)
+    need(all(a < b for a, b in pairwise(values)))
+
+
+def check_block0(fields: dict[str, Any]) -> None:
+    need(set(REQUIRED) <= set(fields) <= set(REQUIRED + OPTIONAL))
+    integer(fields["v"], 1, 1)
+    text(fields["grant"], "grant_[0-7][0-9a-hjkmnp-tv-z]{25}")
+    text(fields["tenant"], NAME)
+    text(fields["aud"], NAME)
+    integer(fields["epoch"], 0, 2**63 - 1)
+    for instant in ("issued_at", "not_before", "not_after"):
+        integer(fields[instant], 0, YEAR_9999)
+    need(fields["issued_at"] < fields["not_after"] and fields["not_before"] < fields["not_after"])
+    delegate = fields["delegate"]
+    need(isinstance(delegate, dict) and set(delegate) == {"max_depth", "max_children", "max_ttl"})
+    integer(delegate["max_depth"], 0, 7)
+    integer(delegate["max_children"], 0, 2**31 - 1)
+    integer(delegate["max_ttl"], 0, YEAR_9999)
+    raw(fields["next_key"], 32)
+    raw(fields["nonce"], 16)
+    if "limits" in fields:
+        check_limits(fields["limits"])
+    if "models" in fields:
+        need(isinstance(fields["models"], list))
+        for model in fields["models"]:
+            text(model, rf"({NAME})?\*|{NAME}")
+        ascending(fields["models"])
+    if "surfaces" in fields:
+        need(isinstance(fields["surfaces"], list))
+        for surface in fields["surfaces"]:
+            text(surface, "[a-z0-9][a-z0-9._:/-]{0,62}")
+        ascending(fields["surfaces"])
+    if "labels" in fields:
+        need(isinstance(fields["labels"], dict) and fields["labels"])
+        for key, value in fields["labels"].items():
+            text(key, "[a-z][a-z0-9_.-]{0,62}")
+            need(isinstance(value, str) and 1 <= len(value) <= 128)
+            need(all(ord(c) > 0x1F and not 0x7F <= ord(c) <= 0x9F for c in value))
+    if "cnf" in fields:
+        need(isinstance(fields["cnf"], dict) and len(fields["cnf"]) == 1)
+        ((kind, named),) = fields["cnf"].items()
+        need(kind in ("jkt", "x5t#S256", "spiffe"))
+        if kind == "spiffe":
+            text(named, "spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+")
+        else:
+            raw(named, 32)
+
+
+def check_limits(limits: Any) -> None:
+    need(isinstance(limits, list))
+    for limit in limits:
+        need(isinstance(limit, dict) and set(limit) == {"dimension", "amount", "unit", "period"})
+        need(isinstance(limit["dimension"], str) and limit["dimension"] in UNITS)
+        need(limit["unit"] == UNITS[limit["dimension"]])
+        need(limit["period"] in ("once", "day", "week", "month", "quarter"))
+        integer(limit["amount"], 0, 2**63 - 1)
+    ascending([(limit["dimension"], limit["period"]) for limit in limits])
+
+
+def split(body: bytes) -> tuple[str, list[tuple[bytes, bytes]], bytes | None]:
+    """The kid, the blocks as (payload, signature), and the secret or None."""
+    need(len(body) > 0)
+    kid, rest = body[1 : 1 + body[0]], body[1 + body[0] :]
+    need(len(kid) == body[0] and re.fullmatch(rb"[a-z0-9_-]{1,32}", kid))
+    need(rest and 1 <= rest[0] <= 8)
+    count, rest = rest[0], rest[1:]
+    blocks = []
+    for _ in range(count):
+        need(len(rest) >= 2)
+        size = rest[0] * 256 + rest[1]
+        need(size >= 1 and len(rest) >= 2 + size + 64)
+        blocks.append((rest[2 : 2 + size], rest[2 + size : 66 + size]))
+        rest = rest[66 + size :]
+    need(rest == b"\0" or (len(rest) == 33 and rest[0] == 1))
+    return kid.decode(), blocks, rest[1:] or None
+
+
+def verify(
+    token: str, issuer_keys: dict[str, tuple[bytes, int | None]], audience: str, now: int
+) -> tuple[str, dict[str, str] | None]:
+    """`issuer_keys` maps kid to (public key, cut-off or None); `now` is whole Unix seconds."""
+    try:
+        need(len(token) <= 4096 and token[:5] == "rmt1.")
+        kid, blocks, secret = split(base64url(token[5:]))
+        need(len(blocks) == 1)
+        ((payload, signature),) = blocks
+        fields = Json(payload).document()
+        check_block0(fields)
+        need(kid in issuer_keys)
+        public_key, cut_off = issuer_keys[kid]
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, b"rmt1\0" + bytes(32) + payload)
+        need(cut_off is None or fields["issued_at"] >= cut_off)
+        need(fields["aud"] == audience)
+        if secret is not None:
+            public = Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+            need(public == raw(fields["next_key"], 32))
+    except (InvalidTokenError, InvalidSignature):
+        return "invalid", None
+    if now < fields["not_before"]:
+        return "not_yet_valid", None
+    if now >= fields["not_after"]:
+        return "expired", None
+    if secret is None or "cnf" in fields:
+        return "proof_required", None
+    block_id = hashlib.sha256(b"rmt1-id\0" + bytes(32) + payload).hexdigest()
+    return "valid", {"kid": kid, "block_id": block_id, "payload": payload.decode()}

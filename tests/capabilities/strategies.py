@@ -1,0 +1,78 @@
+"""Generated capabilities: every field over its whole range, honest and damaged."""
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from remit.capabilities.encoding import Frame, FramedBlock
+from remit.capabilities.model import LIMIT_PERIODS, Block0, Confirmation, Delegate, Limit
+from remit.capabilities.payload import MAX_INSTANT
+from remit.capabilities.rules import public_key_of
+from remit.kernel.ids import encode_ulid
+from tests.capabilities.vectors import AUDIENCE
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,30}"
+LABEL_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
+
+
+def names(pattern: str) -> st.SearchStrategy[tuple[str, ...] | None]:
+    unique = st.lists(st.from_regex(pattern, fullmatch=True), min_size=1, max_size=4, unique=True)
+    return st.none() | unique.map(lambda items: tuple(sorted(items)))
+
+
+limits = st.lists(
+    st.builds(
+        Limit,
+        st.sampled_from(["usd", "tokens", "requests"]),
+        st.integers(0, 2**63 - 1) | st.integers(0, 5),
+        st.sampled_from(LIMIT_PERIODS),
+    ),
+    max_size=5,
+    unique_by=lambda limit: (limit.dimension, limit.period),
+).map(lambda items: tuple(sorted(items, key=lambda limit: (limit.dimension, limit.period))))
+
+confirmations = (
+    st.none()
+    | st.builds(Confirmation, st.sampled_from(["jkt", "x5t#S256"]), st.just("A" * 43))
+    | st.just(Confirmation("spiffe", "spiffe://acme.example/ns/agent"))
+)
+
+
+@st.composite
+def secrets_and_blocks(
+    draw: st.DrawFn, cnf: st.SearchStrategy[Confirmation | None] = confirmations
+) -> tuple[bytes, Block0]:
+    """A next secret and a block that names its public key."""
+    secret = draw(st.binary(min_size=32, max_size=32))
+    not_after = draw(st.integers(1, MAX_INSTANT))
+    return secret, Block0(
+        grant="grant_" + encode_ulid(draw(st.integers(0, 2**128 - 1))),
+        tenant=draw(st.from_regex(NAME, fullmatch=True)),
+        epoch=draw(st.integers(0, 2**63 - 1)),
+        audience=AUDIENCE,
+        issued_at=draw(st.integers(0, not_after - 1)),
+        not_before=draw(st.integers(0, not_after - 1)),
+        not_after=not_after,
+        delegate=Delegate(draw(st.integers(0, 7)), draw(st.integers(0, 2**31 - 1)), draw(st.integers(0, MAX_INSTANT))),
+        next_key=public_key_of(secret),
+        nonce=draw(st.binary(min_size=16, max_size=16)),
+        limits=draw(limits),
+        models=draw(names(rf"{NAME}\*?|\*")),
+        surfaces=draw(names(r"[a-z0-9][a-z0-9._:/-]{0,12}")),
+        labels=draw(st.dictionaries(st.from_regex(r"[a-z][a-z0-9_.-]{0,12}", fullmatch=True), LABEL_TEXT, max_size=4)),
+        confirmation=draw(cnf),
+    )
+
+
+def usable(block: Block0) -> Block0:
+    """The same block without a key to prove."""
+    return replace(block, confirmation=None)
+
+
+framed_blocks = st.builds(FramedBlock, st.binary(min_size=1, max_size=300), st.binary(min_size=64, max_size=64))
+frames = st.builds(
+    Frame,
+    st.from_regex(r"[a-z0-9_-]{1,32}", fullmatch=True),
+    st.lists(framed_blocks, min_size=1, max_size=8).map(tuple),
+    st.none() | st.binary(min_size=32, max_size=32),
+)
