@@ -1,0 +1,1 @@
+"""One set of files per vendor wire format: parse, clamp, read usage, shape errors. See README.md in this folder."""

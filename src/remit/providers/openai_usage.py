@@ -1,0 +1,112 @@
+"""OpenAI's usage numbers, read once into disjoint kinds.
+
+OpenAI's convention is inclusive: `prompt_tokens` holds cached, cache-written and audio tokens, `completion_tokens`
+holds reasoning and audio (API reference, `CompletionUsage`). Numbers that contradict each other are unknown usage,
+never a guess.
+"""
+
+from typing import Any
+
+import msgspec
+
+from remit.kernel.usage import Usage
+
+
+class ResponseFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vendor's answer states. `usage` None is unknown; `served_tier` None is not stated."""
+
+    usage: Usage | None
+    served_model: str | None = None
+    served_tier: str | None = None
+    vendor_request_id: str | None = None
+    finish_reasons: tuple[str, ...] = ()
+    error_code: str | None = None  # the vendor's own error, where the answer is one
+
+
+def usage_from_response(body: bytes) -> ResponseFacts:
+    """Facts of a whole (not streamed) response; a body that cannot be read has none."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return ResponseFacts(usage=None)
+    if not isinstance(answer, dict):
+        return ResponseFacts(usage=None)
+    choices = answer.get("choices")
+    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    reasons = [choice.get("finish_reason") for choice in found]
+    return ResponseFacts(
+        usage=read_usage(answer.get("usage")),
+        served_model=text_or_none(answer.get("model")),
+        served_tier=read_tier(answer.get("service_tier")),
+        vendor_request_id=text_or_none(answer.get("id")),
+        finish_reasons=tuple(reason for reason in reasons if isinstance(reason, str)),
+        error_code=read_error(answer.get("error")),
+    )
+
+
+def read_usage(stated: Any) -> Usage | None:
+    """Disjoint kinds of a `usage` object; None where it is absent, incomplete or contradicts itself."""
+    if not isinstance(stated, dict):
+        return None
+    prompt, completion = _count(stated.get("prompt_tokens")), _count(stated.get("completion_tokens"))
+    of_prompt, of_completion = stated.get("prompt_tokens_details"), stated.get("completion_tokens_details")
+    cached, written = _detail(of_prompt, "cached_tokens"), _detail(of_prompt, "cache_write_tokens")
+    input_audio = _detail(of_prompt, "audio_tokens")
+    output_audio, reasoning = _detail(of_completion, "audio_tokens"), _detail(of_completion, "reasoning_tokens")
+    if prompt is None or cached is None or written is None or input_audio is None:
+        return None
+    if completion is None or output_audio is None or reasoning is None:
+        return None
+    total = stated.get("total_tokens")
+    if total is not None:
+        total = _count(total)
+        if total == prompt + completion + reasoning:
+            # xAI and Gemini's compatible interface leave reasoning out of `completion_tokens` but in the total.
+            completion += reasoning
+        elif total != prompt + completion:
+            return None
+    plain_input, plain_output = prompt - cached - written - input_audio, completion - output_audio
+    if plain_input < 0 or plain_output < 0:
+        return None
+    return Usage(
+        input_tokens=plain_input,
+        cache_read_tokens=cached,
+        cache_write_tokens=written,
+        input_audio_tokens=input_audio,
+        output_tokens=plain_output,
+        output_audio_tokens=output_audio,
+    )
+
+
+def read_tier(stated: Any) -> str | None:
+    """The served tier; `auto` is a request, not a tier, so it states nothing."""
+    return stated if isinstance(stated, str) and stated != "auto" else None
+
+
+def read_error(stated: Any) -> str | None:
+    """The code or type of a vendor's `error`, `error` where it has neither, None where there is no error."""
+    if stated is None:
+        return None
+    if isinstance(stated, dict):
+        named = stated.get("code") or stated.get("type")
+        return named if isinstance(named, str) else "error"
+    return "error"
+
+
+def text_or_none(value: Any) -> str | None:
+    """The value where it is a text."""
+    return value if isinstance(value, str) else None
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 1 << 53 else None
+
+
+def _detail(details: Any, name: str) -> int | None:
+    """0 where the vendor does not have the kind, None where what it states is no count."""
+    if details is None:
+        return 0
+    if not isinstance(details, dict):
+        return None
+    value = details.get(name)
+    return 0 if value is None else _count(value)
