@@ -56,6 +56,7 @@ class Json:
         except UnicodeDecodeError:
             raise InvalidTokenError from None
         self.at = 0
+        self.containers = 0
 
     def document(self) -> dict[str, Any]:
         value = self.mapping(8)
@@ -86,7 +87,8 @@ class Json:
         return int(number[0])
 
     def mapping(self, depth: int) -> dict[str, Any]:
-        need(depth > 0)
+        self.containers += 1
+        need(depth > 0 and self.containers <= 64)
         self.eat("{")
         out: dict[str, Any] = {}
         last: bytes | None = None
@@ -102,7 +104,8 @@ class Json:
         return out
 
     def sequence(self, depth: int) -> list[Any]:
-        need(depth > 0)
+        self.containers += 1
+        need(depth > 0 and self.containers <= 64)
         self.eat("[")
         out: list[Any] = []
         while self.peek() != "]":

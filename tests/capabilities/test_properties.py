@@ -4,6 +4,7 @@ import base64
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
@@ -287,3 +288,18 @@ def test_nine_blocks_are_not_encoded(parts: list[tuple[bytes, bytes]]) -> None:
     except UnencodableError:
         return
     raise AssertionError("nine blocks were encoded")
+
+
+@pytest.mark.parametrize(("arrays", "deep", "accepted"), [(62, 2, True), (63, 2, False), (1, 7, True), (1, 8, False)])
+def test_nesting_and_number_of_containers_are_bounded(arrays: int, deep: int, accepted: bool) -> None:
+    """A payload has at most 64 objects and arrays, 8 deep; both parsers draw the same line."""
+    value: object = [[] for _ in range(arrays)]
+    for _ in range(deep - 2):
+        value = [value]
+    payload = json.dumps({"a": value}, separators=(",", ":")).encode()
+    if accepted:
+        assert decode_canonical(payload) == reference_verifier.Json(payload).document()
+        return
+    assert isinstance(decode_canonical(payload), Invalid)
+    with pytest.raises(reference_verifier.InvalidTokenError):
+        reference_verifier.Json(payload).document()

@@ -13,6 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from remit.capabilities.model import IssuerKey
 
+# For callers that hold a key and have no business with the library it comes from.
+IssuerPrivateKey = Ed25519PrivateKey
+
 _KID_DOMAIN = b"rmt1-kid\0"
 _KID_CHARS = 24
 
@@ -21,17 +24,17 @@ class IssuerKeyError(ValueError):
     """The bytes are not an unencrypted Ed25519 private key in PEM."""
 
 
-def generate_issuer_key() -> Ed25519PrivateKey:
+def generate_issuer_key() -> IssuerPrivateKey:
     """A new key from the operating system's randomness."""
     return Ed25519PrivateKey.generate()
 
 
-def serialise_issuer_key(private_key: Ed25519PrivateKey) -> bytes:
+def serialise_issuer_key(private_key: IssuerPrivateKey) -> bytes:
     """Unencrypted PKCS #8 PEM; whoever writes it to a file gives the file mode 0600."""
     return private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def load_issuer_key(pem: bytes) -> Ed25519PrivateKey:
+def load_issuer_key(pem: bytes) -> IssuerPrivateKey:
     """The key of such PEM bytes; raises IssuerKeyError for anything else."""
     try:
         key = load_pem_private_key(pem, password=None)
@@ -48,7 +51,7 @@ def kid_of(public_key: bytes) -> str:
     return hashlib.sha256(_KID_DOMAIN + public_key).hexdigest()[:_KID_CHARS]
 
 
-def issuer_key_of(private_key: Ed25519PrivateKey) -> IssuerKey:
+def issuer_key_of(private_key: IssuerPrivateKey) -> IssuerKey:
     """The public half, with its kid, as verifiers hold it."""
     public_key = private_key.public_key().public_bytes_raw()
     return IssuerKey(kid_of(public_key), public_key)
