@@ -303,3 +303,12 @@ def test_nesting_and_number_of_containers_are_bounded(arrays: int, deep: int, ac
     assert isinstance(decode_canonical(payload), Invalid)
     with pytest.raises(reference_verifier.InvalidTokenError):
         reference_verifier.Json(payload).document()
+
+
+@pytest.mark.parametrize("value", ["true", "false", "null", "1.5", "NaN", "Infinity", "[1,true]", '{"b":null}'])
+def test_values_canonical_json_does_not_have(value: str) -> None:
+    """A value that comes back as it went in is still invalid where it is no object, array, string or integer."""
+    payload = f'{{"a":{value}}}'.encode()
+    assert isinstance(decode_canonical(payload), Invalid)
+    with pytest.raises(UnencodableError):
+        encode_canonical(json.loads(payload))
