@@ -77,4 +77,8 @@ def _next_first_day(kind: PeriodKind, first: date) -> date:
         case "month":
             return date(first.year + first.month // 12, first.month % 12 + 1, 1)
         case _:
-            return date(first.year + first.month // 12, (first.month + 3 - 1) % 12 + 1, 1) if first.month < 10 else date(first.year + 1, 1, 1)
+            return (
+                date(first.year + first.month // 12, (first.month + 3 - 1) % 12 + 1, 1)
+                if first.month < 10
+                else date(first.year + 1, 1, 1)
+            )

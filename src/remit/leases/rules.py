@@ -110,9 +110,9 @@ def refusal_of(
     terms = {node.node_id: node for node in nodes}
     order = {node.node_id: index for index, node in enumerate(nodes)}
 
-    def precedence(failure: LineFailure) -> tuple[int, float, int]:
+    def precedence(failure: LineFailure) -> tuple[int, int, int]:
         code = _code_of(failure)
-        never = -failure.ends.timestamp() if code is RefusalCode.grant_exhausted else 0.0
+        never = -int(failure.ends.timestamp()) if code is RefusalCode.grant_exhausted else 0
         return (code.precedence, never, order[failure.node_id])
 
     failure = min(failures, key=precedence)

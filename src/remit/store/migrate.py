@@ -31,7 +31,9 @@ def migrate(url: str) -> list[str]:
             "CREATE TABLE IF NOT EXISTS public.remit_migrations"
             " (name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
         )
-        applied: dict[str, str] = dict(connection.execute("SELECT name, sha256 FROM public.remit_migrations").fetchall())
+        applied: dict[str, str] = dict(
+            connection.execute("SELECT name, sha256 FROM public.remit_migrations").fetchall()
+        )
         known = migrations()
         if unknown := sorted(set(applied) - {name for name, _ in known}):
             raise MigrationError(f"the database is newer than this version of remit: it has `{unknown[-1]}`")

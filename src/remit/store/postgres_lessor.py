@@ -15,9 +15,10 @@ import psycopg
 import structlog
 
 from remit.kernel.clock import Clock
-from remit.leases.model import Ending, HoldLine, LineFailure, WantedHold
+from remit.leases.model import Ending, LineFailure, WantedHold
 from remit.leases.ports import AuthorityUnreachableError, FinishedHold, StaleTreeError, TakenHold, Tightest
 from remit.store.connect import connect_async
+from remit.store.lines import line_json
 
 _log = structlog.get_logger(__name__)
 
@@ -140,18 +141,13 @@ class PostgresLessor:
 
     async def _finish_batch(self, batch: list[Ending]) -> Sequence[FinishedHold | Exception]:
         endings = _encode(
-            [
-                {"id": e.hold_id, "outcome": e.outcome, "usd": e.usd, "tokens": e.tokens, "entry": e.entry}
-                for e in batch
-            ]
+            [{"id": e.hold_id, "outcome": e.outcome, "usd": e.usd, "tokens": e.tokens, "entry": e.entry} for e in batch]
         ).decode()
         wait_seconds = RETRY_SECONDS
         while True:
             try:
                 connection = await self._finish_link.get()
-                answers = await _call(
-                    connection, "SELECT finish_holds(%s, %s::jsonb)", (self._clock.now(), endings)
-                )
+                answers = await _call(connection, "SELECT finish_holds(%s, %s::jsonb)", (self._clock.now(), endings))
                 return [FinishedHold(a["outcome"], _tightest(a["tightest"])) for a in answers]
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
                 # Ending a hold again changes nothing, so it is tried until it is known to have happened.
@@ -198,22 +194,6 @@ def _hold_json(hold: WantedHold) -> dict[str, Any]:
         "ceiling_tokens": hold.ceiling_tokens,
         "lines": [line_json(line) for line in hold.lines],
         "entry": hold.entry,
-    }
-
-
-def line_json(line: HoldLine) -> dict[str, Any]:
-    """A line as the SQL type `wanted_line` names its fields."""
-    return {
-        "node": line.node_id,
-        "dimension": line.dimension,
-        "kind": line.kind,
-        "starts": line.starts,
-        "ends": line.ends,
-        "limit": line.limit,
-        "overdraft_limit": line.overdraft_limit,
-        "amount": line.amount,
-        "pace_limit": line.pace_limit,
-        "page_percents": line.page_percents,
     }
 
 

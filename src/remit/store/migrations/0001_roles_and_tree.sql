@@ -69,9 +69,10 @@ $$;
 
 -- Grants --------------------------------------------------------------------------------------------------------
 
+-- A path names one grant for ever, also after it was revoked.
 CREATE TABLE grants (
     id text PRIMARY KEY,
-    path text NOT NULL,
+    path text NOT NULL UNIQUE,
     parent_id text REFERENCES grants (id),
     owner text NOT NULL,
     class text NOT NULL CHECK (class IN ('production', 'experimentation')),
@@ -82,8 +83,6 @@ CREATE TABLE grants (
     epoch bigint NOT NULL CHECK (epoch >= 0),
     body jsonb NOT NULL
 );
--- A path names one living grant; a revoked one keeps its row and gives its path free.
-CREATE UNIQUE INDEX grants_path ON grants (path) WHERE status <> 'revoked';
 CREATE INDEX grants_parent ON grants (parent_id);
 
 CREATE TABLE grant_revisions (

@@ -1,0 +1,120 @@
+"""The only place where objects are joined: settings in, running parts out."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from remit.capabilities.issuer_keys import (
+    IssuerKeyError,
+    generate_issuer_key,
+    issuer_key_of,
+    load_issuer_key,
+    serialise_issuer_key,
+)
+from remit.grants.keys import KeyService
+from remit.grants.service import GrantService
+from remit.jobs.upkeep import Upkeep
+from remit.kernel.clock import Clock, ShiftedClock, SystemClock
+from remit.notify.webhook import Webhook
+from remit.pricing.book import LayeredPriceBook
+from remit.pricing.genai import GenaiCatalogue
+from remit.pricing.overrides import parse_overrides
+from remit.settings import Settings, SettingsError
+from remit.store.embedded import start_embedded
+from remit.store.migrate import migrate
+from remit.store.postgres_care import PostgresCare
+from remit.store.postgres_grants import PostgresGrants
+from remit.store.postgres_keys import PostgresKeys
+from remit.store.postgres_ledger import PostgresLedger
+
+ISSUER_KEY_FILE = "issuer.key"
+
+
+def open_database(settings: Settings) -> str:
+    """The URL of a migrated database: one's own, or the embedded one under the data directory, started if need be."""
+    url = settings.database_url or start_embedded(settings.data_dir)
+    migrate(url)
+    return url
+
+
+def make_clock(settings: Settings) -> Clock:
+    """The machine's clock, or the one of a rehearsal."""
+    return ShiftedClock(settings.clock_at) if settings.clock_at is not None else SystemClock()
+
+
+def make_price_book(settings: Settings) -> LayeredPriceBook:
+    """The list prices with the settings' overrides. Raises SettingsError for an override that cannot be read."""
+    try:
+        overrides = parse_overrides(list(settings.prices))
+    except ValueError as error:
+        raise SettingsError(f"`prices`: {error}") from None
+    return LayeredPriceBook(overrides, GenaiCatalogue())
+
+
+class Authority:
+    """The control plane's parts over one database. Cheap to make; nothing runs until asked."""
+
+    def __init__(self, settings: Settings, url: str) -> None:
+        self.settings = settings
+        self.url = url
+        self.clock = make_clock(settings)
+        self.repository = PostgresGrants(url)
+        self.grants = GrantService(self.repository, self.clock)
+        self.key_store = PostgresKeys(url)
+        self.ledger = PostgresLedger(url, self.clock)
+        self.care = PostgresCare(url, self.clock)
+
+    def keys(self) -> KeyService:
+        """The service for access keys; makes the issuer key on first use."""
+        issuer_key = load_or_create_issuer_key(self.settings.data_dir)
+        self.key_store.make_issuer_known(issuer_key_of(issuer_key), self.clock.now())
+        return KeyService(
+            self.key_store, self.repository, self.clock, issuer_key, self.settings.gateway.audience, secrets.token_bytes
+        )
+
+    def upkeep(self) -> Upkeep:
+        """The background work, not started yet."""
+        notify = self.settings.notify
+        send = Webhook(notify.webhook_url, notify.timeout_seconds).send if notify.webhook_url else None
+        return Upkeep(self.care, self.grants, self.clock, self.settings.sweep_seconds, send)
+
+
+def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:
+    """The issuer's private key under the data directory; created with mode 0600 where there is none.
+
+    Raises SettingsError for a file that is no key, or that others may read.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = data_dir / ISSUER_KEY_FILE
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if path.stat().st_mode & 0o077:
+            raise SettingsError(f"`{path}` may be read by others; its mode has to be 0600") from None
+        try:
+            return load_issuer_key(path.read_bytes())
+        except IssuerKeyError as error:
+            raise SettingsError(f"`{path}`: {error}") from None
+    key = generate_issuer_key()
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(serialise_issuer_key(key))
+        file.flush()
+        os.fsync(file.fileno())
+    return key
+
+
+def run_gateway(
+    settings: Settings, url: str, *, parent: int | None = None, environment: Mapping[str, str] = os.environ
+) -> None:
+    """Runs one gateway process to its end; `parent` is a pipe whose end means that nobody wants it any more."""
+    from remit.gateway.deployments import open_deployments  # noqa: PLC0415 - the control plane never needs it
+    from remit.gateway.worker import Worker, run_worker  # noqa: PLC0415 - the control plane never needs it
+
+    deployments = open_deployments(settings, environment)
+    worker = Worker(
+        settings, settings.gateway_database_url or url, make_clock(settings), make_price_book(settings), deployments
+    )
+    run_worker(worker, parent)

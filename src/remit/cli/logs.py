@@ -1,0 +1,23 @@
+"""Logs go to standard error, one JSON object a line; secrets never reach them."""
+
+import logging
+import sys
+
+import structlog
+
+
+def set_up_logs(*, quiet: bool = False) -> None:
+    """Sets logging up for a process; `quiet` keeps warnings and errors only."""
+    level = logging.WARNING if quiet else logging.INFO
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )

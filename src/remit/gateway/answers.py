@@ -1,0 +1,70 @@
+"""What every answer carries: request and decision ids, cost, what is left; and refusals in the surface's shape."""
+
+from dataclasses import dataclass, replace
+from urllib.parse import quote
+
+import msgspec
+
+from remit.gateway.wire.head import Headers
+from remit.kernel.decisions import RefusalCode, Refused
+from remit.leases.ports import Tightest
+from remit.providers.openai import openai_error
+
+JSON = (b"content-type", b"application/json")
+# Client libraries retry 429 by themselves; beyond this wait that only makes noise.
+RETRY_WORTHWHILE_SECONDS = 60
+COST_TRAILER = b"remit-cost-nanousd"
+REMAINING_TRAILER = b"remit-remaining-nanousd"
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The names of one request: ours, the decision's, and the caller's operation, which its retries share."""
+
+    request: str
+    decision: str
+    operation: str
+
+    def headers(self) -> Headers:
+        return [(b"x-request-id", self.request.encode()), (b"remit-decision-id", self.decision.encode())]
+
+
+def money_headers(cost_nanousd: int, tightest: Tightest | None) -> Headers:
+    """The cost of this call, and what the limit with the least left has left, both in nano-USD."""
+    headers: Headers = [(COST_TRAILER, b"%d" % cost_nanousd)]
+    if tightest is not None:
+        headers.append((REMAINING_TRAILER, b"%d" % tightest.remaining))
+        headers.append((b"remit-binding-node", tightest.node_id.encode()))
+    return headers
+
+
+def refusal(refused: Refused, ids: Ids, renew_url: str | None) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of a refusal on the OpenAI surface. `renew_url` may contain `{path}`."""
+    if renew_url is not None and refused.path is not None and refused.renew_url is None:
+        refused = replace(refused, renew_url=renew_url.replace("{path}", quote(refused.path, safe="")))
+    headers = [*ids.headers(), JSON, (b"remit-refused", refused.code.name.encode()), (COST_TRAILER, b"0")]
+    if refused.dimension == "usd" and refused.limit is not None:
+        left = max(0, refused.limit - (refused.posted or 0) - (refused.held or 0))
+        headers.append((REMAINING_TRAILER, b"%d" % left))
+    wait = refused.retry_after_seconds
+    if wait is not None:
+        headers.append((b"retry-after", b"%d" % wait))
+    if not refused.transient or (wait is not None and wait > RETRY_WORTHWHILE_SECONDS):
+        headers.append((b"x-should-retry", b"false"))
+    if refused.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return refused.status, headers, openai_error(refused, request_id=ids.request, decision_id=ids.decision)
+
+
+def malformed(status: int, reason: str) -> tuple[Headers, bytes]:
+    """What the wire answers by itself, in the same shape; there is no request to name yet."""
+    refused = Refused(code=RefusalCode.malformed_request, status=status, detail=reason)
+    return [JSON, (b"remit-refused", b"malformed_request")], openai_error(refused, request_id="", decision_id=None)
+
+
+def vendor_failure(detail: str, ids: Ids) -> tuple[int, Headers, bytes]:
+    """502 for a vendor that failed us after the request was sent. Not a refusal: the call may have cost money."""
+    error = {"message": detail, "type": "server_error", "code": "vendor_failed", "param": None}
+    body = msgspec.json.encode({"error": {**error, "remit": {"request_id": ids.request, "decision_id": ids.decision}}})
+    # A retry is a second call that may be charged too; that is the caller's decision, not their library's.
+    return 502, [*ids.headers(), JSON, (b"x-should-retry", b"false")], body

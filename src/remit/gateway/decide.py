@@ -1,0 +1,223 @@
+"""The decision before the hold: pure, on values read beforehand, in the documented order of refusals."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from remit.gateway.deployments import Deployment
+from remit.gateway.principal import Principal
+from remit.grants.shapes import model_matches
+from remit.grants.tags import MAX_TAGS, ResolvedTags, check_tags, class_contradiction, resolve_tags
+from remit.kernel.decisions import RefusalCode, Refused
+from remit.pricing.book import PriceBook
+from remit.pricing.ceiling import Ceiling, RequestBound, ceiling
+from remit.pricing.input_bound import Unbounded, input_token_bound, output_token_bound
+from remit.pricing.model import ModelPrices, Unpriced
+from remit.providers.openai import ChatRequest, Problem, exact_input_tokens, image_tokens, sent_service_tier
+
+CHAT_SURFACE = "chat.completions"
+
+_TAG_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """A request that may be sent if its hold can be taken. Bounds in tokens; `output_bound` is per choice."""
+
+    principal: Principal
+    request: ChatRequest
+    deployment: Deployment
+    prices: ModelPrices
+    tags: ResolvedTags
+    input_bound: int
+    output_bound: int
+    ceiling: Ceiling
+    exact: bool
+
+    @property
+    def path(self) -> str:
+        return self.principal.leaf.grant.leaf.path
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """What deciding needs besides the request and the principal."""
+
+    prices: PriceBook
+    deployments: tuple[Deployment, ...]
+
+
+def caller_tags(header: Mapping[str, str], metadata: Mapping[str, str]) -> dict[str, str]:
+    """The caller's tags: `metadata` that can be tags, overlaid with the `remit-tags` header.
+
+    Metadata has other uses, so what cannot be a tag there is left alone rather than refused.
+    """
+    usable = {name: value for name, value in metadata.items() if _TAG_NAME.fullmatch(name)}
+    usable = {name: value for name, value in usable.items() if check_tags({name: value}) is None}
+    return dict(list({**usable, **header}.items())[-MAX_TAGS:])
+
+
+def decide(
+    rulebook: Rulebook, principal: Principal, request: ChatRequest | Problem, tags: Mapping[str, str], now: datetime
+) -> Admission | Refused:
+    """Everything that can be decided without a hold. `request` is a Problem where only its shape is at fault."""
+    grant = principal.leaf.grant
+    if refused := grant.refusal_at(now):
+        return refused
+    if not _surface_allowed(principal):
+        return _refused(
+            principal, RefusalCode.surface_not_allowed, f"`{CHAT_SURFACE}` is not among the grant's surfaces"
+        )
+    if isinstance(request, Problem):
+        # Which model was asked for is unknown then; everything else that precedes the shape is still checked.
+        checked = _check_tags(principal, tags)
+        return checked if isinstance(checked, Refused) else _refused(principal, request.code, request.detail)
+    if not _model_allowed(principal, request.model):
+        return _refused(principal, RefusalCode.model_not_allowed, f"`{request.model}` is not among the grant's models")
+    candidates = [one for one in rulebook.deployments if one.serves(request.model)]
+    allowed = [one for one in candidates if grant.shape.vendors is None or one.vendor in grant.shape.vendors]
+    if candidates and not allowed:
+        detail = f"`{request.model}` is served by vendors that are not among the grant's"
+        return _refused(principal, RefusalCode.model_not_allowed, detail)
+    resolved = _check_tags(principal, tags)
+    if isinstance(resolved, Refused):
+        return resolved
+    if problem := _output_or_tools_problem(principal, request):
+        return _refused(principal, RefusalCode.shape_exceeded, problem)
+    if not allowed:
+        return _without_deployment(rulebook, principal, request, now)
+    return _bounded(rulebook, principal, request, allowed[0], resolved, now, exact=False)
+
+
+def with_exact_count(rulebook: Rulebook, admission: Admission, now: datetime) -> Admission | None:
+    """The same admission with input counted by the model's own tokenizer, if that makes its ceiling lower."""
+    if admission.exact:
+        return None
+    better = _bounded(
+        rulebook,
+        admission.principal,
+        admission.request,
+        admission.deployment,
+        admission.tags,
+        now,
+        exact=True,
+    )
+    if isinstance(better, Refused) or better.ceiling.nanousd >= admission.ceiling.nanousd:
+        return None
+    return better
+
+
+def models_allowed(rulebook: Rulebook, principal: Principal, names: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Of (vendor, model) pairs, those this principal could have served now."""
+    vendors = principal.leaf.grant.shape.vendors
+    return [
+        (vendor, model)
+        for vendor, model in names
+        if _model_allowed(principal, model)
+        and (vendors is None or vendor in vendors)
+        and any(one.vendor == vendor and one.serves(model) for one in rulebook.deployments)
+    ]
+
+
+def _bounded(
+    rulebook: Rulebook,
+    principal: Principal,
+    request: ChatRequest,
+    deployment: Deployment,
+    tags: ResolvedTags,
+    now: datetime,
+    *,
+    exact: bool,
+) -> Admission | Refused:
+    shape = principal.leaf.grant.shape
+    vendor, model = deployment.vendor, request.model
+    prices = rulebook.prices.lookup(vendor, model, now)
+    if isinstance(prices, Unpriced):
+        return _refused(principal, RefusalCode.unpriced, prices.reason)
+    count = exact_input_tokens(vendor, model, request.texts) if exact else None
+    images = image_tokens(vendor, model, override=prices.max_image_tokens)
+    input_bound = input_token_bound(request.shape, images, exact_text_tokens=count)
+    if isinstance(input_bound, Unbounded):
+        return _refused(principal, RefusalCode.shape_exceeded, input_bound.reason)
+    if shape.max_input_tokens is not None and input_bound > shape.max_input_tokens:
+        if not exact:
+            return _bounded(rulebook, principal, request, deployment, tags, now, exact=True)
+        detail = f"the input may be {input_bound:,} tokens, the grant allows {shape.max_input_tokens:,} per request"
+        return _refused(principal, RefusalCode.shape_exceeded, detail)
+    output_bound = output_token_bound(request.output_tokens_max, shape.max_output_tokens, prices)
+    if isinstance(output_bound, Unpriced):
+        return _refused(principal, RefusalCode.unpriced, output_bound.reason)
+    bound = RequestBound(
+        input_tokens_max=input_bound,
+        output_tokens_max=output_bound,
+        choices=request.choices,
+        service_tier=sent_service_tier(request, deployment.clamp),
+    )
+    worst = ceiling(prices, bound)
+    if isinstance(worst, Unpriced):
+        return _refused(principal, RefusalCode.unpriced, worst.reason)
+    return Admission(
+        principal=principal,
+        request=request,
+        deployment=deployment,
+        prices=prices,
+        tags=tags,
+        input_bound=input_bound,
+        output_bound=output_bound,
+        ceiling=worst,
+        exact=exact,
+    )
+
+
+def _without_deployment(rulebook: Rulebook, principal: Principal, request: ChatRequest, now: datetime) -> Refused:
+    vendors = {one.vendor for one in rulebook.deployments}
+    if all(isinstance(rulebook.prices.lookup(vendor, request.model, now), Unpriced) for vendor in vendors):
+        return _refused(principal, RefusalCode.unpriced, f"`{request.model}` is not in the price book")
+    return _refused(principal, RefusalCode.no_deployment, f"no deployment serves `{request.model}`")
+
+
+def _surface_allowed(principal: Principal) -> bool:
+    surfaces = principal.leaf.grant.shape.surfaces
+    return (surfaces is None or CHAT_SURFACE in surfaces) and principal.verified.allows_surface(CHAT_SURFACE)
+
+
+def _model_allowed(principal: Principal, model: str) -> bool:
+    models = principal.leaf.grant.shape.models
+    by_grant = models is None or any(model_matches(pattern, model) for pattern in models)
+    return by_grant and principal.verified.allows_model(model)
+
+
+def _check_tags(principal: Principal, tags: Mapping[str, str]) -> ResolvedTags | Refused:
+    grant = principal.leaf.grant
+    # What the grant fixes wins over the capability's labels, which win over the caller's.
+    fixed = {**principal.verified.labels, **grant.scope.labels()}
+    resolved = resolve_tags(fixed, tags, grant.required_tags)
+    if resolved.missing:
+        names = ", ".join(f"`{name}`" for name in resolved.missing)
+        detail = f"`{grant.leaf.path}` requires the tags {names}; send them in `remit-tags` or in `metadata`"
+        return replace(
+            _refused(principal, RefusalCode.tags_missing, detail), extra={"missing_tags": list(resolved.missing)}
+        )
+    if contradiction := class_contradiction(grant.grant_class, tags):
+        name, value = contradiction
+        detail = f"tag `{name}={value}` contradicts the class {grant.grant_class} of `{grant.leaf.path}`"
+        return replace(_refused(principal, RefusalCode.class_mismatch, detail), extra={"tag": name, "value": value})
+    return resolved
+
+
+def _output_or_tools_problem(principal: Principal, request: ChatRequest) -> str | None:
+    shape = principal.leaf.grant.shape
+    if shape.tools is False and request.tool_names:
+        return "the grant allows no tools"
+    stated = request.output_tokens_max
+    if stated is not None and shape.max_output_tokens is not None and stated > shape.max_output_tokens:
+        return f"{stated:,} output tokens are more than the {shape.max_output_tokens:,} the grant allows per request"
+    if stated is not None and stated < 1:
+        return "an output bound is at least 1 token"
+    return None
+
+
+def _refused(principal: Principal, code: RefusalCode, detail: str) -> Refused:
+    node = principal.leaf.grant.leaf
+    return Refused(code=code, detail=f"{detail}; ask `{node.owner}`", path=node.path, owner=node.owner)

@@ -1,0 +1,77 @@
+"""Deployments: where a model name can be routed to, with the connections to get there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from remit.gateway.wire.limits import VendorLimits
+from remit.gateway.wire.pool import Origin, VendorPool
+from remit.gateway.wire.tls import vendor_ssl_context
+from remit.providers.openai import ClampOptions
+from remit.settings import Settings, SettingsError, VendorSettings, vendor_key
+
+# OpenAI's own servers know service tiers; pinning `default` keeps the project's setting from choosing a dearer one.
+_TIERED_VENDORS = frozenset({"openai"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A vendor account behind one base URL. `vendor` names whose prices apply."""
+
+    name: str
+    vendor: str
+    models: tuple[str, ...]
+    target: bytes
+    fixed_headers: bytes
+    clamp: ClampOptions
+    unbilled_statuses: frozenset[int]
+    pool: VendorPool
+
+    def serves(self, model: str) -> bool:
+        """Whether a model name is routed here."""
+        return any(
+            model.startswith(pattern[:-1]) if pattern.endswith("*") else model == pattern for pattern in self.models
+        )
+
+
+def open_deployments(settings: Settings, environment: Mapping[str, str]) -> tuple[Deployment, ...]:
+    """The deployments of the settings, in their order. Raises SettingsError, also for a missing vendor key."""
+    return tuple(_open(name, vendor, settings, environment) for name, vendor in settings.vendors.items())
+
+
+def _open(name: str, vendor: VendorSettings, settings: Settings, environment: Mapping[str, str]) -> Deployment:
+    url = urlsplit(vendor.base_url)
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        raise SettingsError(f"`vendors.{name}.base_url` is not an http or https URL: `{vendor.base_url}`")
+    try:
+        origin = Origin(url.scheme, url.hostname, url.port or (443 if url.scheme == "https" else 80))
+    except ValueError as error:
+        raise SettingsError(f"`vendors.{name}.base_url`: {error}") from None
+    limits = VendorLimits(
+        connect_timeout_seconds=vendor.connect_timeout_seconds,
+        first_byte_timeout_seconds=min(vendor.first_byte_timeout_seconds, settings.gateway.request_seconds),
+        read_idle_timeout_seconds=vendor.read_timeout_seconds,
+        max_connections=vendor.max_connections,
+    )
+    context = vendor_ssl_context(vendor.ca_file) if url.scheme == "https" else None
+    key = vendor_key(name, vendor, environment)
+    if key is not None and (not key.isascii() or not key.isprintable()):
+        raise SettingsError(f"the key of vendor `{name}` has characters that cannot stand in a header")
+    base = url.path.rstrip("/").removesuffix("/v1")
+    headers = b"host: %b\r\ncontent-type: application/json\r\naccept-encoding: identity\r\nuser-agent: remit\r\n" % (
+        origin.host_header
+    )
+    if key is not None:
+        headers += b"authorization: Bearer %b\r\n" % key.encode()
+    vendor_name = vendor.vendor or name
+    tier = "default" if vendor_name in _TIERED_VENDORS else None
+    return Deployment(
+        name=name,
+        vendor=vendor_name,
+        models=vendor.models,
+        target=f"{base}/v1/chat/completions".encode(),
+        fixed_headers=headers,
+        clamp=ClampOptions(output_field=vendor.output_bound_field, service_tier_when_absent=tier),
+        unbilled_statuses=frozenset(vendor.unbilled_statuses),
+        pool=VendorPool(origin, context, limits),
+    )

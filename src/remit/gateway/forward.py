@@ -1,0 +1,127 @@
+"""One call to a vendor: what it answers is passed on as it comes, watched, and summed up at the end."""
+
+import asyncio
+from typing import Final
+
+from remit.gateway.answers import COST_TRAILER, REMAINING_TRAILER
+from remit.gateway.settlement import VendorResult
+from remit.gateway.wire.exchange import Exchange
+from remit.gateway.wire.head import Headers
+from remit.gateway.wire.pool import VendorPool
+from remit.gateway.wire.vendor import FailureReason, VendorCall
+from remit.providers.openai import ResponseFacts, StreamReader, usage_from_response
+
+_SUCCESS: Final = range(200, 300)
+
+
+class Forwarding:
+    """Receives a vendor's response (`VendorSink`). `finished` resolves once, whatever happens.
+
+    A stream is written to the caller as it comes but never finished here: its end, like the whole of any other answer,
+    is sent only after the call was settled.
+    """
+
+    __slots__ = (
+        "_call",
+        "_stream_headers",
+        "_timer",
+        "body",
+        "content_type",
+        "exchange",
+        "finished",
+        "reader",
+        "status",
+    )
+
+    def __init__(self, exchange: Exchange, stream_headers: Headers | None, *, hide_usage: bool) -> None:
+        """`stream_headers` go to the caller with the head of a streamed answer; None where no stream was asked for."""
+        self.exchange = exchange
+        self.finished: asyncio.Future[VendorResult] = asyncio.get_running_loop().create_future()
+        self.reader = StreamReader(hide_usage=hide_usage)
+        self.status: int | None = None
+        self.content_type = b"application/json"
+        self.body: list[bytes] = []
+        self._stream_headers = stream_headers
+        self._call: VendorCall | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, pool: VendorPool, message: bytes, timeout_seconds: float) -> None:
+        """Sends the request; at the latest after the timeout `finished` is resolved."""
+        exchange = self.exchange
+        self._call = call = pool.send(message, self, stream=self._stream_headers is not None)
+        exchange.on_pause, exchange.on_resume = call.pause, call.resume
+        # A caller who hangs up leaves a vendor call that still costs money: it is read to its end and settled.
+        exchange.on_gone = call.resume
+        self._timer = asyncio.get_running_loop().call_later(timeout_seconds, self._time_is_up)
+
+    def on_head(self, status: int, headers: Headers) -> None:
+        self.status = status
+        for name, value in headers:
+            if name == b"content-type":
+                self.content_type = value
+        if self._stream_headers is not None and self._streaming:
+            self.exchange.start(
+                status,
+                [
+                    *self._stream_headers,
+                    (b"content-type", self.content_type),
+                    (b"cache-control", b"no-cache"),
+                    (b"trailer", COST_TRAILER + b", " + REMAINING_TRAILER),
+                ],
+            )
+
+    def on_body(self, data: bytes) -> None:
+        if not self._streaming:
+            self.body.append(data)
+            return
+        write = self.exchange.write
+        for piece in self.reader.feed(data):
+            write(piece)
+        if self.reader.problem is not None:
+            self._give_up(self.reader.problem)
+
+    def on_complete(self) -> None:
+        if self._streaming:
+            for piece in self.reader.finish():
+                self.exchange.write(piece)
+        broken = None
+        if self._streaming and not self.reader.done:
+            broken = "the vendor's stream ended without `[DONE]`"
+        self._finish(VendorResult(sent=True, status=self.status, facts=self._facts(), broken=broken))
+
+    def on_failure(self, reason: FailureReason, sent: bool, head_received: bool) -> None:
+        facts = self._facts() if head_received else None
+        self._finish(VendorResult(sent=sent, status=self.status, facts=facts, broken=reason))
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the answer was begun towards the caller already."""
+        return self.exchange.started
+
+    @property
+    def _streaming(self) -> bool:
+        return (
+            self._stream_headers is not None
+            and self.status in _SUCCESS
+            and self.content_type.partition(b";")[0].strip().lower() == b"text/event-stream"
+        )
+
+    def _facts(self) -> ResponseFacts:
+        return self.reader.facts if self._streaming else usage_from_response(b"".join(self.body))
+
+    def _time_is_up(self) -> None:
+        self._give_up("the time for a request is up")
+
+    def _give_up(self, reason: str) -> None:
+        call = self._call
+        assert call is not None
+        sent = call.sent
+        call.abort()
+        facts = self._facts() if self.status is not None else None
+        self._finish(VendorResult(sent=sent, status=self.status, facts=facts, broken=reason))
+
+    def _finish(self, result: VendorResult) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.finished.done():
+            self.finished.set_result(result)

@@ -1,0 +1,298 @@
+"""The life of one request, from the parsed head to the settled hold."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from remit.gateway import answers
+from remit.gateway.answers import Ids
+from remit.gateway.decide import CHAT_SURFACE, Admission, Rulebook, caller_tags, decide, with_exact_count
+from remit.gateway.forward import Forwarding
+from remit.gateway.holding import wanted_hold
+from remit.gateway.models import models_answer
+from remit.gateway.principal import Principal, authenticate
+from remit.gateway.settlement import VendorResult, ending_of
+from remit.gateway.snapshot import TreeSnapshot
+from remit.gateway.wire.exchange import Exchange
+from remit.gateway.wire.head import Headers
+from remit.grants.tags import parse_tag_header
+from remit.kernel.clock import Clock
+from remit.kernel.decisions import RefusalCode, Refused
+from remit.kernel.ids import encode_ulid, new_id
+from remit.leases.model import Ending, LineFailure, WantedHold
+from remit.leases.ports import AuthorityUnreachableError, FinishedHold, Lessor, StaleTreeError, TakenHold
+from remit.leases.rules import refusal_of
+from remit.providers.openai import ChatRequest, Problem, clamp, parse_chat_request
+from remit.settings import GatewaySettings
+
+_log = structlog.get_logger("remit.request")
+_MAX_TREE_READS = 5
+_CHAT = (b"POST", b"/v1/chat/completions")
+_MODELS = (b"GET", b"/v1/models")
+_HEALTH = (b"GET", b"/healthz")
+
+
+class Gateway:
+    """Answers exchanges. One per process and event loop; `snapshot` is replaced whole when the tree changes."""
+
+    def __init__(
+        self,
+        *,
+        settings: GatewaySettings,
+        renew_url: str | None,
+        rulebook: Rulebook,
+        lessor: Lessor,
+        clock: Clock,
+        snapshot: TreeSnapshot,
+        reread: Callable[[], Awaitable[TreeSnapshot]],
+        report: Callable[[str, dict[str, str]], None],
+    ) -> None:
+        self._settings = settings
+        self._renew_url = renew_url
+        self._rulebook = rulebook
+        self._lessor = lessor
+        self._clock = clock
+        self.snapshot = snapshot
+        self._reread = reread
+        self._report = report
+        self._calls: set[asyncio.Task[None]] = set()
+
+    def handle(self, exchange: Exchange) -> None:
+        """Starts to answer; returns at once."""
+        if (exchange.method, exchange.path) == _HEALTH:
+            exchange.respond(200, [answers.JSON], b'{"status":"ok"}')
+            return
+        task = asyncio.get_running_loop().create_task(self._answer(exchange))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    async def idle(self) -> None:
+        """Waits until every call is settled, also those whose callers have left."""
+        while self._calls:
+            await asyncio.wait(set(self._calls))
+
+    async def _answer(self, exchange: Exchange) -> None:
+        now = self._clock.now()
+        ids = Ids(new_id("req", now), new_id("dec", now), _operation_id(exchange) or new_id("op", now))
+        try:
+            if (exchange.method, exchange.path) == _CHAT:
+                await self._chat(exchange, ids, now)
+            else:
+                self._other(exchange, ids, now)
+        except Exception:
+            # A fault of ours. If a hold was taken it stays and is booked at its ceiling when its time is up.
+            _log.exception("request_failed", request_id=ids.request)
+            if exchange.started:
+                exchange.abort()
+            else:
+                status, headers, body = answers.vendor_failure("the gateway failed to answer", ids)
+                exchange.respond(500, headers, body)
+            return
+
+    def _other(self, exchange: Exchange, ids: Ids, now: datetime) -> None:
+        principal = self._authenticate(exchange, now)
+        if isinstance(principal, Refused):
+            self._refuse(exchange, principal, ids)
+        elif refused := principal.leaf.grant.refusal_at(now):
+            self._refuse(exchange, refused, ids)
+        elif (exchange.method, exchange.path) == _MODELS:
+            exchange.respond(200, [*ids.headers(), answers.JSON], models_answer(self._rulebook, principal, now))
+        else:
+            where = (
+                f"{exchange.method[:16].decode('ascii', 'replace')} {exchange.path[:128].decode('ascii', 'replace')}"
+            )
+            node = principal.leaf.grant.leaf
+            detail = f"`{where}` is not a surface that is metered here, so nothing is passed on"
+            refused = Refused(code=RefusalCode.surface_not_allowed, detail=detail, path=node.path, owner=node.owner)
+            self._refuse(exchange, refused, ids)
+
+    async def _chat(self, exchange: Exchange, ids: Ids, now: datetime) -> None:
+        request = parse_chat_request(exchange.body)
+        tags = _tags_of(exchange, request)
+        if isinstance(request, Problem) and request.code is RefusalCode.malformed_request:
+            return self._refuse(exchange, Refused(code=request.code, detail=request.detail), ids)
+        if isinstance(tags, Problem):
+            return self._refuse(exchange, Refused(code=tags.code, detail=tags.detail), ids)
+        held = await self._admit_and_hold(exchange, request, tags, ids)
+        if isinstance(held, Refused):
+            return self._refuse(exchange, held, ids)
+        await self._forward_and_settle(exchange, *held, ids)
+        return None
+
+    async def _admit_and_hold(
+        self, exchange: Exchange, request: ChatRequest | Problem, tags: dict[str, str], ids: Ids
+    ) -> tuple[Admission, WantedHold, TakenHold] | Refused:
+        """Decides on the tree as it is; where it has changed meanwhile, decides again on the new one."""
+        path, owner = None, None
+        for _ in range(_MAX_TREE_READS):
+            snapshot, now = self.snapshot, self._clock.now()
+            principal = self._authenticate(exchange, now)
+            if isinstance(principal, Refused):
+                return principal
+            admission = decide(self._rulebook, principal, request, tags, now)
+            if isinstance(admission, Refused):
+                if admission.code is RefusalCode.class_mismatch:
+                    self._report(principal.leaf.grant.leaf.id, {**admission.extra, "request_id": ids.request})
+                return admission
+            path, owner = admission.path, principal.leaf.grant.leaf.owner
+            try:
+                return await self._hold(snapshot, admission, ids, now)
+            except StaleTreeError as stale:
+                if self.snapshot.revision < stale.current_revision:
+                    try:
+                        self.snapshot = await self._reread()
+                    except AuthorityUnreachableError:
+                        break
+            except AuthorityUnreachableError:
+                break
+        return Refused(
+            code=RefusalCode.authority_unreachable,
+            detail="no hold can be taken now, and nothing is sent without one",
+            path=path,
+            owner=owner,
+            retry_after_seconds=1,
+        )
+
+    async def _hold(
+        self, snapshot: TreeSnapshot, admission: Admission, ids: Ids, now: datetime
+    ) -> tuple[Admission, WantedHold, TakenHold] | Refused:
+        expires_at = now + timedelta(seconds=self._settings.hold_seconds)
+        hold = wanted_hold(admission, ids, snapshot.revision, now, expires_at)
+        answer = await self._lessor.take(hold, snapshot.revision)
+        if isinstance(answer, TakenHold):
+            return admission, hold, answer
+        if _bound_matters(answer) and (better := with_exact_count(self._rulebook, admission, now)) is not None:
+            hold = wanted_hold(better, ids, snapshot.revision, now, expires_at)
+            answer = await self._lessor.take(hold, snapshot.revision)
+            if isinstance(answer, TakenHold):
+                return better, hold, answer
+        nodes = admission.principal.leaf.terms_with(admission.principal.verified.blocks)
+        return refusal_of(answer, nodes, path=admission.path, now=now, renew_url=None)
+
+    async def _forward_and_settle(
+        self, exchange: Exchange, admission: Admission, hold: WantedHold, taken: TakenHold, ids: Ids
+    ) -> None:
+        request, deployment = admission.request, admission.deployment
+        body = clamp(exchange.body, request, output_tokens_max=admission.output_bound, options=deployment.clamp)
+        exchange.body = b""
+        stream_headers = [*ids.headers(), (b"remit-held-nanousd", b"%d" % hold.ceiling_nanousd)]
+        hide_usage = not request.include_usage
+        forwarding = Forwarding(exchange, stream_headers if request.stream else None, hide_usage=hide_usage)
+        message = (
+            b"POST %b HTTP/1.1\r\n%bx-client-request-id: %b\r\nidempotency-key: %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (
+                deployment.target,
+                deployment.fixed_headers,
+                ids.request.encode(),
+                hold.id.encode(),
+                len(body),
+                body,
+            )
+        )
+        forwarding.begin(deployment.pool, message, self._settings.request_seconds)
+        result = await forwarding.finished
+        ending = ending_of(hold.id, admission, result, self._rulebook.prices, hold.taken_at)
+        finished = await self._lessor.finish(ending)
+        cost = _cost_of(ending, hold)
+        self._conclude(exchange, forwarding, result, ids, answers.money_headers(cost, finished.tightest))
+        self._log(ids, admission, ending, finished, result, cost)
+
+    def _conclude(
+        self, exchange: Exchange, forwarding: Forwarding, result: VendorResult, ids: Ids, money: Headers
+    ) -> None:
+        """The answer, now that the call is settled."""
+        if forwarding.streamed:
+            if result.broken is None:
+                exchange.finish(money[:2])
+            else:
+                exchange.abort()
+        elif not result.sent:
+            detail = f"the vendor could not be reached: {result.broken}"
+            self._refuse(exchange, Refused(code=RefusalCode.no_deployment, detail=detail, retry_after_seconds=1), ids)
+        elif result.status is None or result.broken is not None:
+            status, headers, body = answers.vendor_failure(f"the vendor's answer broke off: {result.broken}", ids)
+            exchange.respond(status, [*headers, *money], body)
+        elif result.status in (401, 403):
+            # Those are about our key at the vendor, not about the caller's key here.
+            status, headers, body = answers.vendor_failure(f"the vendor answered {result.status} to our key", ids)
+            exchange.respond(status, [*headers, *money], body)
+        else:
+            headers = [*ids.headers(), (b"content-type", forwarding.content_type), *money]
+            exchange.respond(result.status, headers, b"".join(forwarding.body))
+
+    def _authenticate(self, exchange: Exchange, now: datetime) -> Principal | Refused:
+        values = [value for name, value in exchange.headers if name == b"authorization"]
+        return authenticate(self.snapshot, values, self._settings.audience, now)
+
+    def _refuse(self, exchange: Exchange, refused: Refused, ids: Ids) -> None:
+        exchange.respond(*answers.refusal(refused, ids, self._renew_url))
+        _log.info(
+            "refused",
+            request_id=ids.request,
+            decision_id=ids.decision,
+            operation_id=ids.operation,
+            code=refused.code.name,
+            status=refused.status,
+            path=refused.path,
+            binding_node=refused.binding_node,
+            detail=refused.detail,
+        )
+
+    def _log(
+        self,
+        ids: Ids,
+        admission: Admission,
+        ending: Ending,
+        finished: FinishedHold,
+        result: VendorResult,
+        cost_nanousd: int,
+    ) -> None:
+        _log.info(
+            "served",
+            request_id=ids.request,
+            decision_id=ids.decision,
+            operation_id=ids.operation,
+            path=admission.path,
+            surface=CHAT_SURFACE,
+            model=admission.request.model,
+            deployment=admission.deployment.name,
+            status=result.status,
+            broken=result.broken,
+            outcome=finished.outcome,
+            hold_id=ending.hold_id,
+            ceiling_nanousd=admission.ceiling.nanousd,
+            cost_nanousd=cost_nanousd,
+            tokens=ending.tokens,
+        )
+
+
+def _bound_matters(failures: tuple[LineFailure, ...]) -> bool:
+    """Whether a lower ceiling could make the hold fit."""
+    return all(failure.dimension != "requests" for failure in failures)
+
+
+def _cost_of(ending: Ending, hold: WantedHold) -> int:
+    return {"settled": ending.usd, "voided": 0, "suspense": hold.ceiling_nanousd}[ending.outcome]
+
+
+def _tags_of(exchange: Exchange, request: ChatRequest | Problem) -> dict[str, str] | Problem:
+    values = [value for name, value in exchange.headers if name == b"remit-tags"]
+    try:
+        parsed = parse_tag_header(b",".join(values).decode("utf-8"))
+    except UnicodeDecodeError:
+        parsed = "it is not UTF-8"
+    if isinstance(parsed, str):
+        return Problem(RefusalCode.malformed_request, f"header `remit-tags`: {parsed}")
+    return caller_tags(parsed, request.metadata if isinstance(request, ChatRequest) else {})
+
+
+def _operation_id(exchange: Exchange) -> str | None:
+    """One id for all attempts of an operation: client libraries send the same `idempotency-key` with each retry."""
+    key = exchange.header(b"idempotency-key")
+    if not key:
+        return None
+    scope = exchange.header(b"authorization") or b""
+    return f"op_{encode_ulid(int.from_bytes(hashlib.sha256(scope + b'\0' + key).digest()[:16], 'big'))}"

@@ -1,0 +1,45 @@
+"""From an admission to the hold that has to be taken for it."""
+
+from datetime import datetime
+
+from remit.gateway.answers import Ids
+from remit.gateway.decide import Admission
+from remit.kernel.ids import new_id
+from remit.leases.model import WantedHold
+from remit.leases.rules import hold_lines
+
+
+def wanted_hold(admission: Admission, ids: Ids, tree_revision: int, now: datetime, expires_at: datetime) -> WantedHold:
+    """The ceiling on every grant of the path and every block with limits, and what the ledger will want to know."""
+    principal, worst = admission.principal, admission.ceiling
+    grant = principal.leaf.grant
+    lines = hold_lines(
+        principal.leaf.terms_with(principal.verified.blocks), usd=worst.nanousd, tokens=worst.tokens, now=now
+    )
+    return WantedHold(
+        id=new_id("hold", now),
+        operation_id=ids.operation,
+        request_id=ids.request,
+        grant_id=grant.leaf.id,
+        taken_at=now,
+        expires_at=expires_at,
+        ceiling_nanousd=worst.nanousd,
+        ceiling_tokens=worst.tokens,
+        lines=lines,
+        entry={
+            "grant_path": grant.leaf.path,
+            "node_ids": [node.id for node in grant.nodes],
+            "block_ids": list(principal.verified.block_ids),
+            "class": grant.grant_class,
+            "owner": grant.leaf.owner,
+            "tags": admission.tags.tags,
+            "tag_conflicts": admission.tags.conflicts or None,
+            "vendor": admission.deployment.vendor,
+            "deployment": admission.deployment.name,
+            "model_requested": admission.request.model,
+            "tier": admission.request.service_tier,
+            "price_source": admission.prices.source,
+            "policy_version": tree_revision,
+            "decision_id": ids.decision,
+        },
+    )

@@ -1,0 +1,90 @@
+"""Who is asking: from the authorization header to a grant, or the refusal that answers it."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from remit.capabilities.access_keys import hash_secret, matches, parse_access_key
+from remit.capabilities.model import CapabilityProblem, Verified
+from remit.capabilities.rules import check_window, verify, verify_stored
+from remit.gateway.snapshot import Leaf, TreeSnapshot
+from remit.kernel.decisions import RefusalCode, Refused
+
+_BEARER = b"bearer "
+_TOKEN_PREFIX = "rmt1."
+_MAX_CREDENTIAL_BYTES = 8192
+# How many verified capabilities a revision's cache holds; beyond that they are verified afresh each time.
+_MAX_CACHED = 10_000
+_NO_HASH = hash_secret(bytes(32))
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A holder whose capability was verified for this very moment, and the grant it draws on."""
+
+    verified: Verified
+    leaf: Leaf
+    key_id: str | None
+
+
+def authenticate(
+    snapshot: TreeSnapshot, authorizations: list[bytes], audience: str, now: datetime
+) -> Principal | Refused:
+    """The principal of a request's authorization headers, checked against this revision of the tree."""
+    if len(authorizations) != 1 or authorizations[0][:7].lower() != _BEARER:
+        return _refused(RefusalCode.unauthenticated, "send one header `authorization: Bearer` with a key or capability")
+    raw = authorizations[0][7:].strip()
+    if not raw or len(raw) > _MAX_CREDENTIAL_BYTES or not raw.isascii():
+        return _refused(RefusalCode.unauthenticated, "the bearer credential is empty, too long or not ASCII")
+    text = raw.decode("ascii")
+    if text.startswith(_TOKEN_PREFIX):
+        found = _verify_token(snapshot, text, audience, now)
+        key_id, revoked = None, False
+    else:
+        access = parse_access_key(text)
+        known = snapshot.keys.get(access.key_id) if access else None
+        # An unknown key id takes the same steps as a wrong secret.
+        if not matches(known.secret_hash if known else _NO_HASH, access.secret if access else b"") or known is None:
+            return _refused(RefusalCode.unauthenticated, "the key is not known here")
+        found = _cached(snapshot, known.secret_hash, now) or verify_stored(
+            known.capability, snapshot.issuers, audience, now
+        )
+        if isinstance(found, Verified):
+            _cache(snapshot, known.secret_hash, found)
+        key_id, revoked = known.id, known.revoked_at is not None
+    if isinstance(found, CapabilityProblem):
+        return _refused(found.refusal_code, found.reason)
+    leaf = snapshot.leaf(found.grant)
+    if leaf is None:
+        return _refused(RefusalCode.capability_invalid, "the capability's grant does not exist")
+    if revoked:
+        return _refused(RefusalCode.capability_revoked, f"access key `{key_id}` was revoked", leaf)
+    if found.epoch < leaf.grant.leaf.epoch:
+        detail = f"`{leaf.grant.leaf.path}` was revoked after this capability was issued"
+        return _refused(RefusalCode.capability_revoked, detail, leaf)
+    return Principal(found, leaf, key_id)
+
+
+def _verify_token(snapshot: TreeSnapshot, text: str, audience: str, now: datetime) -> Verified | CapabilityProblem:
+    digest = hashlib.sha256(text.encode()).digest()
+    found = _cached(snapshot, digest, now) or verify(text, snapshot.issuers, audience, now)
+    if isinstance(found, Verified):
+        _cache(snapshot, digest, found)
+    return found
+
+
+def _cached(snapshot: TreeSnapshot, digest: bytes, now: datetime) -> Verified | CapabilityProblem | None:
+    found = snapshot.verified.get(digest)
+    return None if found is None else check_window(found.not_before, found.not_after, now) or found
+
+
+def _cache(snapshot: TreeSnapshot, digest: bytes, found: Verified) -> None:
+    if len(snapshot.verified) < _MAX_CACHED:
+        snapshot.verified[digest] = found
+
+
+def _refused(code: RefusalCode, detail: str, leaf: Leaf | None = None) -> Refused:
+    if leaf is None:
+        return Refused(code=code, detail=detail)
+    node = leaf.grant.leaf
+    return Refused(code=code, detail=f"{detail}; ask `{node.owner}`", path=node.path, owner=node.owner)

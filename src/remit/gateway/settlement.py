@@ -1,0 +1,88 @@
+"""What a call's end means for its hold: pure, from what the vendor answered to an `Ending`."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from remit.gateway.decide import Admission
+from remit.kernel.usage import Usage
+from remit.leases.model import Ending
+from remit.pricing.book import PriceBook
+from remit.pricing.cost import Priced, price_usage
+from remit.pricing.model import Unpriced
+from remit.providers.openai import ResponseFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorResult:
+    """How a vendor call ended.
+
+    `status` is None where no response head arrived. `sent` is False only if not one byte of the request can have
+    reached the vendor. `broken` says why the response did not end as its framing said, None where it did.
+    """
+
+    sent: bool
+    status: int | None = None
+    facts: ResponseFacts | None = None
+    broken: str | None = None
+
+
+def ending_of(hold_id: str, admission: Admission, result: VendorResult, prices: PriceBook, now: datetime) -> Ending:
+    """Settled where the vendor stated its usage, voided where it cannot have charged, in suspense otherwise."""
+    if not result.sent:
+        return Ending(hold_id=hold_id, outcome="voided")
+    facts = result.facts
+    if facts is not None and facts.usage is not None:
+        return _settled(hold_id, admission, facts, facts.usage, prices, now)
+    if result.broken is None and result.status in admission.deployment.unbilled_statuses:
+        return Ending(hold_id=hold_id, outcome="voided")
+    reason = result.broken or ("the vendor stated no usage" if _is_success(result) else f"status {result.status}")
+    return _suspense(hold_id, facts, f"cost unknown: {reason}")
+
+
+def _settled(
+    hold_id: str, admission: Admission, facts: ResponseFacts, usage: Usage, prices: PriceBook, now: datetime
+) -> Ending:
+    priced = price_served(admission, facts, usage, prices, now)
+    if isinstance(priced, Unpriced):
+        return _suspense(hold_id, facts, f"cost unknown: {priced.reason}")
+    return Ending(
+        hold_id=hold_id,
+        outcome="settled",
+        usd=priced.total_nanousd,
+        tokens=usage.total_tokens,
+        entry={
+            **_served(facts),
+            "tier": priced.tier,
+            "usage": asdict(usage),
+            "price_lines": [asdict(line) for line in priced.lines],
+            "price_source": priced.source,
+            "usage_source": "vendor",
+        },
+    )
+
+
+def price_served(
+    admission: Admission, facts: ResponseFacts, usage: Usage, prices: PriceBook, now: datetime
+) -> Priced | Unpriced:
+    """The cost at the model and tier that were served, at the prices of the instant the hold was taken."""
+    book = admission.prices
+    served = facts.served_model
+    if served is not None and served.lower() not in book.names:
+        found = prices.lookup(admission.deployment.vendor, served, now)
+        if isinstance(found, Unpriced):
+            return found
+        book = found
+    return price_usage(book, usage, facts.served_tier, requested_tier=admission.request.service_tier)
+
+
+def _suspense(hold_id: str, facts: ResponseFacts | None, note: str) -> Ending:
+    return Ending(hold_id=hold_id, outcome="suspense", entry={**(_served(facts) if facts else {}), "note": note})
+
+
+def _served(facts: ResponseFacts) -> dict[str, Any]:
+    return {"model_served": facts.served_model, "vendor_request_id": facts.vendor_request_id}
+
+
+def _is_success(result: VendorResult) -> bool:
+    return result.status is not None and 200 <= result.status < 300

@@ -1,0 +1,145 @@
+"""One gateway process: an event loop, a listening socket, the tree it follows, and an orderly end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import ssl
+
+import psycopg
+import structlog
+
+from remit.gateway import answers
+from remit.gateway.decide import Rulebook
+from remit.gateway.deployments import Deployment
+from remit.gateway.gateway import Gateway
+from remit.gateway.snapshot import TreeSnapshot
+from remit.gateway.wire.limits import WireLimits
+from remit.gateway.wire.server import CallerServer
+from remit.kernel.clock import Clock
+from remit.leases.ports import AuthorityUnreachableError
+from remit.pricing.book import PriceBook
+from remit.settings import GatewaySettings, Settings, parse_listen
+from remit.store.postgres_lessor import PostgresLessor
+from remit.store.postgres_reports import SecurityReports
+from remit.store.postgres_tree import PostgresTree
+
+_log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Serves until SIGTERM or SIGINT; then drains: no new requests, running calls are settled, then it ends."""
+
+    def __init__(
+        self, settings: Settings, url: str, clock: Clock, prices: PriceBook, deployments: tuple[Deployment, ...]
+    ) -> None:
+        self._settings = settings
+        self._tree = PostgresTree(url)
+        self._lessor = PostgresLessor(url, clock)
+        self._reports = SecurityReports(url, clock)
+        self._clock = clock
+        self._rulebook = Rulebook(prices, deployments)
+        self._reading = asyncio.Lock()
+        self._gateway: Gateway | None = None
+
+    async def run(self, parent: int | None = None) -> None:
+        """Runs to the end. `parent` is a file descriptor whose end of file means that the parent is gone."""
+        settings = self._settings.gateway
+        self._gateway = gateway = Gateway(
+            settings=settings,
+            renew_url=self._settings.renew_url,
+            rulebook=self._rulebook,
+            lessor=self._lessor,
+            clock=self._clock,
+            snapshot=await self._read_tree(),
+            reread=self._reread,
+            report=self._reports.report,
+        )
+        server = CallerServer(gateway.handle, _wire_limits(settings), answers.malformed)
+        host, port = parse_listen(settings.listen)
+        port = await server.start(host, port, ssl=_tls_context(settings), reuse_port=settings.workers > 1)
+        follower = asyncio.create_task(self._tree.follow(self._changed))
+        stop = _stop_signal(parent)
+        _log.info("gateway_ready", listen=f"{host}:{port}", pid=os.getpid(), tree_revision=gateway.snapshot.revision)
+        await stop.wait()
+        await self._drain(server, gateway)
+        follower.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await follower
+
+    async def _drain(self, server: CallerServer, gateway: Gateway) -> None:
+        _log.info("gateway_draining", connections=server.connections)
+        clean = await server.drain(self._settings.gateway.drain_seconds)
+        server.close()
+        try:
+            async with asyncio.timeout(self._settings.gateway.drain_seconds):
+                await gateway.idle()
+                await self._lessor.close()
+                await self._reports.close()
+        except TimeoutError:
+            clean = False
+        for deployment in self._rulebook.deployments:
+            deployment.pool.close()
+        _log.info("gateway_stopped", clean=clean)
+
+    async def _read_tree(self) -> TreeSnapshot:
+        return TreeSnapshot(await self._tree.read())
+
+    async def _reread(self) -> TreeSnapshot:
+        """The tree as it is now; requests that find it stale at the same time share one reading."""
+        assert self._gateway is not None
+        seen = self._gateway.snapshot
+        async with self._reading:
+            if self._gateway.snapshot is not seen:
+                return self._gateway.snapshot
+            try:
+                self._gateway.snapshot = await self._read_tree()
+            except (psycopg.Error, OSError) as error:
+                raise AuthorityUnreachableError("the tree cannot be read") from error
+            return self._gateway.snapshot
+
+    async def _changed(self) -> None:
+        with contextlib.suppress(AuthorityUnreachableError):
+            await self._reread()
+
+
+def _wire_limits(settings: GatewaySettings) -> WireLimits:
+    return WireLimits(
+        max_body_bytes=settings.max_body_bytes,
+        max_connections=settings.max_connections,
+        head_timeout_seconds=settings.head_timeout_seconds,
+        body_timeout_seconds=settings.body_timeout_seconds,
+        idle_timeout_seconds=settings.idle_timeout_seconds,
+    )
+
+
+def _tls_context(settings: GatewaySettings) -> ssl.SSLContext | None:
+    if settings.tls_certificate_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_certificate_file, settings.tls_key_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _stop_signal(parent: int | None) -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if parent is not None:
+
+        def parent_spoke() -> None:
+            if not os.read(parent, 4096):
+                loop.remove_reader(parent)
+                stop.set()
+
+        loop.add_reader(parent, parent_spoke)
+    return stop
+
+
+def run_worker(worker: Worker, parent: int | None) -> None:
+    """Runs a worker in an event loop of its own."""
+    import uvloop  # noqa: PLC0415 - only gateway processes load it
+
+    uvloop.run(worker.run(parent))

@@ -1,0 +1,80 @@
+"""The rounds of upkeep."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from remit.grants.model import Actor
+from remit.grants.service import Authorship, GrantService, NotWritten
+from remit.kernel.clock import Clock
+from remit.store.postgres_care import PostgresCare
+
+_log = structlog.get_logger(__name__)
+_SYSTEM = Actor(name="remit", is_admin=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round did."""
+
+    holds_expired: int
+    pages: int
+    delivered: int
+
+
+class Upkeep:
+    """Runs rounds in a thread of its own until stopped."""
+
+    def __init__(
+        self,
+        care: PostgresCare,
+        grants: GrantService,
+        clock: Clock,
+        every_seconds: float,
+        send: Callable[[dict[str, Any]], bool] | None,
+    ) -> None:
+        self._care = care
+        self._grants = grants
+        self._clock = clock
+        self._every_seconds = every_seconds
+        self._send = send
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Lets the running round end."""
+        self._stop.set()
+        self._thread.join()
+
+    def round(self) -> Round:
+        """One round, now. Raises what storage raises."""
+        expired = self._care.expire_holds()
+        self._expire_grants()
+        pages = self._care.page_forecasts()
+        delivered = self._care.deliver_notifications(self._send) if self._send is not None else 0
+        self._care.drop_spent_rate_buckets()
+        return Round(expired, pages, delivered)
+
+    def _expire_grants(self) -> None:
+        # A key per instant: the same write twice in one microsecond is the same write.
+        key = f"expire-due-{self._clock.now().isoformat()}"
+        by = Authorship(actor=_SYSTEM, reason="the grant's time is up", idempotency_key=key)
+        answer = self._grants.expire_due(by)
+        if isinstance(answer, NotWritten):
+            _log.error("grants_not_expired", problems=[problem.detail for problem in answer.problems])
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_seconds):
+            try:
+                done = self.round()
+            except Exception:
+                _log.exception("upkeep_failed")
+            else:
+                if done.holds_expired:
+                    _log.warning("holds_expired", count=done.holds_expired)

@@ -1,0 +1,37 @@
+"""From a grant, or a block of a capability, to the terms its buckets are made of."""
+
+from zoneinfo import ZoneInfo
+
+from remit.capabilities.model import VerifiedBlock
+from remit.grants.model import Grant
+from remit.leases.model import NodeLimit, NodeTerms
+
+
+def terms_of_grant(grant: Grant) -> NodeTerms:
+    """What one grant allows by itself; its ancestors have terms of their own."""
+    return NodeTerms(
+        node_id=grant.id,
+        path=grant.path,
+        owner=grant.owner,
+        grant_class=grant.grant_class,
+        zone=ZoneInfo(grant.time_zone),
+        limits=tuple(NodeLimit(limit.dimension, limit.amount, limit.period) for limit in grant.limits),
+        requests_per_minute=grant.rate.rpm,
+        tokens_per_minute=grant.rate.tpm,
+        concurrency=grant.rate.concurrency,
+        overdraft_nanousd=grant.overdraft.max_nanousd if grant.overdraft else 0,
+        pace_from_percent=grant.on_exhausted.pace_from_percent,
+        page_percents=grant.on_exhausted.page_percents,
+    )
+
+
+def terms_of_block(block: VerifiedBlock, leaf: Grant) -> NodeTerms:
+    """What one block of a capability allows: its limits, in the calendar of the grant it was issued from."""
+    return NodeTerms(
+        node_id=block.block_id,
+        path=f"{leaf.path}#{block.block_id[:12]}",
+        owner=leaf.owner,
+        grant_class=leaf.grant_class,
+        zone=ZoneInfo(leaf.time_zone),
+        limits=tuple(NodeLimit(limit.dimension, limit.amount, limit.period) for limit in block.limits),
+    )

@@ -1,0 +1,27 @@
+"""What the ledger's readers need from storage."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from remit.ledger.model import CheckResult, ReportRow
+
+
+class LedgerReader(Protocol):
+    """Reads entries; nobody writes them through this port."""
+
+    def report(self, by: Sequence[str], since: datetime | None, until: datetime | None) -> list[ReportRow]:
+        """Sums of spend by group, largest first."""
+        ...
+
+    def total_nanousd(self, since: datetime | None, until: datetime | None) -> int:
+        """Sum of spend, computed without grouping."""
+        ...
+
+    def tail(self, count: int, after_seq: int | None) -> list[dict[str, Any]]:
+        """The newest entries, oldest first; with `after_seq`, the first entries after that one."""
+        ...
+
+    def checks(self) -> Iterable[CheckResult]:
+        """Runs the checks of the books, one after the other."""
+        ...

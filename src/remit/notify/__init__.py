@@ -1,0 +1,1 @@
+"""Carries notifications to people's systems."""

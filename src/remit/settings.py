@@ -1,0 +1,178 @@
+"""Settings: a TOML file, a few environment variables, defaults that work on one machine.
+
+Order: defaults < file (`remit.toml`, or `REMIT_CONFIG`) < environment < command line. Unknown keys are refused.
+Secrets are never in the file: a vendor's key is named by the environment variable or the file that holds it.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+CONFIG_FILE = Path("remit.toml")
+# A call must be over, one way or another, before its hold's time is up.
+HOLD_MARGIN_SECONDS = 1
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message says where and why."""
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where callers reach the gateway, and the bounds it keeps. Times in seconds."""
+
+    listen: str = "127.0.0.1:8400"
+    workers: int = 1
+    name: str = "gateway"
+    audience: str = "remit"
+    request_seconds: float = 600.0
+    hold_seconds: float = 660.0
+    drain_seconds: float = 30.0
+    max_body_bytes: int = 16 * 1024 * 1024
+    max_connections: int = 4096
+    head_timeout_seconds: float = 10.0
+    body_timeout_seconds: float = 60.0
+    idle_timeout_seconds: float = 75.0
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+
+
+class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where people and CI reach the authority."""
+
+    listen: str = "127.0.0.1:8401"
+
+
+class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One deployment: a vendor account that models can be routed to.
+
+    `models` are exact names or prefixes with one trailing `*`. `unbilled_statuses` are answers for which the vendor is
+    known not to charge; after any other error the ceiling stays booked until evidence says otherwise.
+    """
+
+    base_url: str
+    vendor: str | None = None
+    api_key_env: str | None = None
+    api_key_file: Path | None = None
+    models: tuple[str, ...] = ("*",)
+    wire: Literal["openai"] = "openai"
+    output_bound_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    unbilled_statuses: tuple[int, ...] = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429)
+    connect_timeout_seconds: float = 5.0
+    first_byte_timeout_seconds: float = 300.0
+    read_timeout_seconds: float = 120.0
+    max_connections: int = 1024
+    ca_file: Path | None = None
+
+
+class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where pages go besides the notifications table. Without a URL they stay there."""
+
+    webhook_url: str | None = None
+    timeout_seconds: float = 5.0
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set."""
+
+    data_dir: Path = Path(".remit")
+    database_url: str | None = None
+    gateway_database_url: str | None = None
+    gateway: GatewaySettings = GatewaySettings()
+    api: ApiSettings = ApiSettings()
+    notify: NotifySettings = NotifySettings()
+    vendors: dict[str, VendorSettings] = {}
+    prices: tuple[dict[str, Any], ...] = ()
+    renew_url: str | None = None
+    sweep_seconds: float = 5.0
+    clock_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.gateway.hold_seconds < self.gateway.request_seconds + HOLD_MARGIN_SECONDS:
+            raise SettingsError(
+                f"`gateway.hold_seconds` must exceed `gateway.request_seconds` by at least {HOLD_MARGIN_SECONDS} second"
+            )
+        if self.clock_at is not None and self.clock_at.tzinfo is None:
+            raise SettingsError("`clock_at` needs a time zone")
+
+
+_ENVIRONMENT = {
+    "REMIT_DATA_DIR": ("data_dir",),
+    "REMIT_DATABASE_URL": ("database_url",),
+    "REMIT_GATEWAY_DATABASE_URL": ("gateway_database_url",),
+    "REMIT_LISTEN": ("gateway", "listen"),
+    "REMIT_API_LISTEN": ("api", "listen"),
+    "REMIT_WEBHOOK_URL": ("notify", "webhook_url"),
+    "REMIT_CLOCK_AT": ("clock_at",),
+}
+
+
+def load_settings(
+    file: Path | None = None, overrides: Mapping[str, Any] | None = None, environment: Mapping[str, str] = os.environ
+) -> Settings:
+    """Reads the settings; `overrides` has the file's shape and wins. Raises SettingsError with where and why."""
+    chosen = file or (Path(environment["REMIT_CONFIG"]) if environment.get("REMIT_CONFIG") else None)
+    document: dict[str, Any] = {}
+    if chosen is not None or CONFIG_FILE.exists():
+        path = chosen or CONFIG_FILE
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"cannot read `{path}`: {error}") from None
+    for variable, keys in _ENVIRONMENT.items():
+        if value := environment.get(variable):
+            _put(document, keys, value)
+    _merge(document, overrides or {})
+    if not document.get("vendors"):
+        document["vendors"] = {"openai": {"base_url": "https://api.openai.com", "api_key_env": "OPENAI_API_KEY"}}
+    try:
+        return msgspec.convert(document, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"settings: {error}") from None
+
+
+def vendor_key(name: str, vendor: VendorSettings, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The vendor's API key, read once at start; None where the deployment needs none. Raises SettingsError."""
+    if vendor.api_key_file is not None:
+        try:
+            return vendor.api_key_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"cannot read the key of vendor `{name}`: {error}") from None
+    if vendor.api_key_env is None:
+        return None
+    key = environment.get(vendor.api_key_env)
+    if not key:
+        raise SettingsError(f"vendor `{name}` needs its key in the environment variable `{vendor.api_key_env}`")
+    return key
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """`host:port` or `[v6]:port`; raises SettingsError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise SettingsError(f"`{text}` is not `host:port`")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Path:
+        return Path(value)
+    raise NotImplementedError(kind)
+
+
+def _put(document: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
+    for key in keys[:-1]:
+        document = document.setdefault(key, {})
+    document[keys[-1]] = value
+
+
+def _merge(document: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    for key, value in overrides.items():
+        if isinstance(value, Mapping) and isinstance(document.get(key), dict):
+            _merge(document[key], value)
+        elif value is not None:
+            document[key] = value

@@ -1,0 +1,126 @@
+"""The grant tree in PostgreSQL: `remit.grants.ports.GrantRepository`."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from remit.grants.model import Grant, Revision
+from remit.grants.ports import PathTakenError, Remembered, StaleRevisionError
+from remit.grants.serialise import from_body, to_body
+from remit.leases.rules import bucket_lines
+from remit.leases.terms import terms_of_grant
+from remit.store.connect import connect
+from remit.store.lines import lines_json
+from remit.store.named import query
+
+
+class _Unit:
+    """One transaction over the tree (`GrantUnit`); reads see its own writes."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def load_tree(self) -> list[Grant]:
+        rows = self._connection.execute(query("tree_grants")).fetchall()
+        return [from_body(row[0]) for row in rows]
+
+    def find(self, id_or_path: str) -> Grant | None:
+        row = self._connection.execute(query("tree_grant"), {"ref": id_or_path}).fetchone()
+        return None if row is None else from_body(row[0])
+
+    def revisions(self, grant_id: str) -> list[Revision]:
+        rows = self._connection.execute(query("tree_revisions"), {"grant_id": grant_id}).fetchall()
+        return [
+            Revision(
+                grant_id=row[0],
+                revision=row[1],
+                body=row[2],
+                changed_at=row[3],
+                changed_by=row[4],
+                reason=row[5],
+                idempotency_key=row[6],
+            )
+            for row in rows
+        ]
+
+    def insert(self, grant: Grant, revision: Revision) -> None:
+        try:
+            with self._connection.transaction():
+                self._connection.execute(query("tree_insert"), _columns(grant))
+        except psycopg.errors.UniqueViolation as error:
+            raise PathTakenError(grant.path) from error
+        self._record(grant, revision)
+
+    def update(self, grant: Grant, expected_revision: int, revision: Revision) -> None:
+        cursor = self._connection.execute(query("tree_update"), {**_columns(grant), "expected": expected_revision})
+        if cursor.rowcount != 1:
+            raise StaleRevisionError(grant.id)
+        self._record(grant, revision)
+
+    def remembered(self, key: str) -> Remembered | None:
+        row = self._connection.execute(query("answer_get"), {"key": key}).fetchone()
+        return None if row is None else Remembered(key=row[0], body=row[1], answer=row[2])
+
+    def remember(self, first: Remembered) -> None:
+        self._connection.execute(
+            query("answer_put"), {"key": first.key, "body": Jsonb(first.body), "answer": Jsonb(first.answer)}
+        )
+
+    def _record(self, grant: Grant, revision: Revision) -> None:
+        self._connection.execute(
+            query("tree_record"),
+            {
+                "grant_id": revision.grant_id,
+                "revision": revision.revision,
+                "body": Jsonb(revision.body),
+                "changed_at": revision.changed_at,
+                "changed_by": revision.changed_by,
+                "reason": revision.reason,
+                "idempotency_key": revision.idempotency_key,
+            },
+        )
+        # A changed limit holds from this moment on, whatever was spent or is under way in its period already.
+        lines = bucket_lines(terms_of_grant(grant), {"usd": 0, "tokens": 0, "requests": 0}, revision.changed_at)
+        self._connection.execute(query("tree_align"), {"lines": lines_json(lines)})
+
+
+class PostgresGrants:
+    """Implements `GrantRepository`. Every unit has a connection and a transaction of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @contextmanager
+    def write(self) -> Iterator[_Unit]:
+        """A unit that excludes all other writers of the tree, and holds from being taken, until it ends."""
+        with connect(self._url, "remit_authority") as connection, connection.transaction():
+            connection.execute("SELECT lock_tree(true)")
+            yield _Unit(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[_Unit]:
+        """A consistent view that waits for nobody."""
+        with connect(self._url, "remit_authority") as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            with connection.transaction():
+                yield _Unit(connection)
+
+
+def _columns(grant: Grant) -> Mapping[str, Any]:
+    return {
+        "id": grant.id,
+        "path": grant.path,
+        "parent_id": grant.parent_id,
+        "owner": grant.owner,
+        "class": grant.grant_class,
+        "status": grant.status,
+        "starts_at": grant.starts_at,
+        "expires_at": grant.expires_at,
+        "revision": grant.revision,
+        "epoch": grant.epoch,
+        "body": Jsonb(to_body(grant)),
+    }

@@ -1,0 +1,79 @@
+"""Access keys and issuer keys in PostgreSQL: `remit.grants.keys.KeyStore`."""
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from remit.capabilities.model import IssuerKey, StoredCapability
+from remit.grants.keys import StoredKey
+from remit.store.connect import connect
+from remit.store.named import query
+
+
+class PostgresKeys:
+    """Implements `KeyStore`; secrets are stored as hashes only."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def insert(self, key: StoredKey, replaces: str | None, now: datetime) -> None:
+        with self._connect() as connection, connection.transaction():
+            connection.execute(
+                query("key_insert"),
+                {
+                    "id": key.id,
+                    "grant_id": key.grant_id,
+                    "name": key.name,
+                    "secret_hash": key.secret_hash,
+                    "kid": key.capability.kid,
+                    "payload": key.capability.payload,
+                    "signature": key.capability.signature,
+                    "created_at": key.created_at,
+                    "created_by": key.created_by,
+                    "expires_at": key.expires_at,
+                    "rotated_from": key.rotated_from,
+                },
+            )
+            if replaces is not None:
+                connection.execute(query("key_revoke"), {"id": replaces, "by": key.created_by, "now": now})
+
+    def find(self, key_id: str) -> StoredKey | None:
+        with self._connect() as connection:
+            row = connection.execute(query("key_stored"), {"id": key_id}).fetchone()
+        if row is None:
+            return None
+        return StoredKey(
+            id=row[0],
+            grant_id=row[1],
+            name=row[2],
+            secret_hash=row[3],
+            capability=StoredCapability(row[4], row[5], row[6]),
+            created_at=row[7],
+            created_by=row[8],
+            expires_at=row[9],
+            rotated_from=row[10],
+            revoked_at=row[11],
+            revoked_by=row[12],
+        )
+
+    def revoke(self, key_id: str, by: str, now: datetime) -> bool:
+        with self._connect() as connection:
+            return connection.execute(query("key_revoke"), {"id": key_id, "by": by, "now": now}).rowcount == 1
+
+    def list(self, grant_id: str | None) -> list[dict[str, Any]]:
+        """What may be shown of the keys of a grant, or of all."""
+        with self._connect() as connection:
+            cursor = connection.execute(query("key_list"), {"grant_id": grant_id})
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def make_issuer_known(self, key: IssuerKey, now: datetime) -> None:
+        """Stores an issuer's public key where it is not known yet."""
+        with self._connect() as connection:
+            known = connection.execute(query("snapshot_issuers")).fetchall()
+            if key.kid not in {row[0] for row in known}:
+                connection.execute(query("issuer_put"), {"kid": key.kid, "public_key": key.public_key, "now": now})
+
+    def _connect(self) -> psycopg.Connection:
+        return connect(self._url, "remit_authority")

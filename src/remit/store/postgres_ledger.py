@@ -1,0 +1,102 @@
+"""The ledger in PostgreSQL: `remit.ledger.ports.LedgerReader`."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from remit.kernel.clock import Clock
+from remit.ledger.model import CheckResult, Difference, ReportRow
+from remit.store.connect import connect
+from remit.store.named import query
+
+# Holds end when the sweeper comes by; an open one counts as overdue only after it has had time to.
+OVERDUE_GRACE_SECONDS = 60.0
+
+
+class PostgresLedger:
+    """Implements `LedgerReader` with the reader's role: nothing here can write."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._url = url
+        self._clock = clock
+
+    def report(self, by: Sequence[str], since: datetime | None, until: datetime | None) -> list[ReportRow]:
+        parameters = {"by": list(by), "since": since, "until": until}
+        with self._connect() as connection:
+            rows = connection.execute(query("ledger_report"), parameters).fetchall()
+        return [ReportRow(tuple(row[0]), *row[1:]) for row in rows]
+
+    def total_nanousd(self, since: datetime | None, until: datetime | None) -> int:
+        with self._connect() as connection:
+            row = connection.execute(query("ledger_total"), {"since": since, "until": until}).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def tail(self, count: int, after_seq: int | None) -> list[dict[str, Any]]:
+        with self._connect() as connection:
+            rows = connection.execute(query("ledger_tail"), {"count": count, "after": after_seq}).fetchall()
+        return [row[0] for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of buckets, entries, holds and open holds."""
+        with self._connect() as connection:
+            row = connection.execute(query("counts")).fetchone()
+        assert row is not None
+        return dict(zip(("buckets", "entries", "holds", "open_holds"), row, strict=True))
+
+    def unresolved_suspense(self) -> list[dict[str, Any]]:
+        """Suspense entries that wait for evidence."""
+        with self._connect() as connection:
+            cursor = connection.execute(query("suspense"))
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def checks(self) -> Iterable[CheckResult]:
+        counts = self.counts()
+        # One snapshot for all checks, so that holds ending meanwhile cannot look like differences.
+        with self._connect() as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            with connection.transaction():
+                buckets = connection.execute(query("check_buckets")).fetchall()
+                hashes = connection.execute(query("check_hashes")).fetchall()
+                settlements = connection.execute(query("check_settled_once")).fetchall()
+                overdue = connection.execute(
+                    query("check_overdue_holds"), {"now": self._clock.now(), "grace_seconds": OVERDUE_GRACE_SECONDS}
+                ).fetchall()
+        yield _bucket_check(buckets)
+        yield CheckResult(
+            "hashes",
+            "every entry is as it was written",
+            counts["entries"],
+            tuple(Difference("hashes", *row) for row in hashes),
+        )
+        yield CheckResult(
+            "settled_once",
+            "every ended hold was booked exactly once",
+            counts["holds"],
+            tuple(Difference("settled_once", f"{row[0]} ({row[1]})", 0, row[2]) for row in settlements),
+        )
+        yield CheckResult(
+            "overdue_holds",
+            "no hold is open after its time",
+            counts["open_holds"],
+            tuple(Difference("overdue_holds", row[0], "ended", f"open since {row[1]}") for row in overdue),
+        )
+
+    def _connect(self) -> psycopg.Connection:
+        return connect(self._url, "remit_reader")
+
+
+def _bucket_check(rows: list[Any]) -> CheckResult:
+    differences = []
+    for subject, ledger, posted, open_held, held, open_overdraft, overdraft_held, within_cap in rows:
+        if ledger != posted:
+            differences.append(Difference("buckets", f"{subject}: posted", ledger, posted))
+        if open_held != held or open_overdraft != overdraft_held:
+            found = (held, overdraft_held)
+            differences.append(Difference("buckets", f"{subject}: held", (open_held, open_overdraft), found))
+        if not within_cap:
+            differences.append(Difference("buckets", f"{subject}: cap", "posted + held <= limit", "exceeded"))
+    return CheckResult("buckets", "buckets equal the ledger and the open holds", len(rows), tuple(differences))

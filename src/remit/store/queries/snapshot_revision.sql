@@ -1,0 +1,2 @@
+-- Which state of the tree this transaction sees.
+SELECT revision FROM tree_state

@@ -1,0 +1,2 @@
+-- All grants.
+SELECT body FROM grants ORDER BY path
