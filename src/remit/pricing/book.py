@@ -20,12 +20,20 @@ class PriceBook(Protocol):
         """Prices of a request sent at an instant (aware), or why there are none."""
         ...
 
+    def names(self, vendor: str) -> frozenset[str]:
+        """Every model name of a vendor the book knows, priced at this instant or not."""
+        ...
+
 
 class Catalogue(Protocol):
     """A source of list prices."""
 
     def versions(self, vendor: str, model: str) -> tuple[ModelPrices, ...] | Unpriced:
         """All prices of a model over time, in any order; at each instant at most one is in force."""
+        ...
+
+    def names(self, vendor: str) -> frozenset[str]:
+        """The exact model names of a vendor."""
         ...
 
 
@@ -41,6 +49,9 @@ class StaticCatalogue:
 
     def versions(self, vendor: str, model: str) -> tuple[ModelPrices, ...] | Unpriced:
         return self._versions.get((vendor, model.lower())) or _not_in_book(model)
+
+    def names(self, vendor: str) -> frozenset[str]:
+        return frozenset(name for owner, name in self._versions if owner == vendor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,10 @@ class LayeredPriceBook:
                 self._answers.clear()
             self._answers[key] = answer
         return answer.prices
+
+    def names(self, vendor: str) -> frozenset[str]:
+        overridden = frozenset(name for owner, name in self._overrides if owner == vendor)
+        return overridden | self._catalogue.names(vendor) if self._catalogue else overridden
 
     def _answer(self, vendor: str, model: str, at: datetime) -> _Answer:
         assert at.tzinfo is not None

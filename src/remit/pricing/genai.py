@@ -56,6 +56,11 @@ class GenaiCatalogue:
         names = frozenset({name, *(n for n, owner in self._names[vendor].items() if owner is info)})
         return _convert(vendor, info, names, self._source, known_max_output_tokens(vendor, info.id, name))
 
+    def names(self, vendor: str) -> frozenset[str]:
+        if not self._source:
+            self._load()
+        return frozenset(self._names.get(vendor, ()))
+
     def _by_pattern(self, vendor: str, name: str) -> "ModelInfo | None":
         matches = (info for pattern, info in self._patterns.get(vendor, ()) if pattern.fullmatch(name))
         return next(matches, None)

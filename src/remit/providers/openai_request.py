@@ -317,12 +317,12 @@ class _Counter:
             if not isinstance(definition, dict) or not isinstance(definition.get("name"), str):
                 raise _malformed(f"a tool of type `{kind}` has no name")
             names.append(definition["name"])
-            self._tools_bytes += expanded_bytes(definition)
+            self._tools_bytes += expanded_bytes(definition, definition.get("parameters"))
         for definition in _objects(fields, "functions"):
             if not isinstance(definition.get("name"), str):
                 raise _malformed("a function has no name")
             names.append(definition["name"])
-            self._tools_bytes += expanded_bytes(definition)
+            self._tools_bytes += expanded_bytes(definition, definition.get("parameters"))
         self._tools = len(names)
         return tuple(names)
 
@@ -332,7 +332,9 @@ class _Counter:
         if not isinstance(response_format, dict):
             raise _malformed("`response_format` is not an object")
         self._schemas = 1
-        self._schema_bytes = expanded_bytes(response_format)
+        definition = response_format.get("json_schema")
+        schema = definition.get("schema") if isinstance(definition, dict) else None
+        self._schema_bytes = expanded_bytes(response_format, schema)
 
 
 def _objects(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -10,6 +10,9 @@ from remit.providers.openai_usage import ResponseFacts, read_error, read_tier, r
 from remit.providers.sse import MAX_EVENT_BYTES, EventSplitter, event_data
 
 _DONE = b"[DONE]"
+_NULL = b"null"
+# `Raw | None` would refuse everything but null, so absent is null as text.
+_ABSENT = msgspec.Raw(_NULL)
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -17,8 +20,8 @@ class _Delta(msgspec.Struct, gc=False):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: msgspec.Raw | None = None
-    function_call: msgspec.Raw | None = None
+    tool_calls: msgspec.Raw = _ABSENT
+    function_call: msgspec.Raw = _ABSENT
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -31,8 +34,8 @@ class _Chunk(msgspec.Struct, gc=False):
     model: str | None = None
     service_tier: str | None = None
     choices: list[_Choice] | None = None
-    usage: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    usage: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
 
 
 _decode_chunk: Callable[[bytes], _Chunk] = msgspec.json.Decoder(_Chunk).decode
@@ -48,7 +51,7 @@ class StreamReader:
 
     __slots__ = (
         "_error_code", "_finish_reasons", "_hide_usage", "_id", "_model", "_splitter", "_tier", "_usage",
-        "_usage_contradictory", "content_bytes", "done", "events", "problem", "unreadable_events",
+        "content_bytes", "done", "events", "problem", "unreadable_events",
     )  # fmt: skip
 
     def __init__(self, *, hide_usage: bool) -> None:
@@ -58,7 +61,6 @@ class StreamReader:
         self._model: str | None = None
         self._tier: str | None = None
         self._usage: Usage | None = None
-        self._usage_contradictory = False
         self._finish_reasons: list[str] = []
         self._error_code: str | None = None
         self.done = False  # `[DONE]` was seen: the vendor ended the stream by itself
@@ -69,9 +71,13 @@ class StreamReader:
 
     @property
     def facts(self) -> ResponseFacts:
-        """What the stream has stated so far. The last usage counts, as vendors that repeat it state running totals."""
+        """What the stream has stated so far.
+
+        The last usage counts, as vendors that repeat it state running totals; where the last one contradicts itself
+        the usage is unknown.
+        """
         return ResponseFacts(
-            usage=None if self._usage_contradictory else self._usage,
+            usage=self._usage,
             served_model=self._model,
             served_tier=self._tier,
             vendor_request_id=self._id,
@@ -123,9 +129,9 @@ class StreamReader:
         if chunk.choices:
             for choice in chunk.choices:
                 self._observe_choice(choice)
-        if chunk.error is not None:
+        if bytes(chunk.error) != _NULL:
             self._error_code = read_error(_loose(chunk.error)) or self._error_code
-        if chunk.usage is None:
+        if bytes(chunk.usage) == _NULL:
             return True
         return not self._observe_usage(_loose(chunk.usage)) or bool(chunk.choices)
 
@@ -139,15 +145,15 @@ class StreamReader:
             if text:
                 self.content_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         for calls in (delta.tool_calls, delta.function_call):
-            if calls is not None:
-                self.content_bytes += len(calls)
+            raw = bytes(calls)
+            if raw != _NULL:
+                self.content_bytes += len(raw)
 
     def _observe_usage(self, stated: Any) -> bool:
         """Keeps a stated usage; True where there is one, even if it cannot be read."""
         if stated is None:
             return False
         self._usage = read_usage(stated)
-        self._usage_contradictory = self._usage is None
         return True
 
     def _observe_loosely(self, data: bytes) -> bool:

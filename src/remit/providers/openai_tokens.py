@@ -1,6 +1,7 @@
 """What is known about OpenAI's tokenizers and image formulas, by exact model."""
 
 import re
+import warnings
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -71,14 +72,17 @@ def exact_input_tokens(vendor: str, model: str, texts: Iterable[str]) -> int | N
     not in it (`input_token_bound` adds it).
     """
     name = _ENCODINGS.get(_DATED.sub("", model)) if vendor == "openai" else None
-    encoding = None if name is None else _encoding(name)
+    encoding = None if name is None else published_encoding(name)
     return None if encoding is None else sum(len(encoding.encode_ordinary(text)) for text in texts)
 
 
 @cache
-def _encoding(name: str) -> Any:
+def published_encoding(name: str) -> Any:
+    """The tokenizer of that name, loaded once (a quarter of a second); None where the package is not installed."""
     try:
-        import bpe_openai  # noqa: PLC0415 - an optional package, large, and needed rarely
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # how the package opens its own data files
+            import bpe_openai  # noqa: PLC0415 - an optional package, large, and needed rarely
     except ImportError:
         return None
     return bpe_openai.get_encoding(name)

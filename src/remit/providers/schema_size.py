@@ -7,20 +7,32 @@ the sound reading, and it is computed without building the text, so nested refer
 import json
 from typing import Any
 
+import msgspec
+
 _HUGE = 1 << 40
 """Sizes stop growing here: far beyond what any limit admits, and safely within 64 bits when priced."""
 
 
-def expanded_bytes(schema: Any) -> int:
-    """UTF-8 bytes of compact JSON, each local `$ref` replaced by its target; a recursive one is counted once."""
-    text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
-    size = len(text.encode())
-    if '"$ref"' not in text:
+def expanded_bytes(value: Any, schema: Any) -> int:
+    """UTF-8 bytes of a value as compact JSON, each local `$ref` in it replaced by its target in `schema`.
+
+    `schema` is the part of the value that references start at. A recursive reference is counted once around.
+    """
+    text = _compact(value)
+    size = len(text)
+    if b'"$ref"' not in text:
         return size
     try:
-        return min(_HUGE, size + _References(schema).added(schema, frozenset()))
+        return min(_HUGE, size + _References(schema).added(value, frozenset()))
     except RecursionError:
         return _HUGE
+
+
+def _compact(value: Any) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except OverflowError:  # an integer beyond 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 class _References:
@@ -50,10 +62,9 @@ class _References:
             return 0
         if reference not in self._sizes:
             target = self._target(reference)
-            text = json.dumps(target, ensure_ascii=False, separators=(",", ":"))
             # A cycle makes the size depend on where it is entered; the first way in is remembered.
             below = self.added(target, open_references | {reference})
-            self._sizes[reference] = min(_HUGE, len(text.encode()) + below)
+            self._sizes[reference] = min(_HUGE, len(_compact(target)) + below)
         return self._sizes[reference]
 
     def _target(self, reference: str) -> Any:

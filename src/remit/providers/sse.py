@@ -27,17 +27,12 @@ class EventSplitter:
         if not self._tail and data.endswith(b"\n\n") and b"\r" not in data and data.find(b"\n\n") == len(data) - 2:
             return [data]  # the usual case: one whole event
         tail = self._tail + data
+        next_end = _next_end if b"\r" in tail else _next_plain_end
         events: list[bytes] = []
-        begin, position = 0, self._searched
-        while True:
-            match = _END.search(tail, position)
-            if match is None:
-                break
-            end = match.end()
-            if end == len(tail) and tail.endswith(b"\r"):
-                break  # the LF that belongs to this CR may still come
+        begin, end = 0, next_end(tail, self._searched)
+        while end:
             events.append(tail[begin:end])
-            begin = position = end
+            begin, end = end, next_end(tail, end)
         self._tail = tail[begin:]
         self._searched = max(0, len(self._tail) - 3)
         return events
@@ -46,6 +41,20 @@ class EventSplitter:
         """What is left when the stream ends."""
         tail, self._tail, self._searched = self._tail, b"", 0
         return tail
+
+
+def _next_plain_end(text: bytes, position: int) -> int:
+    """Where the next event ends in a text without CR, 0 where none does; many times faster than the pattern."""
+    found = text.find(b"\n\n", position)
+    return 0 if found < 0 else found + 2
+
+
+def _next_end(text: bytes, position: int) -> int:
+    """Where the next event ends, 0 where none does yet."""
+    match = _END.search(text, position)
+    if match is None or (match.end() == len(text) and text.endswith(b"\r")):
+        return 0  # after a last CR the LF that belongs to it may still come
+    return match.end()
 
 
 def event_data(event: bytes) -> bytes | None:

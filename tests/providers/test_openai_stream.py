@@ -1,0 +1,162 @@
+"""Watching streams."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remit.kernel.usage import Usage
+from remit.providers.openai import StreamReader
+from remit.providers.sse import MAX_EVENT_BYTES
+from tests.providers.bodies import USAGE, chunk, event, events, pieces, usage_chunk
+
+
+def _forwarded(reader: StreamReader, parts: list[bytes]) -> bytes:
+    return b"".join([piece for part in parts for piece in reader.feed(part)] + reader.finish())
+
+
+SEEN = events(chunk(), chunk(choices=[{"index": 0, "delta": {"content": "h\u00e9"}, "finish_reason": "stop"}]))
+STREAM = SEEN + event(usage_chunk()) + event("[DONE]")
+
+
+def test_the_usage_chunk_is_hidden_from_who_did_not_ask() -> None:
+    """The extra chunk is held back whole, its numbers are kept, and everything else passes byte for byte."""
+    reader = StreamReader(hide_usage=True)
+    assert _forwarded(reader, [STREAM]) == SEEN + event("[DONE]")
+    assert reader.facts.usage == Usage(input_tokens=10, output_tokens=5)
+    assert (reader.facts.served_model, reader.facts.served_tier) == ("gpt-4o-2024-08-06", "default")
+    assert (reader.facts.vendor_request_id, reader.facts.finish_reasons) == ("chatcmpl-1", ("stop",))
+    assert (reader.done, reader.content_bytes, reader.events) == (True, 5, 4)
+
+
+def test_who_asked_for_usage_gets_every_byte() -> None:
+    """Nothing is held back and nothing waits for the end of an event."""
+    reader = StreamReader(hide_usage=False)
+    assert [reader.feed(bytes([byte])) for byte in STREAM] == [[bytes([byte])] for byte in STREAM]
+    assert reader.finish() == []
+    assert reader.facts.usage == Usage(input_tokens=10, output_tokens=5)
+
+
+PAYLOADS: list[dict[str, Any] | str] = [
+    chunk(),
+    chunk(choices=[{"delta": {"content": "\u4e2d\u6587\U0001f600"}}]),
+    chunk(choices=[{"delta": {"content": ["odd"]}}]),
+    chunk(choices=None),
+    chunk(choices=[], prompt_filter_results=[]),
+    usage_chunk(),
+    chunk(choices=None, usage=USAGE),
+    chunk(usage=USAGE),
+    chunk(choices=[], usage={"prompt_tokens": -1}),
+    "[DONE]",
+    "not json",
+    "7",
+    "",
+]
+HIDDEN = (5, 6, 8)
+ENDS = ["\n\n", "\r\n\r\n", "\r\r", "\n\r\n", "\r\n\n"]
+
+
+@st.composite
+def _streams(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """A stream, and what of it may be seen."""
+    whole: list[bytes] = []
+    seen: list[bytes] = []
+    for _ in range(draw(st.integers(0, 6))):
+        end = draw(st.sampled_from(ENDS))
+        line = end[: 2 if end.startswith("\r\n") else 1]
+        prefix = draw(st.sampled_from(["", f": keep-alive{line}", f"event: x{line}id: 7{line}"]))
+        if draw(st.booleans()):
+            index = draw(st.integers(0, len(PAYLOADS) - 1))
+            piece = prefix.encode() + event(PAYLOADS[index], end=end)
+        else:
+            index, piece = -1, f": only a comment{end}".encode()
+        whole.append(piece)
+        if index not in HIDDEN:
+            seen.append(piece)
+    return b"".join(whole), b"".join(seen)
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data(), stream=_streams())
+def test_fragmentation_changes_nothing(data: st.DataObject, stream: tuple[bytes, bytes]) -> None:
+    """However a stream is cut, the same bytes are forwarded and the same facts are found."""
+    whole, seen = stream
+    cuts = data.draw(st.lists(st.integers(0, len(whole)), max_size=12))
+    one, many = StreamReader(hide_usage=True), StreamReader(hide_usage=True)
+    assert _forwarded(one, [whole]) == seen
+    assert _forwarded(many, pieces(whole, cuts)) == seen
+    assert many.facts == one.facts
+    assert (many.events, many.content_bytes, many.done) == (one.events, one.content_bytes, one.done)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_byte_by_byte(end: str) -> None:
+    """Single bytes with any line end are the hardest cut, and give the same."""
+    stream = events(chunk(), usage_chunk(), chunk(), "[DONE]", end=end)
+    reader = StreamReader(hide_usage=True)
+    assert _forwarded(reader, pieces(stream, range(1, len(stream)))) == events(chunk(), chunk(), "[DONE]", end=end)
+
+
+@pytest.mark.parametrize(
+    ("payloads", "usage"),
+    [
+        ([chunk()], None),
+        ([usage_chunk()], Usage(input_tokens=10, output_tokens=5)),
+        ([usage_chunk(completion_tokens=0, total_tokens=10)], Usage(input_tokens=10)),
+        (
+            [chunk(usage=USAGE), usage_chunk(completion_tokens=6, total_tokens=16)],
+            Usage(input_tokens=10, output_tokens=6),
+        ),
+        ([usage_chunk(), chunk(usage={"prompt_tokens": "x"})], None),
+        ([chunk(usage={}), usage_chunk()], Usage(input_tokens=10, output_tokens=5)),
+    ],
+)
+def test_the_last_usage_counts(payloads: list[dict[str, Any]], usage: Usage | None) -> None:
+    """Running totals end in the last statement; where that one contradicts itself the usage is unknown."""
+    reader = StreamReader(hide_usage=True)
+    reader.feed(events(*payloads))
+    assert reader.facts.usage == usage
+
+
+def test_a_stream_that_breaks_off() -> None:
+    """What was pending is forwarded at the end, and a usage stated without its blank line still counts."""
+    reader = StreamReader(hide_usage=True)
+    cut = event(chunk())[:-1]
+    assert reader.feed(SEEN + cut) == [event(chunk()), SEEN[len(event(chunk())) :]]
+    assert reader.finish() == [cut]
+    assert (reader.done, reader.facts.usage) == (False, None)
+    late = StreamReader(hide_usage=True)
+    assert _forwarded(late, [event(usage_chunk())[:-2]]) == b""
+    assert late.facts.usage == Usage(input_tokens=10, output_tokens=5)
+
+
+def test_an_error_in_the_stream_is_noted() -> None:
+    """A vendor that fails in mid-stream says so in an event, which passes through."""
+    reader = StreamReader(hide_usage=True)
+    failure = event({"error": {"message": "overloaded", "type": "server_error"}})
+    assert reader.feed(failure) == [failure]
+    assert reader.facts.error_code == "server_error"
+
+
+def test_generated_bytes_are_counted_in_every_form() -> None:
+    """Text, refusals, reasoning and tool calls all count as content that arrived."""
+    call = {"index": 0, "function": {"name": "f", "arguments": "{}"}}
+    reader = StreamReader(hide_usage=True)
+    for delta in ({"refusal": "no"}, {"reasoning_content": "\u00e9"}, {"tool_calls": [call]}):
+        reader.feed(event(chunk(choices=[{"delta": delta}])))
+    assert reader.content_bytes == 2 + 2 + len(json.dumps([call]))
+
+
+def test_an_endless_event_is_a_problem() -> None:
+    """Memory stays bounded: after a mebibyte without an event's end nothing more is read or forwarded."""
+    reader = StreamReader(hide_usage=True)
+    piece = b"x" * 65_536
+    fed = 0
+    while reader.problem is None:
+        reader.feed(piece)
+        fed += len(piece)
+    assert fed <= MAX_EVENT_BYTES + len(piece)
+    assert reader.feed(event(chunk())) == []
+    assert reader.finish() == []
