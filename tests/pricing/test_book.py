@@ -93,6 +93,7 @@ def test_a_ceiling_covers_a_change_that_is_near(hours_before: int, covered: int)
     """A price that begins within a day of the request may be the one charged, so it is possible too."""
     old, new = _entry(1, until=NOON), _entry(9, since=NOON)
     book = LayeredPriceBook((), StaticCatalogue([old, new]))
+    book.lookup("acme", "model-a", NOON - timedelta(hours=30))  # this answer must not be kept for too long
     found = book.lookup("acme", "model-a", NOON - timedelta(hours=hours_before))
     assert isinstance(found, ModelPrices)
     assert len(found.also_possible) == covered

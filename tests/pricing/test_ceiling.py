@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remit.kernel.usage import Usage
 from remit.pricing.ceiling import Ceiling, RequestBound, ceiling, servable_tiers
 from remit.pricing.cost import Priced, price_usage
 from remit.pricing.model import Band, ModelPrices, Rates, TierRates, Unpriced
@@ -12,7 +13,7 @@ from tests.pricing.strategies import model_prices, usages
 USD = 1_000_000_000
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(data=st.data(), prices=model_prices(), audio=st.booleans())
 def test_no_usage_within_the_bound_costs_more(data: st.DataObject, prices: ModelPrices, audio: bool) -> None:
     """Whatever the split into kinds, the tier served and the band reached, the cost stays at or below the ceiling."""
@@ -103,6 +104,15 @@ def test_the_ceiling_is_the_dearest_reachable_rate(
     assert isinstance(limit, Ceiling)
     assert (limit.nanousd, limit.tokens, limit.requests) == (nanousd, tokens, 1)
     assert sum(line.amount_nanousd for line in limit.lines) == nanousd
+
+
+def test_rounding_several_lines_stays_below_the_ceiling() -> None:
+    """Three tokens of three kinds are rounded up three times when settled, so one exact sum would be too low."""
+    prices = _prices(default=TierRates(Rates(input=510_000, output=0)))
+    cost = price_usage(prices, Usage(input_tokens=1, cache_read_tokens=1, cache_write_tokens=1), "default")
+    limit = ceiling(prices, RequestBound(input_tokens_max=3, output_tokens_max=0))
+    assert isinstance(cost, Priced) and isinstance(limit, Ceiling)
+    assert (cost.total_nanousd, limit.nanousd) == (3, 3)
 
 
 @pytest.mark.parametrize(
