@@ -1,5 +1,7 @@
 """From usage to cost: each token priced once, in one kind, at the tier that was served."""
 
+from dataclasses import dataclass
+
 import msgspec
 
 from remit.kernel.money import line_cost_nanousd
@@ -7,7 +9,8 @@ from remit.kernel.usage import Usage
 from remit.pricing.model import DEFAULT_TIER, CostKind, ModelPrices, Unpriced, canonical_tier
 
 
-class CostLine(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CostLine:
     """`units` of one kind at one price; the amount is rounded half-even once when settling, up when holding."""
 
     kind: CostKind
