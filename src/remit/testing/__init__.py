@@ -1,0 +1,1 @@
+"""Fakes that are shipped: what Remit's own tests use, and what its users may use in theirs."""
