@@ -126,7 +126,7 @@ REFUSED: list[tuple[str, bytes, int]] = [
 
 @pytest.mark.parametrize(("raw", "status"), [pytest.param(raw, status, id=name) for name, raw, status in REFUSED])
 def test_refused_cleanly(raw: bytes, status: int) -> None:
-    """A broken request gets its status, the connection closes, and the handler sees nothing, however it is cut."""
+    """A broken request gets its status, the connection closes, and the handler sees nothing."""
     seen: list[bytes] = []
 
     async def scenario() -> None:

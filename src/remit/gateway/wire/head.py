@@ -190,6 +190,7 @@ def _frame_request(head: RequestHead, authority: bytes | None) -> None:
         head.expects_continue = True
 
 
+@lru_cache(maxsize=512)
 def _check_host(host: bytes | None, authority: bytes | None, minor: int) -> None:
     if host is None:
         if minor == 1:
@@ -203,7 +204,6 @@ def _check_host(host: bytes | None, authority: bytes | None, minor: int) -> None
             raise MalformedError(400, "the target and the host header name different hosts")
 
 
-@lru_cache(maxsize=512)
 def _is_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
 
