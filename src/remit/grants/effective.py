@@ -1,0 +1,150 @@
+"""What a path really grants: every node's limits, and the intersection of everything else from root to leaf."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+from remit.grants.model import Grant, Limit, Rate, Scope, Shape
+from remit.grants.shapes import both_names, both_shapes, merged_scope
+from remit.grants.words import instant_text
+from remit.kernel.decisions import GrantClass, RefusalCode, Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLimit:
+    """One limit of one node, with what its bucket and its refusal need. `overdraft_nanousd` is 0 but for usd limits."""
+
+    node_id: str
+    path: str
+    owner: str
+    grant_class: GrantClass
+    time_zone: str
+    limit: Limit
+    overdraft_nanousd: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRate:
+    """The rate of one node; nodes without any are left out."""
+
+    node_id: str
+    path: str
+    owner: str
+    rate: Rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePacing:
+    """A node that paces its spending, and from what percent of a limit on."""
+
+    node_id: str
+    path: str
+    owner: str
+    pace_from_percent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectiveGrant:
+    """The authority at the end of a path. Limits and rates of **all** nodes bind; none shadows another.
+
+    `nodes` runs from root to leaf. The class is the leaf's. `starts_at` is the latest and `expires_at` the earliest
+    of the path.
+    """
+
+    nodes: tuple[Grant, ...]
+    scope: Scope
+    shape: Shape
+    data_classes: tuple[str, ...] | None
+    required_tags: tuple[str, ...]
+    starts_at: datetime
+    expires_at: datetime
+    limits: tuple[NodeLimit, ...]
+    rates: tuple[NodeRate, ...]
+    pacings: tuple[NodePacing, ...]
+
+    @property
+    def leaf(self) -> Grant:
+        return self.nodes[-1]
+
+    @property
+    def grant_class(self) -> GrantClass:
+        return self.leaf.grant_class
+
+    def refusal_at(self, now: datetime) -> Refused | None:
+        """`grant_inactive` before `grant_expired`, each naming the highest such node and its owner, or `None`."""
+        for node in self.nodes:
+            if node.status in ("requested", "suspended", "revoked"):
+                return self._refused(RefusalCode.grant_inactive, node, f"`{node.path}` is {node.status}")
+            if now < node.starts_at:
+                sentence = f"`{node.path}` starts at {instant_text(node.starts_at)}"
+                return self._refused(RefusalCode.grant_inactive, node, sentence)
+        for node in self.nodes:
+            if node.status == "expired" or now >= node.expires_at:
+                sentence = f"`{node.path}` expired at {instant_text(node.expires_at)}"
+                return self._refused(RefusalCode.grant_expired, node, sentence)
+        return None
+
+    def _refused(self, code: RefusalCode, node: Grant, sentence: str) -> Refused:
+        return Refused(
+            code=code,
+            detail=f"{sentence}; ask its owner {node.owner}",
+            path=self.leaf.path,
+            binding_node=node.path,
+            owner=node.owner,
+        )
+
+
+def effective(nodes: Sequence[Grant]) -> EffectiveGrant:
+    """The effective grant of a path given from root to leaf, not empty (`Tree.path_to`)."""
+    assert nodes, "a path has at least its root"
+    assert nodes[0].parent_id is None
+    assert all(lower.parent_id == upper.id for upper, lower in pairwise(nodes))
+    scope, shape, data_classes = nodes[0].scope, nodes[0].shape, nodes[0].data_classes
+    tags = dict.fromkeys(nodes[0].required_tags)
+    for node in nodes[1:]:
+        scope = merged_scope(scope, node.scope)
+        shape = both_shapes(shape, node.shape)
+        data_classes = both_names(data_classes, node.data_classes)
+        tags |= dict.fromkeys(node.required_tags)
+    return EffectiveGrant(
+        nodes=tuple(nodes),
+        scope=scope,
+        shape=shape,
+        data_classes=data_classes,
+        required_tags=tuple(tags),
+        starts_at=max(node.starts_at for node in nodes),
+        expires_at=min(node.expires_at for node in nodes),
+        limits=tuple(limit for node in nodes for limit in _limits_of(node)),
+        rates=tuple(
+            NodeRate(node_id=node.id, path=node.path, owner=node.owner, rate=node.rate)
+            for node in nodes
+            if node.rate != Rate()
+        ),
+        pacings=tuple(
+            NodePacing(
+                node_id=node.id,
+                path=node.path,
+                owner=node.owner,
+                pace_from_percent=node.on_exhausted.pace_from_percent,
+            )
+            for node in nodes
+            if node.on_exhausted.pace_from_percent is not None
+        ),
+    )
+
+
+def _limits_of(node: Grant) -> list[NodeLimit]:
+    escrow = node.overdraft.max_nanousd if node.overdraft else 0
+    return [
+        NodeLimit(
+            node_id=node.id,
+            path=node.path,
+            owner=node.owner,
+            grant_class=node.grant_class,
+            time_zone=node.time_zone,
+            limit=limit,
+            overdraft_nanousd=escrow if limit.dimension == "usd" else 0,
+        )
+        for limit in node.limits
+    ]

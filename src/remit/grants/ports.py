@@ -1,0 +1,73 @@
+"""What the grant service needs from storage: one serial unit of work over the tree."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from remit.grants.model import Grant, Revision
+
+
+class StaleRevisionError(Exception):
+    """The stored revision is not the expected one; nothing was written."""
+
+
+class PathTakenError(Exception):
+    """A grant with that path or id is stored already; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """The first write under an idempotency key: what was asked (JSON-able) and what was answered."""
+
+    key: str
+    body: Mapping[str, Any]
+    answer: Mapping[str, Any]
+
+
+class GrantReads(Protocol):
+    """Reads of one consistent moment."""
+
+    def load_tree(self) -> list[Grant]:
+        """All grants, in any order."""
+        ...
+
+    def find(self, id_or_path: str) -> Grant | None:
+        """The grant of that id, or else of that path."""
+        ...
+
+    def revisions(self, grant_id: str) -> list[Revision]:
+        """All revisions of a grant, oldest first; empty for an unknown id."""
+        ...
+
+
+class GrantUnit(GrantReads, Protocol):
+    """One transaction. Reads see its own writes."""
+
+    def insert(self, grant: Grant, revision: Revision) -> None:
+        """Store a new grant and its first revision. Raises PathTakenError."""
+        ...
+
+    def update(self, grant: Grant, expected_revision: int, revision: Revision) -> None:
+        """Replace a grant and append its revision. Raises StaleRevisionError, also for an unknown id."""
+        ...
+
+    def remembered(self, key: str) -> Remembered | None:
+        """The first write under this key, if there was one."""
+        ...
+
+    def remember(self, first: Remembered) -> None:
+        """Keep the first write under its key. The key is new (`remembered` was asked in this unit)."""
+        ...
+
+
+class GrantRepository(Protocol):
+    """Where the tree is kept."""
+
+    def write(self) -> AbstractContextManager[GrantUnit]:
+        """A unit that excludes all other writers; it commits when the block ends and rolls back when it raises."""
+        ...
+
+    def read(self) -> AbstractContextManager[GrantReads]:
+        """A consistent view that waits for nobody."""
+        ...

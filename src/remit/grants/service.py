@@ -1,0 +1,270 @@
+"""Every write to the grant tree: load, judge by the rules, save, remember, in one unit of work."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from remit.grants.edits import GrantEdit, NewGrant, apply_edit, is_later, resolve_new
+from remit.grants.fields import field_problems
+from remit.grants.model import Actor, Grant, GrantStatus, Problem, Revision, parent_path_of
+from remit.grants.permissions import may_change, may_create
+from remit.grants.plan import Plan, make_plan, written_grants
+from remit.grants.ports import GrantRepository, GrantUnit, Remembered
+from remit.grants.rules import change_problems, state_problems
+from remit.grants.serialise import format_instant, from_body, to_body
+from remit.grants.tree import Tree
+from remit.kernel.clock import Clock
+from remit.kernel.ids import new_id
+
+_MAX_REASON = 2_000
+_MAX_KEY = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorship:
+    """Who writes, why, and the key under which a repeated call gets the first answer."""
+
+    actor: Actor
+    reason: str
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The write stands. `grants` are the written grants as they were at that moment.
+
+    `replayed` tells that an earlier call under the same key did it.
+    """
+
+    grants: tuple[Grant, ...]
+    replayed: bool = False
+
+    @property
+    def grant(self) -> Grant:
+        """The one grant of a write that concerns one."""
+        (grant,) = self.grants
+        return grant
+
+
+@dataclass(frozen=True, slots=True)
+class NotWritten:
+    """Nothing was written, for these reasons. The idempotency key stays free."""
+
+    problems: tuple[Problem, ...]
+
+
+Answer = Written | NotWritten
+_Decision = list[Grant] | list[Problem]
+_Decide = Callable[[Tree, datetime], _Decision]
+
+
+class GrantService:
+    """The one way to write the tree, for the command line, the API and the ticket effects alike."""
+
+    def __init__(
+        self,
+        repository: GrantRepository,
+        clock: Clock,
+        make_id: Callable[[datetime], str] = lambda now: new_id("grant", now),
+    ) -> None:
+        self._repository = repository
+        self._clock = clock
+        self._make_id = make_id
+
+    def create(self, new: NewGrant, by: Authorship) -> Answer:
+        """Create an active grant, or a requested one, below its parent."""
+
+        def decide(tree: Tree, now: datetime) -> _Decision:
+            if new.status not in ("active", "requested"):
+                detail = f"a grant begins active or requested, not {new.status}"
+                return [Problem(code="status_not_allowed", path=new.path, field="status", detail=detail)]
+            parent_path = parent_path_of(new.path)
+            parent = None if parent_path is None else tree.at_path(parent_path)
+            grant = resolve_new(new, parent, self._make_id(now), now)
+            if isinstance(grant, Problem):
+                return [grant]
+            return self._judge(tree, [grant], by.actor, now) or [grant]
+
+        return self._write(by, {"operation": "create", **new.body()}, decide)
+
+    def change(self, grant_ref: str, edit: GrantEdit, by: Authorship, expected_revision: int | None = None) -> Answer:
+        """Give some fields new values. With an expected revision, another stored one is a problem."""
+
+        def decide(tree: Tree, now: datetime) -> _Decision:
+            old = tree.find(grant_ref)
+            if old is None:
+                return [_unknown(grant_ref)]
+            if expected_revision not in (None, old.revision):
+                detail = f"`{old.path}` is at revision {old.revision}, not {expected_revision}"
+                return [Problem(code="revision_conflict", path=old.path, detail=detail)]
+            new = apply_edit(old, edit, now)
+            return self._judge(tree, [new], by.actor, now) or [new]
+
+        body = {"operation": "change", "grant": grant_ref, "expected_revision": expected_revision, **edit.body()}
+        return self._write(by, body, decide)
+
+    def renew(self, grant_ref: str, expires_at: datetime, by: Authorship) -> Answer:
+        """Move the expiry later; an expired grant becomes active again."""
+
+        def decide(tree: Tree, now: datetime) -> _Decision:
+            old = tree.find(grant_ref)
+            if old is None:
+                return [_unknown(grant_ref)]
+            if not is_later(expires_at, max(old.expires_at, now)):
+                detail = f"`{old.path}` expires at {format_instant(old.expires_at)}: a renewal is later than that and than now"
+                return [Problem(code="expiry_not_later", path=old.path, field="expires_at", detail=detail)]
+            new = apply_edit(old, GrantEdit(expires_at=expires_at), now)
+            return self._judge(tree, [new], by.actor, now) or [new]
+
+        body = {"operation": "renew", "grant": grant_ref, "expires_at": format_instant(expires_at)}
+        return self._write(by, body, decide)
+
+    def activate(self, grant_ref: str, by: Authorship) -> Answer:
+        """Make a requested grant active; from here on it holds a part of its parent's authority."""
+        return self._set_status("activate", grant_ref, {"requested"}, "active", by)
+
+    def suspend(self, grant_ref: str, by: Authorship) -> Answer:
+        """Stop spending at once, reversibly. The grant keeps its part of its parent's authority."""
+        return self._set_status("suspend", grant_ref, {"active"}, "suspended", by)
+
+    def resume(self, grant_ref: str, by: Authorship) -> Answer:
+        """Make a suspended grant active again."""
+        return self._set_status("resume", grant_ref, {"suspended"}, "active", by)
+
+    def revoke(self, grant_ref: str, by: Authorship) -> Answer:
+        """End a grant for good and, without touching them, everything below it: the epoch rises."""
+        return self._set_status("revoke", grant_ref, {"requested", "active", "suspended", "expired"}, "revoked", by)
+
+    def expire_due(self, by: Authorship) -> Answer:
+        """Give the status `expired` to every grant past its expiry; they stopped spending at that instant already."""
+
+        def decide(tree: Tree, now: datetime) -> _Decision:
+            due = [one for one in tree if one.status in ("active", "suspended") and not one.is_live(now)]
+            due = [one for one in due if not change_problems(tree, one)]
+            grants = [replace(one, status="expired", revision=one.revision + 1) for one in due]
+            problems = [problem for one in grants for problem in may_change(tree, by.actor, tree[one.id], one)]
+            return problems or grants
+
+        return self._write(by, {"operation": "expire_due"}, decide)
+
+    def apply(self, plan: Plan, by: Authorship) -> Answer:
+        """Carry out a plan, all of it or nothing; a plan made for another tree than the stored one is a problem."""
+
+        def decide(tree: Tree, now: datetime) -> _Decision:
+            fresh = make_plan(plan.manifest, tree, now, prune=plan.prune)
+            if fresh.problems:
+                return list(fresh.problems)
+            if fresh.body() != plan.body():
+                detail = "the tree has changed since the plan was made; plan again"
+                return [Problem(code="plan_stale", path="", detail=detail)]
+            grants = written_grants(fresh, tree, self._make_id, now)
+            if isinstance(grants, Problem):
+                return [grants]
+            return self._judge(tree, grants, by.actor, now) or grants
+
+        return self._write(by, {"operation": "apply", "plan": plan.body()}, decide)
+
+    def _judge(self, tree: Tree, grants: list[Grant], actor: Actor, now: datetime) -> list[Problem]:
+        """All problems of writing these grants together: first permission, then the rules."""
+        problems: list[Problem] = [problem for grant in grants for problem in field_problems(grant)]
+        if problems:
+            return problems
+        known = {grant.id: grant for grant in grants}
+        for grant in grants:
+            old = tree.find(grant.id)
+            if old is not None:
+                problems += may_change(tree, actor, old, grant)
+                continue
+            # A new grant may stand below another new one, down to the first that is stored.
+            above = grant
+            while above.parent_id in known and tree.find(above.parent_id) is None:
+                above = known[above.parent_id]
+            problems += may_create(tree, actor, above)
+        return problems or state_problems(tree, grants, now)
+
+    def _set_status(
+        self, verb: str, grant_ref: str, start: set[GrantStatus], end: GrantStatus, by: Authorship
+    ) -> Answer:
+        def decide(tree: Tree, now: datetime) -> _Decision:
+            old = tree.find(grant_ref)
+            if old is None:
+                return [_unknown(grant_ref)]
+            if old.status == end:
+                return may_change(tree, by.actor, old, old) or [old]
+            if old.status not in start:
+                detail = f"`{old.path}` is {old.status}, which cannot become {end}"
+                return [Problem(code="status_not_allowed", path=old.path, field="status", detail=detail)]
+            new = old.revoked() if end == "revoked" else replace(old, status=end, revision=old.revision + 1)
+            if end == "active":
+                return self._judge(tree, [new], by.actor, now) or [new]
+            # Giving authority back breaks no rule, so not even a grant in disorder can withstand it.
+            return may_change(tree, by.actor, old, new) or change_problems(tree, old) or [new]
+
+        return self._write(by, {"operation": verb, "grant": grant_ref}, decide)
+
+    def _write(self, by: Authorship, request: Mapping[str, Any], decide: _Decide) -> Answer:
+        wrong = _authorship_problems(by)
+        if wrong:
+            return NotWritten(tuple(wrong))
+        body = {**request, "reason": by.reason, "actor": by.actor.name}
+        with self._repository.write() as unit:
+            first = unit.remembered(by.idempotency_key)
+            if first is not None:
+                return _first_answer(first, body)
+            now = self._clock.now()
+            tree = Tree(unit.load_tree())
+            decided = decide(tree, now)
+            problems = [one for one in decided if isinstance(one, Problem)]
+            if problems:
+                return NotWritten(tuple(problems))
+            grants = tuple(one for one in decided if isinstance(one, Grant))
+            for grant in grants:
+                _save(unit, tree.find(grant.id), grant, by, now)
+            answer = {"grants": [to_body(grant) for grant in grants]}
+            unit.remember(Remembered(key=by.idempotency_key, body=body, answer=answer))
+            return Written(grants=grants)
+
+
+def _save(unit: GrantUnit, old: Grant | None, grant: Grant, by: Authorship, now: datetime) -> None:
+    if old == grant:
+        return
+    revision = Revision(
+        grant_id=grant.id,
+        revision=grant.revision,
+        body=to_body(grant),
+        changed_at=now,
+        changed_by=by.actor.name,
+        reason=by.reason,
+        idempotency_key=by.idempotency_key,
+    )
+    if old is None:
+        assert grant.revision == 1
+        unit.insert(grant, revision)
+    else:
+        assert grant.revision == old.revision + 1
+        unit.update(grant, old.revision, revision)
+
+
+def _first_answer(first: Remembered, body: Mapping[str, Any]) -> Answer:
+    """The remembered answer, or which field of the request differs from the remembered one."""
+    for name in [*body, *(name for name in first.body if name not in body)]:
+        if name not in body or name not in first.body or body[name] != first.body[name]:
+            detail = f"the idempotency key `{first.key}` was used for another request: {name} differs"
+            return NotWritten((Problem(code=f"conflict_different_{name}", path="", field=name, detail=detail),))
+    return Written(grants=tuple(from_body(one) for one in first.answer["grants"]), replayed=True)
+
+
+def _authorship_problems(by: Authorship) -> list[Problem]:
+    problems = []
+    if not by.reason.strip() or len(by.reason) > _MAX_REASON:
+        detail = f"a write needs a reason of at most {_MAX_REASON} characters"
+        problems.append(Problem(code="reason_missing", path="", field="reason", detail=detail))
+    if not by.idempotency_key.strip() or len(by.idempotency_key) > _MAX_KEY:
+        detail = f"a write needs an idempotency key of at most {_MAX_KEY} characters"
+        problems.append(Problem(code="idempotency_key_missing", path="", field="idempotency_key", detail=detail))
+    return problems
+
+
+def _unknown(grant_ref: str) -> Problem:
+    return Problem(code="grant_unknown", path=grant_ref, detail=f"there is no grant `{grant_ref}`")
