@@ -1,0 +1,78 @@
+"""A grant repository in memory, for tests of what stands above the port.
+
+It passes the same conformance suite as the real one. One writer at a time; a block that raises leaves no trace.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
+
+from remit.grants.model import Grant, Revision
+from remit.grants.ports import PathTakenError, Remembered, StaleRevisionError
+
+
+class MemoryUnit:
+    """A private copy of the state, kept only if the block ends without an exception."""
+
+    def __init__(
+        self, grants: dict[str, Grant], revisions: dict[str, list[Revision]], first: dict[str, Remembered]
+    ) -> None:
+        self.grants = dict(grants)
+        self.history = {grant_id: list(kept) for grant_id, kept in revisions.items()}
+        self.first = dict(first)
+
+    def load_tree(self) -> list[Grant]:
+        return list(self.grants.values())
+
+    def find(self, id_or_path: str) -> Grant | None:
+        by_path = (grant for grant in self.grants.values() if grant.path == id_or_path)
+        return self.grants.get(id_or_path) or next(by_path, None)
+
+    def revisions(self, grant_id: str) -> list[Revision]:
+        return list(self.history.get(grant_id, []))
+
+    def insert(self, grant: Grant, revision: Revision) -> None:
+        if grant.id in self.grants or self.find(grant.path) is not None:
+            raise PathTakenError(grant.path)
+        assert grant.parent_id is None or grant.parent_id in self.grants
+        self.grants[grant.id] = grant
+        self.history[grant.id] = [revision]
+
+    def update(self, grant: Grant, expected_revision: int, revision: Revision) -> None:
+        stored = self.grants.get(grant.id)
+        if stored is None or stored.revision != expected_revision:
+            raise StaleRevisionError(grant.path)
+        self.grants[grant.id] = grant
+        self.history[grant.id].append(revision)
+
+    def remembered(self, key: str) -> Remembered | None:
+        return self.first.get(key)
+
+    def remember(self, first: Remembered) -> None:
+        assert first.key not in self.first
+        self.first[first.key] = first
+
+
+class MemoryGrantRepository:
+    """Implements `remit.grants.ports.GrantRepository` in one process."""
+
+    def __init__(self) -> None:
+        self._state = MemoryUnit({}, {}, {})
+        self._lock = RLock()
+
+    @contextmanager
+    def write(self) -> Iterator[MemoryUnit]:
+        """A unit that excludes all other writers."""
+        with self._lock:
+            unit = self._copy()
+            yield unit
+            self._state = unit
+
+    @contextmanager
+    def read(self) -> Iterator[MemoryUnit]:
+        """The state of this moment, unaffected by later writes."""
+        yield self._copy()
+
+    def _copy(self) -> MemoryUnit:
+        state = self._state
+        return MemoryUnit(state.grants, state.history, state.first)

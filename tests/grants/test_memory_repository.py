@@ -1,0 +1,16 @@
+"""The repository in memory keeps the contract of the port."""
+
+import pytest
+
+from remit.grants.ports import GrantRepository
+from remit.testing.grants import MemoryGrantRepository
+from tests.grants.repository_contract import GrantRepositoryContract
+
+
+class TestMemoryGrantRepository(GrantRepositoryContract):
+    """The contract, in memory."""
+
+    @pytest.fixture
+    def repository(self) -> GrantRepository:
+        """An empty repository."""
+        return MemoryGrantRepository()
