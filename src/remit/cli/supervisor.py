@@ -31,6 +31,7 @@ class GatewayProcesses:
         self.host, self.port = host, port
         self.settings = msgspec.structs.replace(settings, gateway=gateway, database_url=url)
         self._stopping = threading.Event()
+        self._died = threading.Event()
         self._threads: list[threading.Thread] = []
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
@@ -43,9 +44,9 @@ class GatewayProcesses:
             self._threads.append(thread)
 
     def wait_ready(self, timeout_seconds: float) -> bool:
-        """Whether requests are answered in time."""
+        """Whether requests are answered in time; False at once when a process dies before that."""
         deadline = time.monotonic() + timeout_seconds
-        while time.monotonic() < deadline and not self._stopping.is_set():
+        while time.monotonic() < deadline and not self._stopping.is_set() and not self._died.is_set():
             connection = http.client.HTTPConnection(self.host, self.port, timeout=1)
             try:
                 connection.request("GET", "/healthz")
@@ -74,6 +75,7 @@ class GatewayProcesses:
             code = process.wait()
             if self._stopping.is_set():
                 return
+            self._died.set()
             _log.error("gateway_died", number=number, pid=process.pid, code=code)
             steady = time.monotonic() - started > _STEADY_SECONDS
             wait_seconds = _RESTART_SECONDS if steady else min(wait_seconds * 2, _RESTART_SECONDS_MAX)

@@ -1,1 +1,1 @@
-"""The data plane: requests from callers are admitted, forwarded to vendors, settled and recorded."""
+"""The data plane: admits requests, forwards them to vendors, settles what they cost; see README.md."""

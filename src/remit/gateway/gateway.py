@@ -295,4 +295,5 @@ def _operation_id(exchange: Exchange) -> str | None:
     if not key:
         return None
     scope = exchange.header(b"authorization") or b""
-    return f"op_{encode_ulid(int.from_bytes(hashlib.sha256(scope + b'\0' + key).digest()[:16], 'big'))}"
+    digest = hashlib.sha256(scope + b"\0" + key).digest()
+    return f"op_{encode_ulid(int.from_bytes(digest[:16], 'big'))}"

@@ -9,8 +9,8 @@ from remit.kernel.usage import Usage
 from remit.leases.model import Ending
 from remit.pricing.book import PriceBook
 from remit.pricing.cost import Priced, price_usage
-from remit.pricing.model import Unpriced
-from remit.providers.openai import ResponseFacts
+from remit.pricing.model import ModelPrices, Unpriced
+from remit.providers.openai import ResponseFacts, sent_service_tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +66,13 @@ def price_served(
     admission: Admission, facts: ResponseFacts, usage: Usage, prices: PriceBook, now: datetime
 ) -> Priced | Unpriced:
     """The cost at the model and tier that were served, at the prices of the instant the hold was taken."""
-    book = admission.prices
-    served = facts.served_model
-    if served is not None and served.lower() not in book.names:
-        found = prices.lookup(admission.deployment.vendor, served, now)
-        if isinstance(found, Unpriced):
-            return found
-        book = found
-    return price_usage(book, usage, facts.served_tier, requested_tier=admission.request.service_tier)
+    book: ModelPrices | Unpriced = admission.prices
+    if facts.served_model is not None:
+        book = prices.lookup(admission.deployment.vendor, facts.served_model, now)
+        if isinstance(book, Unpriced):
+            return book
+    sent_tier = sent_service_tier(admission.request, admission.deployment.clamp)
+    return price_usage(book, usage, facts.served_tier, requested_tier=sent_tier)
 
 
 def _suspense(hold_id: str, facts: ResponseFacts | None, note: str) -> Ending:

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from remit.capabilities.access_keys import new_access_key
-from remit.capabilities.issuer_keys import issuer_key_of
+from remit.capabilities.encoding import UnencodableError
+from remit.capabilities.issuer_keys import IssuerPrivateKey, issuer_key_of
 from remit.capabilities.model import Block0, Delegate, Limit, StoredCapability
 from remit.capabilities.rules import mint_block0, public_key_of
 from remit.grants.model import Actor, Grant, Problem, same_person
@@ -19,6 +18,7 @@ from remit.kernel.clock import Clock
 # The grant's own expiry binds whatever the key says; the key outlives it so that a renewal revives the key as well.
 DEFAULT_LIFE = timedelta(days=3 * 366)
 MAX_NAME = 100
+CLOCK_LEEWAY_SECONDS = 60
 _DELEGATE = Delegate(max_depth=7, max_children=64, max_ttl_seconds=7 * 24 * 3600)
 
 
@@ -65,12 +65,12 @@ class KeyStore(Protocol):
 class KeyService:
     """The one way to write access keys, for the command line and the API alike."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one argument per port, joined in one place
         self,
         store: KeyStore,
         grants: GrantRepository,
         clock: Clock,
-        issuer_key: Ed25519PrivateKey,
+        issuer_key: IssuerPrivateKey,
         audience: str,
         random: Callable[[int], bytes],
     ) -> None:
@@ -121,7 +121,8 @@ class KeyService:
             epoch=grant.epoch,
             audience=self._audience,
             issued_at=issued_at,
-            not_before=issued_at,
+            # A gateway's clock may be a little behind the one that issues.
+            not_before=issued_at - CLOCK_LEEWAY_SECONDS,
             not_after=int(expires.timestamp()),
             delegate=_DELEGATE,
             next_key=public_key_of(next_secret),
@@ -130,7 +131,10 @@ class KeyService:
             models=models,
             labels=labels or {},
         )
-        minted = mint_block0(self._issuer_key, issuer_key_of(self._issuer_key), block, next_secret)
+        try:
+            minted = mint_block0(self._issuer_key, issuer_key_of(self._issuer_key), block, next_secret)
+        except UnencodableError as error:
+            return Problem(code="capability_invalid", path=grant.path, detail=str(error))
         return self._keep(grant.id, name, actor, minted.stored, expires, token=minted.token)
 
     def rotate(self, key_id: str, actor: Actor) -> NewKey | Problem:
