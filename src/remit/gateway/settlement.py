@@ -9,7 +9,7 @@ from remit.kernel.usage import Usage
 from remit.leases.model import Ending
 from remit.pricing.book import PriceBook
 from remit.pricing.cost import Priced, price_usage
-from remit.pricing.model import ModelPrices, Unpriced
+from remit.pricing.model import Unpriced
 from remit.providers.openai import ResponseFacts, sent_service_tier
 
 
@@ -66,11 +66,10 @@ def price_served(
     admission: Admission, facts: ResponseFacts, usage: Usage, prices: PriceBook, now: datetime
 ) -> Priced | Unpriced:
     """The cost at the model and tier that were served, at the prices of the instant the hold was taken."""
-    book: ModelPrices | Unpriced = admission.prices
-    if facts.served_model is not None:
-        book = prices.lookup(admission.deployment.vendor, facts.served_model, now)
-        if isinstance(book, Unpriced):
-            return book
+    served = facts.served_model or admission.request.model
+    book = prices.lookup(admission.deployment.vendor, served, now)
+    if isinstance(book, Unpriced):
+        return book
     sent_tier = sent_service_tier(admission.request, admission.deployment.clamp)
     return price_usage(book, usage, facts.served_tier, requested_tier=sent_tier)
 
