@@ -1,5 +1,6 @@
 """What every answer carries: request and decision ids, cost, what is left; and refusals in the surface's shape."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
@@ -62,9 +63,11 @@ def malformed(status: int, reason: str) -> tuple[Headers, bytes]:
     return [JSON, (b"remit-refused", b"malformed_request")], openai_error(refused, request_id="", decision_id=None)
 
 
-def vendor_failure(detail: str, ids: Ids) -> tuple[int, Headers, bytes]:
-    """502 for a vendor that failed us after the request was sent. Not a refusal: the call may have cost money."""
-    error = {"message": detail, "type": "server_error", "code": "vendor_failed", "param": None}
+def failure(
+    status: int, code: str, detail: str, ids: Ids, money: Sequence[tuple[bytes, bytes]] = ()
+) -> tuple[int, Headers, bytes]:
+    """A failure of a vendor (502) or of ours (500). Not a refusal: the call may have cost money."""
+    error = {"message": detail, "type": "server_error", "code": code, "param": None}
     body = msgspec.json.encode({"error": {**error, "remit": {"request_id": ids.request, "decision_id": ids.decision}}})
     # A retry is a second call that may be charged too; that is the caller's decision, not their library's.
-    return 502, [*ids.headers(), JSON, (b"x-should-retry", b"false")], body
+    return status, [*ids.headers(), JSON, *money, (b"x-should-retry", b"false")], body

@@ -87,22 +87,15 @@ def decide(
         return _refused(principal, RefusalCode.shape_exceeded, problem)
     if not allowed:
         return _without_deployment(rulebook, principal, request, now)
-    return _bounded(rulebook, principal, request, allowed[0], resolved, now, exact=False)
+    return _bounded(rulebook, _Candidate(principal, request, allowed[0], resolved), now, exact=False)
 
 
 def with_exact_count(rulebook: Rulebook, admission: Admission, now: datetime) -> Admission | None:
     """The same admission with input counted by the model's own tokenizer, if that makes its ceiling lower."""
     if admission.exact:
         return None
-    better = _bounded(
-        rulebook,
-        admission.principal,
-        admission.request,
-        admission.deployment,
-        admission.tags,
-        now,
-        exact=True,
-    )
+    candidate = _Candidate(admission.principal, admission.request, admission.deployment, admission.tags)
+    better = _bounded(rulebook, candidate, now, exact=True)
     if isinstance(better, Refused) or better.ceiling.nanousd >= admission.ceiling.nanousd:
         return None
     return better
@@ -120,18 +113,19 @@ def models_allowed(rulebook: Rulebook, principal: Principal, names: Iterable[tup
     ]
 
 
-def _bounded(
-    rulebook: Rulebook,
-    principal: Principal,
-    request: ChatRequest,
-    deployment: Deployment,
-    tags: ResolvedTags,
-    now: datetime,
-    *,
-    exact: bool,
-) -> Admission | Refused:
-    shape = principal.leaf.grant.shape
-    vendor, model = deployment.vendor, request.model
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A request that may go to a deployment, but for its bounds and price."""
+
+    principal: Principal
+    request: ChatRequest
+    deployment: Deployment
+    tags: ResolvedTags
+
+
+def _bounded(rulebook: Rulebook, candidate: _Candidate, now: datetime, *, exact: bool) -> Admission | Refused:
+    principal, request, deployment = candidate.principal, candidate.request, candidate.deployment
+    vendor, model, shape = deployment.vendor, request.model, principal.leaf.grant.shape
     prices = rulebook.prices.lookup(vendor, model, now)
     if isinstance(prices, Unpriced):
         return _refused(principal, RefusalCode.unpriced, prices.reason)
@@ -142,7 +136,7 @@ def _bounded(
         return _refused(principal, RefusalCode.shape_exceeded, input_bound.reason)
     if shape.max_input_tokens is not None and input_bound > shape.max_input_tokens:
         if not exact:
-            return _bounded(rulebook, principal, request, deployment, tags, now, exact=True)
+            return _bounded(rulebook, candidate, now, exact=True)
         detail = f"the input may be {input_bound:,} tokens, the grant allows {shape.max_input_tokens:,} per request"
         return _refused(principal, RefusalCode.shape_exceeded, detail)
     output_bound = output_token_bound(request.output_tokens_max, shape.max_output_tokens, prices)
@@ -162,7 +156,7 @@ def _bounded(
         request=request,
         deployment=deployment,
         prices=prices,
-        tags=tags,
+        tags=candidate.tags,
         input_bound=input_bound,
         output_bound=output_bound,
         ceiling=worst,

@@ -82,15 +82,13 @@ class Gateway:
                 await self._chat(exchange, ids, now)
             else:
                 self._other(exchange, ids, now)
-        except Exception:
-            # A fault of ours. If a hold was taken it stays and is booked at its ceiling when its time is up.
+        except Exception:  # noqa: BLE001 - a fault of ours ends this request, not the process
+            # If a hold was taken it stays, and is booked at its ceiling when its time is up.
             _log.exception("request_failed", request_id=ids.request)
             if exchange.started:
                 exchange.abort()
             else:
-                status, headers, body = answers.vendor_failure("the gateway failed to answer", ids)
-                exchange.respond(500, headers, body)
-            return
+                exchange.respond(*answers.failure(500, "gateway_failed", "the gateway failed to answer", ids))
 
     def _other(self, exchange: Exchange, ids: Ids, now: datetime) -> None:
         principal = self._authenticate(exchange, now)
@@ -198,7 +196,8 @@ class Gateway:
         finished = await self._lessor.finish(ending)
         cost = _cost_of(ending, hold)
         self._conclude(exchange, forwarding, result, ids, answers.money_headers(cost, finished.tightest))
-        self._log(ids, admission, ending, finished, result, cost)
+        amounts = {"ceiling_nanousd": hold.ceiling_nanousd, "cost_nanousd": cost}
+        _log_served(ids, admission, ending, result, finished, **amounts)
 
     def _conclude(
         self, exchange: Exchange, forwarding: Forwarding, result: VendorResult, ids: Ids, money: Headers
@@ -213,12 +212,12 @@ class Gateway:
             detail = f"the vendor could not be reached: {result.broken}"
             self._refuse(exchange, Refused(code=RefusalCode.no_deployment, detail=detail, retry_after_seconds=1), ids)
         elif result.status is None or result.broken is not None:
-            status, headers, body = answers.vendor_failure(f"the vendor's answer broke off: {result.broken}", ids)
-            exchange.respond(status, [*headers, *money], body)
+            detail = f"the vendor's answer broke off: {result.broken}"
+            exchange.respond(*answers.failure(502, "vendor_failed", detail, ids, money))
         elif result.status in (401, 403):
             # Those are about our key at the vendor, not about the caller's key here.
-            status, headers, body = answers.vendor_failure(f"the vendor answered {result.status} to our key", ids)
-            exchange.respond(status, [*headers, *money], body)
+            detail = f"the vendor answered {result.status} to our key"
+            exchange.respond(*answers.failure(502, "vendor_failed", detail, ids, money))
         else:
             headers = [*ids.headers(), (b"content-type", forwarding.content_type), *money]
             exchange.respond(result.status, headers, b"".join(forwarding.body))
@@ -241,32 +240,26 @@ class Gateway:
             detail=refused.detail,
         )
 
-    def _log(
-        self,
-        ids: Ids,
-        admission: Admission,
-        ending: Ending,
-        finished: FinishedHold,
-        result: VendorResult,
-        cost_nanousd: int,
-    ) -> None:
-        _log.info(
-            "served",
-            request_id=ids.request,
-            decision_id=ids.decision,
-            operation_id=ids.operation,
-            path=admission.path,
-            surface=CHAT_SURFACE,
-            model=admission.request.model,
-            deployment=admission.deployment.name,
-            status=result.status,
-            broken=result.broken,
-            outcome=finished.outcome,
-            hold_id=ending.hold_id,
-            ceiling_nanousd=admission.ceiling.nanousd,
-            cost_nanousd=cost_nanousd,
-            tokens=ending.tokens,
-        )
+
+def _log_served(
+    ids: Ids, admission: Admission, ending: Ending, result: VendorResult, finished: FinishedHold, **amounts: int
+) -> None:
+    _log.info(
+        "served",
+        request_id=ids.request,
+        decision_id=ids.decision,
+        operation_id=ids.operation,
+        path=admission.path,
+        surface=CHAT_SURFACE,
+        model=admission.request.model,
+        deployment=admission.deployment.name,
+        status=result.status,
+        broken=result.broken,
+        outcome=finished.outcome,
+        hold_id=ending.hold_id,
+        tokens=ending.tokens,
+        **amounts,
+    )
 
 
 def _bound_matters(failures: tuple[LineFailure, ...]) -> bool:

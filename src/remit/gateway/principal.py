@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from remit.capabilities.access_keys import hash_secret, matches, parse_access_key
+from remit.capabilities.encoding import TOKEN_PREFIX
 from remit.capabilities.model import CapabilityProblem, Verified
 from remit.capabilities.rules import check_window, verify, verify_stored
 from remit.gateway.snapshot import Leaf, TreeSnapshot
 from remit.kernel.decisions import RefusalCode, Refused
 
 _BEARER = b"bearer "
-_TOKEN_PREFIX = "rmt1."
 _MAX_CREDENTIAL_BYTES = 8192
 # How many verified capabilities a revision's cache holds; beyond that they are verified afresh each time.
 _MAX_CACHED = 10_000
@@ -37,7 +37,7 @@ def authenticate(
     if not raw or len(raw) > _MAX_CREDENTIAL_BYTES or not raw.isascii():
         return _refused(RefusalCode.unauthenticated, "the bearer credential is empty, too long or not ASCII")
     text = raw.decode("ascii")
-    if text.startswith(_TOKEN_PREFIX):
+    if text.startswith(TOKEN_PREFIX):
         found = _verify_token(snapshot, text, audience, now)
         key_id, revoked = None, False
     else:

@@ -33,17 +33,14 @@ def ending_of(hold_id: str, admission: Admission, result: VendorResult, prices: 
         return Ending(hold_id=hold_id, outcome="voided")
     facts = result.facts
     if facts is not None and facts.usage is not None:
-        return _settled(hold_id, admission, facts, facts.usage, prices, now)
+        return _settled(hold_id, facts, price_served(admission, facts, facts.usage, prices, now), facts.usage)
     if result.broken is None and result.status in admission.deployment.unbilled_statuses:
         return Ending(hold_id=hold_id, outcome="voided")
     reason = result.broken or ("the vendor stated no usage" if _is_success(result) else f"status {result.status}")
     return _suspense(hold_id, facts, f"cost unknown: {reason}")
 
 
-def _settled(
-    hold_id: str, admission: Admission, facts: ResponseFacts, usage: Usage, prices: PriceBook, now: datetime
-) -> Ending:
-    priced = price_served(admission, facts, usage, prices, now)
+def _settled(hold_id: str, facts: ResponseFacts, priced: Priced | Unpriced, usage: Usage) -> Ending:
     if isinstance(priced, Unpriced):
         return _suspense(hold_id, facts, f"cost unknown: {priced.reason}")
     return Ending(

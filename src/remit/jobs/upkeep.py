@@ -73,7 +73,7 @@ class Upkeep:
         while not self._stop.wait(self._every_seconds):
             try:
                 done = self.round()
-            except Exception:
+            except Exception:  # noqa: BLE001 - logged; the next round runs all the same
                 _log.exception("upkeep_failed")
             else:
                 if done.holds_expired:

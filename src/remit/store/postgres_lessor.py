@@ -55,7 +55,7 @@ class _Batcher(Generic[T, R]):
                 results: Sequence[R | Exception]
                 try:
                     results = await self._call([item for item, _ in batch])
-                except Exception as error:  # handed to every waiter, none is lost
+                except Exception as error:  # noqa: BLE001 - handed to every waiter, none is lost
                     results = [error] * len(batch)
                 for (_, future), result in zip(batch, results, strict=True):
                     if future.done():
@@ -109,8 +109,7 @@ class PostgresLessor:
         results: dict[int, TakenHold | tuple[LineFailure, ...] | Exception] = {}
         for revision, indexes in by_revision.items():
             holds = [batch[index][0] for index in indexes]
-            for index, result in zip(indexes, await self._take_at(revision, holds), strict=True):
-                results[index] = result
+            results |= zip(indexes, await self._take_at(revision, holds), strict=True)
         return [results[index] for index in range(len(batch))]
 
     async def _take_at(
