@@ -78,8 +78,8 @@ class Authority:
     def upkeep(self) -> Upkeep:
         """The background work, not started yet."""
         notify = self.settings.notify
-        send = Webhook(notify.webhook_url, notify.timeout_seconds).send if notify.webhook_url else None
-        return Upkeep(self.care, self.grants, self.clock, self.settings.sweep_seconds, send)
+        webhook = Webhook(notify.webhook_url, notify.grant_webhook_hosts, notify.timeout_seconds)
+        return Upkeep(self.care, self.grants, self.clock, self.settings.sweep_seconds, webhook.send)
 
 
 def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:

@@ -70,9 +70,14 @@ class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where pages go besides the notifications table. Without a URL they stay there."""
+    """Where pages go besides the notifications table. Without a URL they stay there.
+
+    A grant may name a webhook of its own (`on_exhausted.webhook`). Owners write that, so it is used only where its host is
+    listed in `grant_webhook_hosts`: nobody can make this server call whatever it can reach.
+    """
 
     webhook_url: str | None = None
+    grant_webhook_hosts: tuple[str, ...] = ()
     timeout_seconds: float = 5.0
 
 

@@ -12,6 +12,8 @@ from remit.gateway.wire.vendor import FailureReason, VendorCall
 from remit.providers.openai import ResponseFacts, StreamReader, usage_from_response
 
 _SUCCESS: Final = range(200, 300)
+# A stream that was asked for may be answered whole; that answer is kept in memory and needs a bound of its own.
+MAX_WHOLE_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
 
 class Forwarding:
@@ -22,6 +24,7 @@ class Forwarding:
     """
 
     __slots__ = (
+        "_body_bytes",
         "_call",
         "_stream_headers",
         "_timer",
@@ -41,6 +44,7 @@ class Forwarding:
         self.status: int | None = None
         self.content_type = b"application/json"
         self.body: list[bytes] = []
+        self._body_bytes = 0
         self._stream_headers = stream_headers
         self._call: VendorCall | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -73,6 +77,9 @@ class Forwarding:
     def on_body(self, data: bytes) -> None:
         if not self._streaming:
             self.body.append(data)
+            self._body_bytes += len(data)
+            if self._body_bytes > MAX_WHOLE_ANSWER_BYTES:
+                self._give_up("the vendor's answer is too large")
             return
         write = self.exchange.write
         for piece in self.reader.feed(data):

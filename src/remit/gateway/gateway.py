@@ -173,6 +173,10 @@ class Gateway:
     async def _forward_and_settle(
         self, exchange: Exchange, admission: Admission, hold: WantedHold, taken: TakenHold, ids: Ids
     ) -> None:
+        if exchange.gone:
+            # Nobody waits for the answer any more and nothing was sent: it need not cost anything.
+            await self._lessor.finish(Ending(hold_id=hold.id, outcome="voided"))
+            return
         request, deployment = admission.request, admission.deployment
         body = clamp(exchange.body, request, output_tokens_max=admission.output_bound, options=deployment.clamp)
         exchange.body = b""

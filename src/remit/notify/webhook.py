@@ -3,6 +3,7 @@
 import http.client
 import urllib.error
 import urllib.request
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,23 +11,32 @@ import msgspec
 import structlog
 
 _log = structlog.get_logger(__name__)
+_SCHEMES = ("http", "https")
 
 
 class Webhook:
-    """Posts each notification as JSON. Only http and https URLs; redirects are not followed."""
+    """Posts each notification as JSON. Only http and https URLs; redirects are not followed.
 
-    def __init__(self, url: str, timeout_seconds: float) -> None:
-        if urlsplit(url).scheme not in ("http", "https"):
+    A notification whose `webhook` (its grant's own) is on one of `grant_hosts` goes there, any other one to `url`.
+    """
+
+    def __init__(self, url: str | None, grant_hosts: Collection[str], timeout_seconds: float) -> None:
+        if url is not None and urlsplit(url).scheme not in _SCHEMES:
             raise ValueError(f"`{url}` is not an http or https URL")
         self._url = url
+        self._grant_hosts = frozenset(grant_hosts)
         self._timeout_seconds = timeout_seconds
         self._opener = urllib.request.build_opener(_NoRedirects)
 
     def send(self, notification: dict[str, Any]) -> bool:
-        """Whether it was accepted; a refusal or failure is logged and answered False."""
-        request = urllib.request.Request(  # noqa: S310 - the scheme was checked above
-            self._url,
-            data=msgspec.json.encode(notification),
+        """Whether it was accepted, or has nowhere to go; a refusal or failure is logged and answered False."""
+        url = self._target(notification.get("webhook"))
+        if url is None:
+            return True
+        body = {name: value for name, value in notification.items() if name != "webhook"}
+        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
+            url,
+            data=msgspec.json.encode(body),
             headers={"content-type": "application/json", "user-agent": "remit"},
             method="POST",
         )
@@ -36,6 +46,13 @@ class Webhook:
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             _log.warning("notification_not_delivered", id=notification["id"], error=str(error))
             return False
+
+    def _target(self, own: str | None) -> str | None:
+        if own is not None:
+            parts = urlsplit(own)
+            if parts.scheme in _SCHEMES and parts.hostname in self._grant_hosts:
+                return own
+        return self._url
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
