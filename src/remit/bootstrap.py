@@ -79,7 +79,9 @@ class Authority:
         """The background work, not started yet."""
         notify = self.settings.notify
         webhook = Webhook(notify.webhook_url, notify.grant_webhook_hosts, notify.timeout_seconds)
-        return Upkeep(self.care, self.grants, self.clock, self.settings.sweep_seconds, webhook.send)
+        # With nowhere to send them, notifications stay due: a webhook set up later gets them.
+        send = webhook.send if notify.webhook_url or notify.grant_webhook_hosts else None
+        return Upkeep(self.care, self.grants, self.clock, self.settings.sweep_seconds, send)
 
 
 def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:

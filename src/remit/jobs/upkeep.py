@@ -34,7 +34,7 @@ class Upkeep:
         grants: GrantService,
         clock: Clock,
         every_seconds: float,
-        send: Callable[[dict[str, Any]], bool],
+        send: Callable[[dict[str, Any]], bool] | None,
     ) -> None:
         self._care = care
         self._grants = grants
@@ -57,7 +57,7 @@ class Upkeep:
         expired = self._care.expire_holds()
         self._expire_grants()
         pages = self._care.page_forecasts()
-        delivered = self._care.deliver_notifications(self._send)
+        delivered = self._care.deliver_notifications(self._send) if self._send is not None else 0
         self._care.drop_spent_rate_buckets()
         return Round(expired, pages, delivered)
 
