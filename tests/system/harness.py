@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import openai
 import psutil
@@ -44,16 +44,50 @@ max_output_tokens = 16384
 [[prices]]
 vendor = "openai"
 model = "sim-small"
-input = "0.15"
-cache_read = "0.075"
-output = "0.60"
+input = "0.10"
+cache_read = "0.05"
+output = "0.40"
+context_tokens = 128000
+max_output_tokens = 16384
+service_tiers = { flex = { input = "0.05", cache_read = "0.025", output = "0.20" }, priority = { input = "0.20", cache_read = "0.10", output = "0.80" } }
+
+[[prices]]
+vendor = "openai"
+model = "sim-tiered"
+input = "1"
+cache_read = "0.1"
+cache_write = "1.25"
+output = "4"
+context_tokens = 1000000
+max_output_tokens = 16384
+tiers = [{ above_input_tokens = 200000, input = "2", cache_read = "0.2", cache_write = "2.5", output = "8" }]
+
+[[prices]]
+vendor = "openai"
+model = "sim-cache-write"
+input = "4"
+cache_read = "0.4"
+cache_write = "5"
+output = "20"
+context_tokens = 1000000
+max_output_tokens = 16384
+
+[[prices]]
+vendor = "openai"
+model = "sim-fractional"
+input = "0.000123457"
+cache_read = "0.000000001"
+output = "0.000987653"
 context_tokens = 128000
 max_output_tokens = 16384
 """
 
 
 class System(AbstractContextManager["System"]):
-    """`settings` is TOML appended to the settings file; `gateway` are keys of its `[gateway]` table."""
+    """`settings` is TOML appended to the settings file; `gateway` are keys of its `[gateway]` table.
+
+    `vendor_url` is where the gateway reaches the vendor, where that is not the vendor's own URL.
+    """
 
     def __init__(
         self,
@@ -62,6 +96,7 @@ class System(AbstractContextManager["System"]):
         settings: str = SIM_PRICES,
         environment: Mapping[str, str] | None = None,
         vendor: VendorProcess | None = None,
+        vendor_url: str | None = None,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="remit-test-", ignore_cleanup_errors=True)
         self.folder = Path(self._folder.name)
@@ -74,7 +109,7 @@ class System(AbstractContextManager["System"]):
         self.config.write_text(
             f'data_dir = "{self.folder / "data"}"\nsweep_seconds = 0.5\n\n'
             f'[api]\nlisten = "127.0.0.1:{free_port()}"\n\n'
-            f'[vendors.openai]\nbase_url = "{self.vendor.url}"\n\n[gateway]\n'
+            f'[vendors.openai]\nbase_url = "{vendor_url or self.vendor.url}"\n\n[gateway]\n'
             + "".join(f"{name} = {_toml(value)}\n" for name, value in table.items())
             + settings
         )
@@ -84,8 +119,12 @@ class System(AbstractContextManager["System"]):
         self.log = self.folder / "remit.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> "System":
-        self.start()
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -141,7 +180,7 @@ class System(AbstractContextManager["System"]):
         return [child.pid for child in children if "remit.cli.gateway_process" in " ".join(child.cmdline())]
 
     def kill_gateway(self) -> None:
-        """kill -9 for every gateway process; their parent starts new ones."""
+        """Does kill -9 to every gateway process; their parent starts new ones."""
         for pid in self.gateway_pids():
             os.kill(pid, signal.SIGKILL)
 
@@ -202,6 +241,43 @@ class System(AbstractContextManager["System"]):
         """The doctor finds nothing (I5, I6, I7, I21 and the hashes)."""
         found = [difference for check in check_books(self.authority.ledger) for difference in check.differences]
         assert not found, found
+
+    def reconcile_with_vendor(self, path: str) -> list[str]:
+        """Applies the vendor's statement to what a grant has in suspense, and proves that both books agree.
+
+        Afterwards every call has in the ledger exactly what the vendor has for it, in money and in tokens. The vendor's
+        books must hold only calls below the grant. Answers the ids of the holds that evidence corrected.
+        """
+        self.wait_until_no_hold_is_open()
+        self.vendor.wait_idle()
+        rows = {row.idempotency_key: row for row in self.vendor.rows()}
+        waiting = self.sql(
+            "SELECT e.hold_id FROM entries AS e JOIN grants AS g ON g.path = %s WHERE e.kind = 'suspense'"
+            " AND g.id = ANY (e.node_ids) AND NOT EXISTS (SELECT FROM entries AS c WHERE c.corrects = e.id)",
+            path,
+        )
+        evidence = []
+        for (hold_id,) in waiting:
+            row = rows.get(hold_id)
+            entry = {"usage_source": "vendor", "note": "the vendor's statement"}
+            amount, tokens = (row.amount_nanousd, row.prompt_tokens + row.completion_tokens) if row else (0, 0)
+            evidence.append({"hold_id": hold_id, "usd": amount, "tokens": tokens, "entry": entry})
+        if evidence:
+            assert self.authority.care.apply_evidence(evidence) == ["corrected"] * len(evidence)
+        billed = {key: (row.amount_nanousd, row.prompt_tokens + row.completion_tokens) for key, row in rows.items()}
+        booked = self._booked_by_hold(path)
+        assert {key: value for key, value in booked.items() if value != (0, 0)} == billed
+        assert self.spent(path) == self.vendor.books().total_nanousd
+        self.assert_books_agree()
+        return [hold_id for (hold_id,) in waiting]
+
+    def _booked_by_hold(self, path: str) -> dict[str | None, tuple[int, int]]:
+        rows = self.sql(
+            "SELECT e.hold_id, sum(e.amount_nanousd)::bigint, sum(e.tokens)::bigint FROM entries AS e"
+            " JOIN grants AS g ON g.path = %s WHERE is_spend(e.kind) AND g.id = ANY (e.node_ids) GROUP BY e.hold_id",
+            path,
+        )
+        return {hold_id: (int(amount), int(tokens)) for hold_id, amount, tokens in rows}
 
     def entries(self, path: str) -> list[dict[str, Any]]:
         """The entries of exactly one grant, oldest first."""

@@ -1,0 +1,76 @@
+"""Settings: their order, their strictness, their secrets."""
+
+from pathlib import Path
+
+import pytest
+
+from remit.settings import SettingsError, VendorSettings, load_settings, parse_listen, vendor_key
+
+
+def test_without_anything_the_defaults_work_on_one_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file and no environment give an embedded database and OpenAI as the vendor."""
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(environment={})
+    assert settings.database_url is None
+    assert settings.vendors["openai"].base_url == "https://api.openai.com"
+
+
+def test_environment_beats_file_and_command_line_beats_both(tmp_path: Path) -> None:
+    """Each layer overrides the one before."""
+    file = tmp_path / "remit.toml"
+    file.write_text('[gateway]\nlisten = "127.0.0.1:1"\nworkers = 2\n')
+    environment = {"REMIT_CONFIG": str(file), "REMIT_LISTEN": "127.0.0.1:2"}
+    assert load_settings(environment=environment).gateway.listen == "127.0.0.1:2"
+    overridden = load_settings(overrides={"gateway": {"listen": "127.0.0.1:3"}}, environment=environment)
+    assert (overridden.gateway.listen, overridden.gateway.workers) == ("127.0.0.1:3", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[gateway]\nworkerz = 2\n", "workerz"),
+        ("[gateway]\nworkers = 'many'\n", "workers"),
+        ("[gateway]\nrequest_seconds = 60\nhold_seconds = 60\n", "hold_seconds"),
+        ("clock_at = 2026-01-01T00:00:00\n", "time zone"),
+        ("not toml at all", "cannot read"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, says: str) -> None:
+    """Whoever wrote the file learns where to look."""
+    file = tmp_path / "remit.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=says):
+        load_settings(file, environment={})
+
+
+def test_a_missing_file_is_an_error_only_if_it_was_asked_for(tmp_path: Path) -> None:
+    """A mistyped name must not silently mean the defaults."""
+    with pytest.raises(SettingsError, match="cannot read"):
+        load_settings(tmp_path / "absent.toml", environment={})
+
+
+def test_a_vendors_key_comes_from_where_the_settings_say(tmp_path: Path) -> None:
+    """From the environment or a file; a missing one is an error that names the variable and nothing secret."""
+    by_environment = VendorSettings(base_url="https://vendor.example", api_key_env="VENDOR_KEY")
+    assert vendor_key("v", by_environment, {"VENDOR_KEY": "secret"}) == "secret"
+    with pytest.raises(SettingsError, match="VENDOR_KEY"):
+        vendor_key("v", by_environment, {})
+    file = tmp_path / "key"
+    file.write_text("secret\n")
+    assert vendor_key("v", VendorSettings(base_url="https://vendor.example", api_key_file=file), {}) == "secret"
+    assert vendor_key("v", VendorSettings(base_url="https://vendor.example"), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:0", ("::1", 0)), (":9", ("127.0.0.1", 9))]
+)
+def test_listen_addresses(text: str, expected: tuple[str, int]) -> None:
+    """Host and port, also for IPv6."""
+    assert parse_listen(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "80", "host", "host:port", "host:99999"])
+def test_other_listen_addresses_are_refused(text: str) -> None:
+    """Anything without a port in range."""
+    with pytest.raises(SettingsError):
+        parse_listen(text)
