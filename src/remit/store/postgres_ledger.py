@@ -16,27 +16,38 @@ OVERDUE_GRACE_SECONDS = 60.0
 
 
 class PostgresLedger:
-    """Implements `LedgerReader` with the reader's role: nothing here can write."""
+    """Implements `LedgerReader` with the reader's role: nothing here can write.
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    With `nodes` (grant ids), reports, totals and entries are those that one of these grants was charged for: what its
+    owner may see. Checks and counts are always of the whole.
+    """
+
+    def __init__(self, url: str, clock: Clock, nodes: Sequence[str] | None = None) -> None:
         self._url = url
         self._clock = clock
+        self._nodes = None if nodes is None else list(nodes)
+
+    def of_nodes(self, nodes: Sequence[str]) -> "PostgresLedger":
+        """The part of the ledger that these grants were charged for; of none, nothing."""
+        return PostgresLedger(self._url, self._clock, nodes)
 
     def report(self, by: Sequence[str], since: datetime | None, until: datetime | None) -> list[ReportRow]:
-        parameters = {"by": list(by), "since": since, "until": until}
+        parameters = {"by": list(by), "since": since, "until": until, "nodes": self._nodes}
         with self._connect() as connection:
             rows = connection.execute(query("ledger_report"), parameters).fetchall()
         return [ReportRow(tuple(row[0]), *row[1:]) for row in rows]
 
     def total_nanousd(self, since: datetime | None, until: datetime | None) -> int:
+        parameters = {"since": since, "until": until, "nodes": self._nodes}
         with self._connect() as connection:
-            row = connection.execute(query("ledger_total"), {"since": since, "until": until}).fetchone()
+            row = connection.execute(query("ledger_total"), parameters).fetchone()
         assert row is not None
         return int(row[0])
 
     def tail(self, count: int, after_seq: int | None) -> list[dict[str, Any]]:
+        parameters = {"count": count, "after": after_seq, "nodes": self._nodes}
         with self._connect() as connection:
-            rows = connection.execute(query("ledger_tail"), {"count": count, "after": after_seq}).fetchall()
+            rows = connection.execute(query("ledger_tail"), parameters).fetchall()
         return [row[0] for row in rows]
 
     def counts(self) -> dict[str, int]:

@@ -1,4 +1,5 @@
 -- Spend by group. by: names of dimensions or tags, in order.
+-- nodes: only entries that one of these grants was charged for.
 SELECT ARRAY (
            SELECT CASE d.name
                       WHEN 'class' THEN e.class
@@ -23,5 +24,6 @@ FROM entries AS e
 WHERE is_spend(e.kind)
   AND (%(since)s::timestamptz IS NULL OR e.held_at >= %(since)s)
   AND (%(until)s::timestamptz IS NULL OR e.held_at < %(until)s)
+  AND (%(nodes)s::text[] IS NULL OR e.node_ids && %(nodes)s::text[])
 GROUP BY group_values
 ORDER BY amount_nanousd DESC, group_values

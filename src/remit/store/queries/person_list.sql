@@ -1,0 +1,3 @@
+-- All person tokens.
+SELECT id, name, is_admin, secret_hash, created_at, created_by, expires_at, revoked_at
+FROM people_tokens ORDER BY name, created_at, id
