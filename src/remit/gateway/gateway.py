@@ -48,6 +48,7 @@ class Gateway:
         clock: Clock,
         snapshot: TreeSnapshot,
         reread: Callable[[], Awaitable[TreeSnapshot]],
+        revision: Callable[[], Awaitable[int | None]],
         report: Callable[[str, dict[str, str]], None],
     ) -> None:
         self._settings = settings
@@ -57,6 +58,7 @@ class Gateway:
         self._clock = clock
         self.snapshot = snapshot
         self._reread = reread
+        self._revision = revision
         self._report = report
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -81,7 +83,7 @@ class Gateway:
             if (exchange.method, exchange.path) == _CHAT:
                 await self._chat(exchange, ids, now)
             else:
-                self._other(exchange, ids, now)
+                await self._other(exchange, ids, now)
         except Exception:  # noqa: BLE001 - a fault of ours ends this request, not the process
             # If a hold was taken it stays, and is booked at its ceiling when its time is up.
             _log.exception("request_failed", request_id=ids.request)
@@ -90,22 +92,44 @@ class Gateway:
             else:
                 exchange.respond(*answers.failure(500, "gateway_failed", "the gateway failed to answer", ids))
 
-    def _other(self, exchange: Exchange, ids: Ids, now: datetime) -> None:
+    async def _other(self, exchange: Exchange, ids: Ids, now: datetime) -> None:
+        snapshot = self.snapshot
+        answer = self._other_answer(exchange, now)
+        if isinstance(answer, Refused) and await self._tree_has_changed(snapshot):
+            answer = self._other_answer(exchange, now)
+        if isinstance(answer, Refused):
+            self._refuse(exchange, answer, ids)
+        else:
+            exchange.respond(200, [*ids.headers(), answers.JSON], answer)
+
+    def _other_answer(self, exchange: Exchange, now: datetime) -> bytes | Refused:
+        """Everything but the one metered surface: the list of models, or a refusal."""
         principal = self._authenticate(exchange, now)
         if isinstance(principal, Refused):
-            self._refuse(exchange, principal, ids)
-        elif refused := principal.leaf.grant.refusal_at(now):
-            self._refuse(exchange, refused, ids)
-        elif (exchange.method, exchange.path) == _MODELS:
-            exchange.respond(200, [*ids.headers(), answers.JSON], models_answer(self._rulebook, principal, now))
-        else:
-            where = (
-                f"{exchange.method[:16].decode('ascii', 'replace')} {exchange.path[:128].decode('ascii', 'replace')}"
-            )
-            node = principal.leaf.grant.leaf
-            detail = f"`{where}` is not a surface that is metered here, so nothing is passed on"
-            refused = Refused(code=RefusalCode.surface_not_allowed, detail=detail, path=node.path, owner=node.owner)
-            self._refuse(exchange, refused, ids)
+            return principal
+        if refused := principal.leaf.grant.refusal_at(now):
+            return refused
+        if (exchange.method, exchange.path) == _MODELS:
+            return models_answer(self._rulebook, principal, now)
+        where = f"{exchange.method[:16].decode('ascii', 'replace')} {exchange.path[:128].decode('ascii', 'replace')}"
+        node = principal.leaf.grant.leaf
+        detail = f"`{where}` is not a surface that is metered here, so nothing is passed on"
+        return Refused(code=RefusalCode.surface_not_allowed, detail=detail, path=node.path, owner=node.owner)
+
+    async def _tree_has_changed(self, snapshot: TreeSnapshot) -> bool:
+        """Whether the tree is another one by now; then it was read. No refusal rests on an outdated tree.
+
+        A hold carries its revision to the database. A refusal takes no hold, so here the revision has to be asked for.
+        """
+        revision = await self._revision()
+        if revision is None or revision <= snapshot.revision:
+            return False
+        if self.snapshot.revision < revision:
+            try:
+                self.snapshot = await self._reread()
+            except AuthorityUnreachableError:
+                return False
+        return True
 
     async def _chat(self, exchange: Exchange, ids: Ids, now: datetime) -> None:
         request = parse_chat_request(exchange.body)
@@ -128,14 +152,16 @@ class Gateway:
         for _ in range(_MAX_TREE_READS):
             snapshot, now = self.snapshot, self._clock.now()
             principal = self._authenticate(exchange, now)
-            if isinstance(principal, Refused):
-                return principal
-            admission = decide(self._rulebook, principal, request, tags, now)
+            admission = (
+                principal if isinstance(principal, Refused) else decide(self._rulebook, principal, request, tags, now)
+            )
             if isinstance(admission, Refused):
-                if admission.code is RefusalCode.class_mismatch:
+                if await self._tree_has_changed(snapshot):
+                    continue
+                if isinstance(principal, Principal) and admission.code is RefusalCode.class_mismatch:
                     self._report(principal.leaf.grant.leaf.id, {**admission.extra, "request_id": ids.request})
                 return admission
-            path, owner = admission.path, principal.leaf.grant.leaf.owner
+            path, owner = admission.path, admission.principal.leaf.grant.leaf.owner
             try:
                 return await self._hold(snapshot, admission, ids, now)
             except StaleTreeError as stale:

@@ -53,6 +53,7 @@ class Worker:
             clock=self._clock,
             snapshot=await self._read_tree(),
             reread=self._reread,
+            revision=self._tree.revision,
             report=self._reports.report,
         )
         server = CallerServer(gateway.handle, _wire_limits(settings), answers.malformed)
@@ -76,6 +77,7 @@ class Worker:
                 await gateway.idle()
                 await self._lessor.close()
                 await self._reports.close()
+                await self._tree.close()
         except TimeoutError:
             clean = False
         for deployment in self._rulebook.deployments:

@@ -16,6 +16,7 @@ from remit.store.named import query
 
 _log = structlog.get_logger(__name__)
 _RETRY_SECONDS = 0.5
+_REVISION_TIMEOUT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,43 @@ class PostgresTree:
     def __init__(self, url: str, role: Role = "remit_gateway") -> None:
         self._url = url
         self._role = role
+        self._link: psycopg.AsyncConnection | None = None
+        self._asking = asyncio.Lock()
+        self._asked = self._answered = 0
+        self._revision: int | None = None
+
+    async def revision(self) -> int | None:
+        """The tree's revision at some instant after this was called, None where the database cannot be asked.
+
+        One question is under way at a time; the next one answers everybody who has asked meanwhile.
+        """
+        self._asked += 1
+        number = self._asked
+        async with self._asking:
+            if self._answered < number:
+                everybody = self._asked
+                self._revision = await self._ask_revision()
+                self._answered = everybody
+            return self._revision
+
+    async def close(self) -> None:
+        """Ends the connection on which revisions are asked for."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    async def _ask_revision(self) -> int | None:
+        try:
+            async with asyncio.timeout(_REVISION_TIMEOUT_SECONDS):
+                if self._link is None or self._link.closed:
+                    self._link = await connect_async(self._url, self._role)
+                row = await (await self._link.execute(query("snapshot_revision"))).fetchone()
+        except (psycopg.Error, TimeoutError, OSError) as error:
+            _log.warning("tree_revision_unknown", error=str(error))
+            await self.close()
+            return None
+        assert row is not None
+        return int(row[0])
 
     async def read(self) -> StoredTree:
         """The tree as it is now. Raises psycopg.Error when the database cannot be asked."""
