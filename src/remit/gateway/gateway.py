@@ -30,6 +30,8 @@ from remit.settings import GatewaySettings
 
 _log = structlog.get_logger("remit.request")
 _MAX_TREE_READS = 5
+# A body up to this size is read before its credential is looked at, as the precedence of refusals says.
+FREE_PARSE_BYTES = 64 * 1024
 _CHAT = (b"POST", b"/v1/chat/completions")
 _MODELS = (b"GET", b"/v1/models")
 _HEALTH = (b"GET", b"/healthz")
@@ -132,6 +134,9 @@ class Gateway:
         return True
 
     async def _chat(self, exchange: Exchange, ids: Ids, now: datetime) -> None:
+        if len(exchange.body) > FREE_PARSE_BYTES and isinstance(stranger := self._authenticate(exchange, now), Refused):
+            # Strangers do not get to keep the process busy reading megabytes; for them precedence gives way.
+            return self._refuse(exchange, stranger, ids)
         request = parse_chat_request(exchange.body)
         tags = _tags_of(exchange, request)
         if isinstance(request, Problem) and request.code is RefusalCode.malformed_request:
