@@ -6,14 +6,15 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
 from typing import Any
 
 from tests.system.harness import System
 
-HELLO = [{"role": "user", "content": "hello"}]
+HELLO: Any = [{"role": "user", "content": "hello"}]
 DIME = 100_000_000
 DOLLAR = 1_000_000_000
 
@@ -48,9 +49,15 @@ def dime(tokens: int = 1, **more: Any) -> dict[str, Any]:
     return {"model": "sim-dime", "messages": HELLO, "max_tokens": tokens, **more}
 
 
-def user(text: str) -> list[dict[str, str]]:
+def user(text: str) -> Any:
     """Messages with one text of the user's."""
     return [{"role": "user", "content": text}]
+
+
+def events(answer: Answer) -> list[Any]:
+    """The events of a stream, the last one (`[DONE]`) as it came."""
+    texts = [line.removeprefix(b"data: ") for line in answer.body.split(b"\n") if line.startswith(b"data: ")]
+    return [text.decode() if text == b"[DONE]" else json.loads(text) for text in texts]
 
 
 def ask(
@@ -138,7 +145,7 @@ def _unchunk(data: bytes) -> tuple[bytes, dict[str, str]]:
     return body, {}
 
 
-class Tap:
+class Tap(AbstractContextManager["Tap"]):
     """A port on the way to the vendor that passes everything on and remembers what the gateway sent.
 
     `refuse()` closes the port, as a vendor that is down.
@@ -150,11 +157,19 @@ class Tap:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.sent = b""
         self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.refuse()
+        for thread in self._threads:
+            thread.join()
 
     def refuse(self) -> None:
         """From now on nobody listens here, and nobody who was connected is any more."""
-        self._listener.shutdown(socket.SHUT_RDWR)
+        _end(self._listener)
         self._listener.close()
         for connection in self._open:
             _end(connection)
@@ -167,26 +182,23 @@ class Tap:
                 return
             vendor = socket.create_connection(self._target)
             self._open += [gateway, vendor]
-            threading.Thread(target=self._pass_on, args=(gateway, vendor, True), daemon=True).start()
-            threading.Thread(target=self._pass_on, args=(vendor, gateway, False), daemon=True).start()
+            for pair in ((gateway, vendor, True), (vendor, gateway, False)):
+                self._threads.append(threading.Thread(target=self._pass_on, args=pair, daemon=True))
+                self._threads[-1].start()
 
     def _pass_on(self, source: socket.socket, target: socket.socket, to_vendor: bool) -> None:
-        try:
-            while data := source.recv(65536):
-                if to_vendor:
-                    self.sent += data
-                target.sendall(data)
-        except OSError:
-            pass
-        _end(target)
-        source.close()
+        with source:
+            with suppress(OSError):
+                while data := source.recv(65536):
+                    if to_vendor:
+                        self.sent += data
+                    target.sendall(data)
+            _end(target)
 
 
 def _end(connection: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return
 
 
 @contextmanager
@@ -200,7 +212,7 @@ def receiver_of_pages() -> Iterator[tuple[str, list[dict[str, Any]]]]:
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, *_: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
