@@ -18,6 +18,7 @@ def _decode(kind: type, value: Any) -> Any:
 
 
 def main() -> None:
+    """Entry point of the process."""
     set_up_logs()
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings, dec_hook=_decode)
     assert settings.database_url is not None

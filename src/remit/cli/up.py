@@ -1,40 +1,48 @@
 """`remit up`: authority and gateway on one machine."""
 
-import signal
-import sys
-import threading
-from types import FrameType
+from typing import Annotated, Any
 
-from remit.bootstrap import Authority, open_database
-from remit.cli.supervisor import GatewayProcesses
-from remit.settings import Settings
+from cyclopts import Parameter
 
-READY_SECONDS = 60.0
+from remit.cli.options import Where
+
+Listen = Annotated[str | None, Parameter(help="host:port of the gateway; else as set, else 127.0.0.1:8400.")]
+Workers = Annotated[int | None, Parameter(help="How many gateway processes; else as set, else 1.")]
+VendorUrl = Annotated[
+    str | None,
+    Parameter(help="Base URL of one OpenAI-compatible vendor that needs no key, instead of the vendors set."),
+]
 
 
-def run_up(settings: Settings) -> int:
-    """Runs until SIGTERM or SIGINT; the exit code."""
-    stop = threading.Event()
+def up(
+    *,
+    listen: Listen = None,
+    workers: Workers = None,
+    vendor_url: VendorUrl = None,
+    where: Where | None = None,
+) -> int:
+    """Run authority and gateway on this machine, over the embedded PostgreSQL or your own.
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
+    Makes the database and the issuer key on the first run. Logs go to standard error, one JSON object a line. Ends on
+    Ctrl-C or SIGTERM, after the calls under way.
+    """
+    from remit.bootstrap import Authority, open_database
+    from remit.cli.logs import set_up_logs
+    from remit.cli.running import run_gateways
+    from remit.cli.session import settings_of
 
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    set_up_logs()
+    settings = settings_of(where, gateway_overrides(listen, workers, vendor_url))
     url = open_database(settings)
     authority = Authority(settings, url)
     authority.keys()
-    upkeep = authority.upkeep()
-    gateways = GatewayProcesses(settings, url)
-    gateways.start()
-    upkeep.start()
-    try:
-        if not gateways.wait_ready(READY_SECONDS):
-            print("the gateway did not become ready; its log says why", file=sys.stderr)
-            return 1
-        print(f"remit is up: gateway http://{gateways.host}:{gateways.port}/v1", flush=True)
-        stop.wait()
-        return 0
-    finally:
-        gateways.stop()
-        upkeep.stop()
+    return run_gateways(settings, url, authority.upkeep())
+
+
+def gateway_overrides(listen: str | None, workers: int | None, vendor_url: str | None) -> dict[str, Any]:
+    """What the command line says about the gateway, in the shape of the settings file."""
+    table = {"listen": listen, "workers": workers}
+    overrides: dict[str, Any] = {"gateway": {name: value for name, value in table.items() if value is not None}}
+    if vendor_url is not None:
+        overrides["vendors"] = {"openai": {"base_url": vendor_url}}
+    return overrides

@@ -1,6 +1,8 @@
 """The ledger in PostgreSQL: `remit.ledger.ports.LedgerReader`."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -8,11 +10,49 @@ import psycopg
 
 from remit.kernel.clock import Clock
 from remit.ledger.model import CheckResult, Difference, ReportRow
-from remit.store.connect import connect
+from remit.store.connect import CONNECT_TIMEOUT_SECONDS, connect
+from remit.store.migrate import migrations
 from remit.store.named import query
 
 # Holds end when the sweeper comes by; an open one counts as overdue only after it has had time to.
 OVERDUE_GRACE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class BucketNumbers:
+    """Where one bucket stands: nano-USD, tokens or requests. `posted` includes overage, but not what overdraft paid."""
+
+    node_id: str
+    dimension: str
+    period_kind: str
+    period_start: datetime
+    posted: int
+    held: int
+    overdraft_limit: int
+    overdraft_posted: int
+    overdraft_held: int
+
+
+def migration_differences(url: str) -> list[Difference]:
+    """How the database's migrations differ from this version's; empty when they are the same. Changes nothing."""
+    with psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+        row = connection.execute("SELECT to_regclass('public.remit_migrations') IS NOT NULL").fetchone()
+        exists = row is not None and row[0]
+        applied: dict[str, str] = dict(connection.execute(query("migrations_applied")).fetchall()) if exists else {}
+    known = {name: hashlib.sha256(sql.encode()).hexdigest() for name, sql in migrations()}
+    return [
+        Difference(
+            "migrations", name, "applied" if name in known else "unknown", _migration_state(name, applied, known)
+        )
+        for name in sorted({*known, *applied})
+        if applied.get(name) != known.get(name)
+    ]
+
+
+def _migration_state(name: str, applied: dict[str, str], known: dict[str, str]) -> str:
+    if name not in known:
+        return "applied by a newer version"
+    return "changed after it was applied" if name in applied else "missing"
 
 
 class PostgresLedger:
@@ -61,6 +101,23 @@ class PostgresLedger:
         """Suspense entries that wait for evidence."""
         with self._connect() as connection:
             cursor = connection.execute(query("suspense"))
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def buckets(self, node_ids: Sequence[str] | None = None) -> list[BucketNumbers]:
+        """Every bucket, rates included, whose period holds the present, of these grants or of all.
+
+        A limit nobody has used in its period has no bucket yet. After a change of time zone there may be two of one kind.
+        """
+        parameters = {"now": self._clock.now(), "node_ids": None if node_ids is None else list(node_ids)}
+        with self._connect() as connection:
+            rows = connection.execute(query("buckets_now"), parameters).fetchall()
+        return [BucketNumbers(*row) for row in rows]
+
+    def notifications(self, count: int, *, undelivered: bool = False) -> list[dict[str, Any]]:
+        """The newest notifications, oldest first."""
+        with self._connect() as connection:
+            cursor = connection.execute(query("notifications_list"), {"count": count, "undelivered": undelivered})
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 

@@ -1,0 +1,22 @@
+"""What the process's exit code says."""
+
+from typing import Final
+
+EXIT_OK: Final = 0
+EXIT_DIFFERENCES: Final = 1
+"""Something was found to differ, or the rules refused what was asked."""
+EXIT_USAGE: Final = 2
+"""The command, a file or the settings cannot be used as they are."""
+EXIT_DATABASE: Final = 3
+"""The database cannot be reached, or is not one this version can work with."""
+EXIT_INTERRUPTED: Final = 130
+EXIT_BROKEN_PIPE: Final = 141
+
+
+class CommandError(Exception):
+    """Ends a command: one lower-case line for standard error, and the exit code."""
+
+    def __init__(self, message: str, exit_code: int = EXIT_USAGE) -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit_code = exit_code

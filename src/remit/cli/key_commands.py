@@ -1,0 +1,153 @@
+"""`remit key create`, `list`, `rotate` and `revoke`."""
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from cyclopts import Parameter
+
+from remit.cli.codes import EXIT_OK
+from remit.cli.grant_look import GrantRef, find_grant
+from remit.cli.options import Actor, By, Json, Where
+from remit.cli.values import parse_limit, parse_moment, parse_names
+
+if TYPE_CHECKING:
+    from remit.grants.keys import NewKey
+
+_KeyId = Annotated[str, Parameter(name="key", help="Id of the key, as `remit key list` shows it.")]
+
+
+def create_key(
+    grant: GrantRef,
+    /,
+    *,
+    name: Annotated[str, Parameter(help="What the key is for; people read it in lists.")],
+    expires: Annotated[str | None, Parameter(help="Date or instant; the grant's own expiry binds in any case.")] = None,
+    limit: Annotated[
+        tuple[str, ...], Parameter(help="A limit of this key alone, such as '0.50 usd per day'; repeatable.")
+    ] = (),
+    model: Annotated[
+        tuple[str, ...] | None, Parameter(help="Model this key may use: exact name, or prefix ending in *; repeatable.")
+    ] = None,
+    token: Annotated[bool, Parameter(help="Print the capability as well, on a second line.")] = False,
+    json: Json = False,
+    actor: Actor = None,
+    where: Where | None = None,
+) -> int:
+    """Make an access key for a grant and print its secret, once.
+
+    Only the secret goes to standard output, so KEY=$(remit key create GRANT --name NAME) keeps it off the screen.
+    """
+    from remit.capabilities.model import Limit as KeyLimit
+    from remit.cli.session import open_authority
+    from remit.grants.model import Problem
+    from remit.grants.tree import Tree
+
+    authority = open_authority(where)
+    with authority.repository.read() as reads:
+        stored = find_grant(Tree(reads.load_tree()), grant)
+    limits = [parse_limit(text) for text in limit]
+    made = authority.keys().create(
+        stored.id,
+        name,
+        By(actor=actor).who(),
+        expires_at=None if expires is None else parse_moment(expires, "--expires", stored.time_zone),
+        limits=tuple(KeyLimit(one.dimension, one.amount, cast(Any, one.period)) for one in limits),
+        models=None if model is None else parse_names(model),
+    )
+    if isinstance(made, Problem):
+        return _refused(made, json=json)
+    return _shown_once(made, stored.path, token=token, json=json)
+
+
+def list_keys(
+    grant: Annotated[str | None, Parameter(help="Show the keys of this grant alone; of all if left out.")] = None,
+    /,
+    *,
+    revoked: Annotated[bool, Parameter(name="--all", help="Show revoked keys as well.")] = False,
+    json: Json = False,
+    where: Where | None = None,
+) -> int:
+    """List access keys. Secrets are not stored and cannot be shown."""
+    from remit.cli.output import moment_text, print_json, print_table, table
+    from remit.cli.session import open_authority
+    from remit.grants.tree import Tree
+
+    authority = open_authority(where)
+    grant_id = None
+    if grant is not None:
+        with authority.repository.read() as reads:
+            grant_id = find_grant(Tree(reads.load_tree()), grant).id
+    keys = [one for one in authority.key_store.list(grant_id) if revoked or one["revoked_at"] is None]
+    if json:
+        print_json(keys)
+        return EXIT_OK
+    if not keys:
+        print("no access keys: `remit key create GRANT --name NAME` makes one")
+        return EXIT_OK
+    rows = table("key", "grant", "name", "made", "by", "expires", "status")
+    for one in keys:
+        status = "active" if one["revoked_at"] is None else f"revoked {moment_text(one['revoked_at'])}"
+        made, expires = moment_text(one["created_at"]), moment_text(one["expires_at"])
+        rows.add_row(one["id"], one["path"], one["name"], made, one["created_by"], expires, status)
+    print_table(rows)
+    return EXIT_OK
+
+
+def rotate_key(key: _KeyId, /, *, json: Json = False, actor: Actor = None, where: Where | None = None) -> int:
+    """Give a key a new secret, print it once, and end the old one at once. What was spent stays spent."""
+    from remit.cli.session import open_authority
+    from remit.grants.model import Problem
+    from remit.grants.tree import Tree
+
+    authority = open_authority(where)
+    made = authority.keys().rotate(key, By(actor=actor).who())
+    if isinstance(made, Problem):
+        return _refused(made, json=json)
+    with authority.repository.read() as reads:
+        path = Tree(reads.load_tree())[made.key.grant_id].path
+    return _shown_once(made, path, token=False, json=json)
+
+
+def revoke_key(key: _KeyId, /, *, json: Json = False, actor: Actor = None, where: Where | None = None) -> int:
+    """Make a key useless at once, for good."""
+    from remit.cli.output import print_json
+    from remit.cli.session import open_authority
+    from remit.grants.model import Problem
+
+    done = open_authority(where).keys().revoke(key, By(actor=actor).who())
+    if isinstance(done, Problem):
+        return _refused(done, json=json)
+    if json:
+        print_json({"id": done.id, "name": done.name, "revoked_at": done.revoked_at, "revoked_by": done.revoked_by})
+    else:
+        print(f"revoked `{done.id}` ({done.name})")
+    return EXIT_OK
+
+
+def _refused(problem: Any, *, json: bool) -> int:
+    from remit.cli.output import refused
+
+    return refused([problem], json=json)
+
+
+def _shown_once(made: "NewKey", path: str, *, token: bool, json: bool) -> int:
+    from remit.cli.output import moment_text, print_json, remark
+
+    if json:
+        shown = {
+            "id": made.key.id,
+            "grant": path,
+            "name": made.key.name,
+            "expires_at": made.key.expires_at,
+            "rotated_from": made.key.rotated_from,
+            "secret": made.text,
+        }
+        print_json(shown | ({"token": made.token} if token else {}))
+        return EXIT_OK
+    remark(
+        f"access key `{made.key.id}` ({made.key.name}) for `{path}`, until {moment_text(made.key.expires_at)}; "
+        "its secret is shown this once:"
+    )
+    print(made.text)
+    if token:
+        print(made.token)
+    return EXIT_OK

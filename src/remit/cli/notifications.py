@@ -1,0 +1,57 @@
+"""`remit notifications`: pages and reports to people."""
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from remit.cli.codes import EXIT_OK, CommandError
+from remit.cli.options import Json, Where
+
+_MAX_COUNT = 100_000
+
+
+def notifications(
+    *,
+    count: Annotated[int, Parameter(name=["--count", "-n"], help="How many of the newest; 50 if left out.")] = 50,
+    undelivered: Annotated[bool, Parameter(help="Show only those that no webhook has taken yet.")] = False,
+    json: Json = False,
+    where: Where | None = None,
+) -> int:
+    """List pages and reports to people, oldest first: thresholds passed, caps reached, debts, calls in suspense.
+
+    They stay here whether or not a webhook takes them.
+    """
+    from remit.cli.output import moment_text, print_json, print_table, table
+    from remit.cli.session import open_authority
+
+    if not 1 <= count <= _MAX_COUNT:
+        raise CommandError(f"--count is a number from 1 to {_MAX_COUNT:,}")
+    rows = open_authority(where).ledger.notifications(count, undelivered=undelivered)
+    if json:
+        print_json(rows)
+        return EXIT_OK
+    if not rows:
+        print("no notifications")
+        return EXIT_OK
+    shown = table("when", "to", "about", "grant", "owner", "what", "delivered")
+    for row in rows:
+        delivered = moment_text(row["delivered_at"]) if row["delivered_at"] else "not yet"
+        owner = str(row["body"].get("owner", ""))
+        path = row["path"] or row["node_id"]
+        shown.add_row(moment_text(row["created_at"]), row["audience"], row["kind"], path, owner, _what(row), delivered)
+    print_table(shown)
+    return EXIT_OK
+
+
+def _what(row: dict[str, Any]) -> str:
+    from remit.grants.words import amount_text
+
+    body, dimension = row["body"], row["dimension"]
+    if "amount_nanousd" in body:
+        return amount_text("usd", body["amount_nanousd"])
+    if row["kind"] == "forecast_exhaustion":
+        return f"runs out {str(body.get('runs_out_at', ''))[:16]}"
+    if "limit" in body and "posted" in body and dimension:
+        used = f"{amount_text(dimension, body['posted'])} of {amount_text(dimension, body['limit'])}"
+        return f"{row['threshold']}%: {used}" if row["threshold"] else used
+    return str(body.get("detail", ""))

@@ -1,0 +1,117 @@
+"""What commands print: text with colour on a terminal only, JSON with stable keys, CSV, progress.
+
+Answers go to standard output; progress and remarks to standard error, so that output can be piped.
+"""
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from remit.cli.codes import EXIT_DIFFERENCES, EXIT_USAGE
+from remit.grants.model import Problem
+
+_T = TypeVar("_T")
+# Far wider than any line, so that nothing is cut where no terminal has a width.
+_UNBOUNDED_COLUMNS = 10_000
+_NOTHING_SUCH = ("grant_unknown", "unknown_grant", "unknown_key", "parent_unknown")
+_STATUS_STYLES = {"active": "green", "requested": "cyan", "suspended": "yellow", "expired": "red", "revoked": "red"}
+
+
+def console() -> Console:
+    """Standard output. Colour only on a terminal, and not where NO_COLOR is set; nothing is wrapped in a pipe."""
+    width = None if sys.stdout.isatty() else _UNBOUNDED_COLUMNS
+    return Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def remark(text: str) -> None:
+    """Something a person may want to know besides the answer."""
+    print(text, file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document, indented for people."""
+    print(msgspec.json.format(msgspec.json.encode(jsonable(value)), indent=2).decode())
+
+
+def print_json_line(value: Any) -> None:
+    """One JSON object on one line."""
+    print(msgspec.json.encode(jsonable(value)).decode(), flush=True)
+
+
+def jsonable(value: Any) -> Any:
+    """Plain data: dataclasses become objects, instants ISO 8601 in UTC with `Z`."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return jsonable(asdict(value))
+    if isinstance(value, datetime):
+        return instant_text(value)
+    if isinstance(value, dict):
+        return {str(name): jsonable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    return value
+
+
+def print_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A header and one line a row; what is not known is empty."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(rows)
+
+
+def table(*names: str, right: Sequence[str] = ()) -> Table:
+    """An empty table; the columns in `right` are numbers."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in names:
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return made
+
+
+def print_table(made: Table) -> None:
+    """Prints it in the width of the terminal, or as wide as it wants to be."""
+    out = console()
+    out.soft_wrap = False
+    out.print(made)
+
+
+def status_text(status: str) -> Text:
+    """A grant's status in its colour."""
+    return Text(status, style=_STATUS_STYLES.get(status, ""))
+
+
+def instant_text(instant: datetime) -> str:
+    """`2027-01-31T00:00:00Z`, microseconds only where there are any."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def moment_text(instant: datetime) -> str:
+    """The same for people: a date where it is midnight, otherwise to the minute."""
+    utc = instant.astimezone(UTC)
+    return f"{utc:%Y-%m-%d}" if (utc.hour, utc.minute, utc.second) == (0, 0, 0) else f"{utc:%Y-%m-%d %H:%M}Z"
+
+
+def refused(problems: Iterable[Problem], *, json: bool = False) -> int:
+    """Says why nothing was written, one line each; the exit code."""
+    found = list(problems)
+    if json:
+        print_json({"problems": [asdict(problem) for problem in found]})
+    for problem in found:
+        remark(f"remit: {problem.code}: {problem.detail}")
+    return EXIT_USAGE if all(problem.code in _NOTHING_SUCH for problem in found) else EXIT_DIFFERENCES
+
+
+def progress(items: Iterable[_T], title: str, total: int | None = None) -> Iterator[_T]:
+    """The items, with a progress bar on standard error while it is a terminal."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.progress import track
+
+    yield from track(items, description=title, total=total, console=Console(stderr=True), transient=True)

@@ -1,0 +1,39 @@
+"""Runs gateway processes until somebody asks for the end."""
+
+import signal
+import sys
+import threading
+from types import FrameType
+
+from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK
+from remit.cli.supervisor import GatewayProcesses
+from remit.jobs.upkeep import Upkeep
+from remit.settings import Settings
+
+READY_SECONDS = 60.0
+
+
+def run_gateways(settings: Settings, url: str, upkeep: Upkeep | None) -> int:
+    """Runs until SIGTERM or SIGINT, with upkeep beside them where this is the authority; the exit code."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    gateways = GatewayProcesses(settings, url)
+    gateways.start()
+    if upkeep is not None:
+        upkeep.start()
+    try:
+        if not gateways.wait_ready(READY_SECONDS):
+            print("remit: the gateway did not become ready; its log says why", file=sys.stderr)
+            return EXIT_DIFFERENCES
+        print(f"remit is up: gateway http://{gateways.host}:{gateways.port}/v1", flush=True)
+        stop.wait()
+        return EXIT_OK
+    finally:
+        gateways.stop()
+        if upkeep is not None:
+            upkeep.stop()

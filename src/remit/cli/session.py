@@ -1,0 +1,61 @@
+"""From the shared options to an open authority."""
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from remit.cli.codes import EXIT_DATABASE, CommandError
+from remit.cli.options import Where
+from remit.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from remit.bootstrap import Authority
+
+
+def settings_of(where: Where | None, overrides: dict[str, Any] | None = None) -> Settings:
+    """The settings, with what the command line says laid over them. Raises SettingsError."""
+    where = where or Where()
+    return load_settings(where.config, {"data_dir": where.data_dir, **(overrides or {})})
+
+
+def open_authority(where: Where | None, *, create: bool = False) -> "Authority":
+    """The authority over a migrated database; an embedded one is made only with `create`.
+
+    Raises CommandError where there is none, and what psycopg raises for one that does not answer.
+    """
+    from remit.bootstrap import Authority, open_database
+
+    settings = settings_of(where)
+    if not create:
+        require_database(settings)
+    try:
+        url = open_database(settings)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise _cannot_start(settings, error) from None
+    return Authority(settings, url)
+
+
+def open_url(settings: Settings) -> str:
+    """The database's URL without touching its schema. Raises CommandError."""
+    from remit.store.embedded import start_embedded
+
+    if settings.database_url is not None:
+        return settings.database_url
+    require_database(settings)
+    try:
+        return start_embedded(settings.data_dir)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise _cannot_start(settings, error) from None
+
+
+def require_database(settings: Settings) -> None:
+    """Raises CommandError where the embedded database was never made, rather than making an empty one by mistake."""
+    if settings.database_url is None and not (settings.data_dir.expanduser() / "postgres" / "PG_VERSION").exists():
+        message = (
+            f"there is no database under `{settings.data_dir}`: `remit up` or `remit apply` makes one, "
+            "--data-dir or --config names another"
+        )
+        raise CommandError(message, EXIT_DATABASE)
+
+
+def _cannot_start(settings: Settings, error: Exception) -> CommandError:
+    return CommandError(f"cannot start the database under `{settings.data_dir}`: {error}", EXIT_DATABASE)
