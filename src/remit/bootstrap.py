@@ -2,11 +2,14 @@
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from remit.api.people import PeopleService
+from remit.api.services import Services
 from remit.capabilities.issuer_keys import (
     IssuerKeyError,
     generate_issuer_key,
@@ -14,7 +17,8 @@ from remit.capabilities.issuer_keys import (
     load_issuer_key,
     serialise_issuer_key,
 )
-from remit.grants.keys import KeyService
+from remit.grants.keys import KeyService, KeyStore
+from remit.grants.ports import GrantRepository
 from remit.grants.service import GrantService
 from remit.jobs.upkeep import Upkeep
 from remit.kernel.clock import Clock, ShiftedClock, SystemClock
@@ -29,6 +33,12 @@ from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_grants import PostgresGrants
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
+from remit.store.postgres_notifications import PostgresNotifications
+from remit.store.postgres_people import PostgresPeople
+from remit.store.postgres_writes import PostgresWrites
+
+if TYPE_CHECKING:
+    from remit.api.server import ApiServer
 
 ISSUER_KEY_FILE = "issuer.key"
 
@@ -69,11 +79,36 @@ class Authority:
 
     def keys(self) -> KeyService:
         """The service for access keys; makes the issuer key on first use."""
+        return self._keys_over(self._issuer_key())(self.key_store, self.repository)
+
+    def people(self) -> PeopleService:
+        """The service for person tokens."""
+        return PeopleService(PostgresPeople(self.url), self.clock, secrets.token_bytes)
+
+    def api(self) -> "ApiServer":
+        """The control plane's server, bound and not started yet. Raises OSError where its address is taken."""
+        from remit.api.server import ApiServer  # noqa: PLC0415 - a gateway process must not load it
+
+        services = Services(
+            clock=self.clock,
+            repository=self.repository,
+            writes=PostgresWrites(self.url),
+            keys_over=self._keys_over(self._issuer_key()),
+            key_list=self.key_store,
+            ledger=self.ledger,
+            notifications=PostgresNotifications(self.url),
+            people=self.people(),
+        )
+        return ApiServer(services, self.settings.api.listen)
+
+    def _issuer_key(self) -> Ed25519PrivateKey:
         issuer_key = load_or_create_issuer_key(self.settings.data_dir)
         self.key_store.make_issuer_known(issuer_key_of(issuer_key), self.clock.now())
-        return KeyService(
-            self.key_store, self.repository, self.clock, issuer_key, self.settings.gateway.audience, secrets.token_bytes
-        )
+        return issuer_key
+
+    def _keys_over(self, issuer_key: Ed25519PrivateKey) -> Callable[[KeyStore, GrantRepository], KeyService]:
+        audience = self.settings.gateway.audience
+        return lambda store, grants: KeyService(store, grants, self.clock, issuer_key, audience, secrets.token_bytes)
 
     def upkeep(self) -> Upkeep:
         """The background work, not started yet."""

@@ -9,7 +9,7 @@ import hmac
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
 from remit.capabilities.encoding import decode_base64url, encode_base64url

@@ -1,0 +1,264 @@
+"""What the routes give out."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from remit.api.problems import ProblemItem
+from remit.capabilities.model import LimitPeriod
+from remit.grants.keys import StoredKey
+from remit.grants.model import Grant, GrantStatus
+from remit.grants.serialise import to_body
+from remit.kernel.decisions import Dimension, GrantClass
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What all answers have in common."""
+
+
+class LimitGiven(Given, frozen=True, kw_only=True):
+    """`amount` per calendar period in the grant's time zone: nano-USD, tokens or requests."""
+
+    dimension: Dimension
+    amount: int
+    period: LimitPeriod
+
+
+class ScopeGiven(Given, frozen=True, kw_only=True):
+    """What the spend is for."""
+
+    team: str | None
+    feature: str | None
+    tenant: str | None
+    environment: str | None
+    experiment: str | None
+
+
+class RateGiven(Given, frozen=True, kw_only=True):
+    """Requests and tokens per minute, requests in flight; null is no limit."""
+
+    rpm: int | None
+    tpm: int | None
+    concurrency: int | None
+
+
+class ShapeGiven(Given, frozen=True, kw_only=True):
+    """What one request may look like; null says nothing here."""
+
+    models: list[str] | None
+    vendors: list[str] | None
+    surfaces: list[str] | None
+    max_input_tokens: int | None
+    max_output_tokens: int | None
+    tools: bool | None
+
+
+class DelegationGiven(Given, frozen=True, kw_only=True):
+    """What the grant's owner may hand on."""
+
+    allowed: bool
+    max_depth: int | None
+    overcommit_percent: int
+    max_term_days: int | None
+
+
+class OnExhaustedGiven(Given, frozen=True, kw_only=True):
+    """What happens near and at the cap."""
+
+    pace_from_percent: int | None
+    page_percents: list[int]
+    webhook: str | None
+
+
+class OverdraftGiven(Given, frozen=True, kw_only=True):
+    """Extra escrowed, in nano-USD."""
+
+    max_nanousd: int
+
+
+class RenewalGiven(Given, frozen=True, kw_only=True):
+    """When to ask for a renewal."""
+
+    lead_time_days: int
+    auto_tier: str | None
+
+
+class GrantGiven(Given, frozen=True, kw_only=True):
+    """A grant as it stands at `revision`."""
+
+    id: str
+    path: str
+    parent_id: str | None
+    owner: str
+    grant_class: GrantClass = msgspec.field(name="class")
+    starts_at: datetime
+    expires_at: datetime
+    time_zone: str
+    scope: ScopeGiven
+    limits: list[LimitGiven]
+    rate: RateGiven
+    shape: ShapeGiven
+    data_classes: list[str] | None
+    required_tags: list[str]
+    delegation: DelegationGiven
+    on_exhausted: OnExhaustedGiven
+    overdraft: OverdraftGiven | None
+    renewal: RenewalGiven
+    status: GrantStatus
+    revision: int
+    epoch: int
+
+
+class GrantPage(Given, frozen=True, kw_only=True):
+    """Grants, parents before children; `next` continues the list as `after`."""
+
+    grants: list[GrantGiven]
+    next: str | None
+
+
+class RevisionGiven(Given, frozen=True, kw_only=True):
+    """One change: the whole grant as it became (`body`), who wrote it, when and why."""
+
+    revision: int
+    changed_at: datetime
+    changed_by: str
+    reason: str
+    idempotency_key: str
+    body: dict[str, Any]
+
+
+class History(Given, frozen=True, kw_only=True):
+    """Revisions, oldest first; `next` continues the list as `after`."""
+
+    revisions: list[RevisionGiven]
+    next: int | None
+
+
+class PlanGiven(Given, frozen=True, kw_only=True):
+    """The steps from the stored tree to a manifest, as data and as text, and what forbids them.
+
+    `plan` names these very steps; sent along with the manifest it makes sure that no others are carried out.
+    """
+
+    plan: str
+    text: str
+    creates: list[dict[str, Any]]
+    changes: list[dict[str, Any]]
+    revokes: list[dict[str, Any]]
+    orphans: list[str]
+    unchanged: list[str]
+    problems: list[ProblemItem]
+
+
+class Applied(Given, frozen=True, kw_only=True):
+    """What was written, as it is now."""
+
+    grants: list[GrantGiven]
+
+
+class KeyGiven(Given, frozen=True, kw_only=True):
+    """An access key, without its secret."""
+
+    id: str
+    grant_id: str
+    grant_path: str
+    name: str
+    created_at: datetime
+    created_by: str
+    expires_at: datetime
+    rotated_from: str | None
+    revoked_at: datetime | None
+    revoked_by: str | None
+
+
+class KeyMade(Given, frozen=True, kw_only=True):
+    """A new access key. `secret` and `capability` are in the first answer only; a repetition has null."""
+
+    key: KeyGiven
+    secret: str | None
+    capability: str | None
+
+
+class KeyPage(Given, frozen=True, kw_only=True):
+    """Access keys by grant; `next` continues the list as `after`."""
+
+    keys: list[KeyGiven]
+    next: str | None
+
+
+class GroupGiven(Given, frozen=True, kw_only=True):
+    """Sums over the entries of one group; `group` has one value per dimension asked for."""
+
+    group: list[str | None]
+    requests: int
+    tokens: int
+    amount_nanousd: int
+    suspense_nanousd: int
+
+
+class ReportGiven(Given, frozen=True, kw_only=True):
+    """Spend by group, largest first, and the total. `since <= held_at < until`."""
+
+    by: list[str]
+    since: datetime | None
+    until: datetime | None
+    rows: list[GroupGiven]
+    total: GroupGiven
+
+
+class EntryPage(Given, frozen=True, kw_only=True):
+    """Entries by sequence number; `next` continues the list as `after`."""
+
+    entries: list[dict[str, Any]]
+    next: int | None
+
+
+class CheckGiven(Given, frozen=True, kw_only=True):
+    """One check of the books."""
+
+    name: str
+    title: str
+    examined: int
+    differences: list[dict[str, Any]]
+
+
+class Verdict(Given, frozen=True, kw_only=True):
+    """What the doctor says; `agree` when no check found a difference."""
+
+    agree: bool
+    checks: list[CheckGiven]
+
+
+class NotificationPage(Given, frozen=True, kw_only=True):
+    """Notifications, oldest first; `next` continues the list as `after`."""
+
+    notifications: list[dict[str, Any]]
+    next: int | None
+
+
+class Health(Given, frozen=True, kw_only=True):
+    """That the authority and its database answer."""
+
+    status: str
+
+
+def grant_given(grant: Grant) -> GrantGiven:
+    """The grant as an answer has it."""
+    return msgspec.convert(to_body(grant), GrantGiven)
+
+
+def key_given(key: StoredKey, grant_path: str) -> KeyGiven:
+    """The key as an answer has it: without hash and capability."""
+    return KeyGiven(
+        id=key.id,
+        grant_id=key.grant_id,
+        grant_path=grant_path,
+        name=key.name,
+        created_at=key.created_at,
+        created_by=key.created_by,
+        expires_at=key.expires_at,
+        rotated_from=key.rotated_from,
+        revoked_at=key.revoked_at,
+        revoked_by=key.revoked_by,
+    )

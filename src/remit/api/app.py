@@ -1,0 +1,78 @@
+"""The application: routes, limits, how refusals look, the OpenAPI document."""
+
+from typing import Any
+
+import psycopg
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.middleware import DefineMiddleware
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from remit import __version__
+from remit.api.apply import apply_manifest
+from remit.api.auth import PersonAuthentication
+from remit.api.bodies import MAX_BODY_BYTES, StrictRequest
+from remit.api.care import doctor, health, notifications
+from remit.api.edge import BodyTooSlowError, Edge
+from remit.api.grants import Grants
+from remit.api.keys import Keys
+from remit.api.ledger import Ledger
+from remit.api.params import refuse_unknown_parameters
+from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusal, on_unreachable
+from remit.api.services import Services
+
+OPENAPI_PATH = "/v1/openapi.json"
+
+
+def make_app(services: Services) -> Edge:
+    """The ASGI application over these services."""
+
+    def provide() -> Services:
+        return services
+
+    app = Litestar(
+        route_handlers=[Grants, apply_manifest, Keys, Ledger, health, doctor, notifications],
+        dependencies={"services": Provide(provide, sync_to_thread=False)},
+        middleware=[DefineMiddleware(PersonAuthentication, people=services.people)],
+        before_request=refuse_unknown_parameters,
+        request_class=StrictRequest,
+        request_max_body_size=MAX_BODY_BYTES,
+        exception_handlers=_handlers(),
+        openapi_config=_openapi(),
+        logging_config=None,
+        pdb_on_exception=False,
+        debug=False,
+    )
+    return Edge(app, services.clock)
+
+
+def _handlers() -> dict[Any, Any]:
+    return {
+        Refusal: on_refusal,
+        HTTPException: on_http_exception,
+        psycopg.OperationalError: on_unreachable,
+        BodyTooSlowError: _leave,
+        Exception: on_failure,
+    }
+
+
+def _leave(_: object, error: Exception) -> Any:
+    """The edge answers this one."""
+    raise error
+
+
+def _openapi() -> OpenAPIConfig:
+    bearer = SecurityScheme(type="http", scheme="bearer", description="a person token, `rp_...`")
+    return OpenAPIConfig(
+        title="Remit",
+        version=__version__,
+        description="Grants, access keys and the ledger of Remit. Money is integer nano-USD.",
+        path="/v1",
+        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        components=Components(security_schemes={"person": bearer}),
+        security=[{"person": []}],
+        use_handler_docstrings=True,
+    )

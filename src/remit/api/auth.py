@@ -1,0 +1,33 @@
+"""Who calls: the bearer token of a person, checked before anything else of a request is read."""
+
+from litestar.concurrency import sync_to_thread
+from litestar.connection import ASGIConnection
+from litestar.middleware.authentication import AbstractAuthenticationMiddleware, AuthenticationResult
+from litestar.types import ASGIApp
+
+from remit.api.people import PeopleService
+from remit.api.problems import refuse
+
+_DETAILS = {
+    "unauthenticated": "present a person token: `Authorization: Bearer rp_...`",
+    "token_expired": "this person token has expired; an admin makes a new one with `remit person create`",
+    "token_revoked": "this person token was revoked",
+}
+
+
+class PersonAuthentication(AbstractAuthenticationMiddleware):
+    """Sets `request.user` to the `Actor` behind the token, or ends the request with 401."""
+
+    def __init__(self, app: ASGIApp, people: PeopleService) -> None:
+        super().__init__(app)
+        self._people = people
+
+    async def authenticate_request(self, connection: ASGIConnection) -> AuthenticationResult:  # type: ignore[type-arg]
+        headers = connection.headers.getall("authorization", [])
+        scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+        if scheme.casefold() != "bearer":
+            raise refuse("unauthenticated", _DETAILS["unauthenticated"], status=401)
+        actor = await sync_to_thread(self._people.authenticate, token.strip())
+        if isinstance(actor, str):
+            raise refuse(actor, _DETAILS[actor], status=401)
+        return AuthenticationResult(user=actor, auth=None)

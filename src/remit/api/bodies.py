@@ -1,0 +1,261 @@
+"""What writes take: strict JSON bodies, read into the services' own types.
+
+Amounts are integers: nano-USD, tokens or requests. Instants are ISO 8601 with an offset. Unknown fields are refused.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import State
+from msgspec import UNSET, Meta, UnsetType
+
+from remit.api.problems import refuse
+from remit.capabilities.model import Limit as KeyLimit
+from remit.capabilities.model import LimitPeriod
+from remit.grants.edits import UNSET as UNCHANGED
+from remit.grants.edits import GrantEdit, NewGrant
+from remit.grants.model import (
+    Actor,
+    Delegation,
+    GrantStatus,
+    Limit,
+    OnExhausted,
+    Overdraft,
+    Rate,
+    Renewal,
+    Scope,
+    Shape,
+)
+from remit.kernel.decisions import Dimension, GrantClass
+from remit.kernel.money import MAX_NANOUSD
+
+MAX_BODY_BYTES = 1024 * 1024
+
+Amount = Annotated[int, Meta(ge=0, le=MAX_NANOUSD)]
+Reason = Annotated[str, Meta(min_length=1, max_length=2_000, description="why; recorded with the change")]
+Text = Annotated[str, Meta(max_length=600)]
+Texts = Annotated[tuple[Text, ...], Meta(max_length=200)]
+Instant = Annotated[datetime, Meta(tz=True)]
+
+
+class StrictRequest(Request[Actor, None, State]):
+    """Reads a body as exactly the type its route takes: no text for a number, no unknown field, no NUL."""
+
+    async def json(self) -> Any:
+        raw = await self.body()
+        # The database cannot keep this character; no name, reason or label needs it.
+        if b"\\u0000" in raw:
+            raise refuse("malformed_request", "the body holds the character NUL", status=400)
+        data = self.route_handler.parsed_data_field
+        try:
+            return msgspec.json.decode(raw, type=data.annotation if data is not None else Any)
+        except msgspec.ValidationError as error:
+            raise refuse("malformed_request", f"the body cannot be used: {error}", status=400) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise refuse("malformed_request", "the body is not JSON in UTF-8 of sensible depth", status=400) from None
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all bodies have in common."""
+
+    def asked(self) -> dict[str, Any]:
+        """JSON-able form of what is stated, by which two requests under one key are compared."""
+        plain = msgspec.to_builtins(self)
+        assert isinstance(plain, dict)
+        return plain
+
+    def parts(self) -> dict[str, Any]:
+        """The fields by their names."""
+        return {name: getattr(self, name) for name in self.__struct_fields__}
+
+
+class ScopeBody(Body, frozen=True, kw_only=True):
+    """What the spend is for."""
+
+    team: Text | None = None
+    feature: Text | None = None
+    tenant: Text | None = None
+    environment: Text | None = None
+    experiment: Text | None = None
+
+
+class LimitBody(Body, frozen=True, kw_only=True):
+    """`amount` per calendar period: nano-USD, tokens or requests. 0 admits nothing."""
+
+    dimension: Dimension
+    amount: Amount
+    period: LimitPeriod
+
+
+Limits = Annotated[tuple[LimitBody, ...], Meta(max_length=200)]
+
+
+class RateBody(Body, frozen=True, kw_only=True):
+    """Requests and tokens per minute, requests in flight; null is no limit."""
+
+    rpm: Amount | None = None
+    tpm: Amount | None = None
+    concurrency: Amount | None = None
+
+
+class ShapeBody(Body, frozen=True, kw_only=True):
+    """What one request may look like; null says nothing, an empty list allows none."""
+
+    models: Texts | None = None
+    vendors: Texts | None = None
+    surfaces: Texts | None = None
+    max_input_tokens: Amount | None = None
+    max_output_tokens: Amount | None = None
+    tools: bool | None = None
+
+
+class DelegationBody(Body, frozen=True, kw_only=True):
+    """What the grant's owner may hand on."""
+
+    allowed: bool = True
+    max_depth: Amount | None = None
+    overcommit_percent: Amount = 0
+    max_term_days: Amount | None = None
+
+
+class OnExhaustedBody(Body, frozen=True, kw_only=True):
+    """What happens near and at the cap."""
+
+    pace_from_percent: Amount | None = None
+    page_percents: Annotated[tuple[Amount, ...], Meta(max_length=200)] = (80, 100)
+    webhook: Annotated[str, Meta(max_length=2_100)] | None = None
+
+
+class OverdraftBody(Body, frozen=True, kw_only=True):
+    """Extra escrowed for a production grant, in nano-USD."""
+
+    max_nanousd: Amount
+
+
+class RenewalBody(Body, frozen=True, kw_only=True):
+    """When to ask for a renewal."""
+
+    lead_time_days: Amount = 14
+    auto_tier: Text | None = None
+
+
+class CreateGrant(Body, frozen=True, kw_only=True):
+    """A new grant; its parent is the grant one level up its path. Null takes the parent's value."""
+
+    path: Text
+    owner: Text
+    reason: Reason
+    grant_class: GrantClass | None = msgspec.field(name="class", default=None)
+    time_zone: Text | None = None
+    starts_at: Instant | None = None
+    expires_at: Instant | None = None
+    scope: ScopeBody = ScopeBody()
+    limits: Limits = ()
+    rate: RateBody = RateBody()
+    shape: ShapeBody = ShapeBody()
+    data_classes: Texts | None = None
+    required_tags: Texts = ()
+    delegation: DelegationBody = DelegationBody()
+    on_exhausted: OnExhaustedBody = OnExhaustedBody()
+    overdraft: OverdraftBody | None = None
+    renewal: RenewalBody = RenewalBody()
+    status: GrantStatus = "active"
+
+    def new_grant(self) -> NewGrant:
+        parts = {name: _model(name, value) for name, value in self.parts().items() if name != "reason"}
+        return NewGrant(**parts)
+
+
+class EditGrant(Body, frozen=True, kw_only=True):
+    """New values for the fields that are stated; a field left out stays, and null is a value where it is allowed."""
+
+    reason: Reason
+    owner: Text | UnsetType = UNSET
+    grant_class: GrantClass | UnsetType = msgspec.field(name="class", default=UNSET)
+    time_zone: Text | UnsetType = UNSET
+    starts_at: Instant | UnsetType = UNSET
+    expires_at: Instant | UnsetType = UNSET
+    scope: ScopeBody | UnsetType = UNSET
+    limits: Limits | UnsetType = UNSET
+    rate: RateBody | UnsetType = UNSET
+    shape: ShapeBody | UnsetType = UNSET
+    data_classes: Texts | UnsetType | None = UNSET
+    required_tags: Texts | UnsetType = UNSET
+    delegation: DelegationBody | UnsetType = UNSET
+    on_exhausted: OnExhaustedBody | UnsetType = UNSET
+    overdraft: OverdraftBody | UnsetType | None = UNSET
+    renewal: RenewalBody | UnsetType = UNSET
+
+    def edit(self) -> GrantEdit:
+        parts = {name: _model(name, value) for name, value in self.parts().items() if name != "reason"}
+        return GrantEdit(**{name: UNCHANGED if value is UNSET else value for name, value in parts.items()})
+
+
+class Why(Body, frozen=True, kw_only=True):
+    """The body of a write that needs nothing but a reason."""
+
+    reason: Reason
+
+
+class RenewGrant(Body, frozen=True, kw_only=True):
+    """A later expiry."""
+
+    expires_at: Instant
+    reason: Reason
+
+    def until(self) -> datetime:
+        return self.expires_at.astimezone(UTC)
+
+
+class ApplyManifest(Body, frozen=True, kw_only=True):
+    """A grants file as JSON. `plan` is the digest of the plan that was looked at; another one is refused."""
+
+    manifest: dict[str, Any]
+    prune: bool = False
+    reason: Reason | None = None
+    plan: Text | None = None
+
+    def asked(self) -> dict[str, Any]:
+        return {"manifest": digest(self.manifest), "prune": self.prune, "reason": self.reason, "plan": self.plan}
+
+
+class CreateKey(Body, frozen=True, kw_only=True):
+    """An access key for a grant (id or path), narrowed by limits, models and labels of its own."""
+
+    grant: Text
+    name: Text
+    expires_at: Instant | None = None
+    limits: Limits = ()
+    models: Texts | None = None
+    labels: Annotated[dict[Text, Text], Meta(max_length=64)] = {}
+
+    def key_limits(self) -> tuple[KeyLimit, ...]:
+        return tuple(KeyLimit(one.dimension, one.amount, one.period) for one in self.limits)
+
+
+_MODELS: dict[str, type[Any]] = {
+    "scope": Scope,
+    "rate": Rate,
+    "shape": Shape,
+    "delegation": Delegation,
+    "on_exhausted": OnExhausted,
+    "overdraft": Overdraft,
+    "renewal": Renewal,
+}
+
+
+def _model(name: str, value: Any) -> Any:
+    """A part of a body as the type of the model."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    if name == "limits" and isinstance(value, tuple):
+        return tuple(Limit(one.dimension, one.amount, one.period) for one in value)
+    return _MODELS[name](**value.parts()) if isinstance(value, Body) else value
+
+
+def digest(value: Any) -> str:
+    """A name for JSON-able data: SHA-256 in hexadecimal, the same for every order of keys."""
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()

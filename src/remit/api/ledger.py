@@ -1,0 +1,112 @@
+"""Reports and entries, of everything for an admin and of what they own for anyone else."""
+
+import csv
+import io
+from typing import Annotated, Any, Literal
+
+from litestar import Controller, Response, get
+from litestar.params import Parameter
+
+from remit.api.answers import EntryPage, GroupGiven, ReportGiven
+from remit.api.bodies import StrictRequest
+from remit.api.grants import found, seen
+from remit.api.params import AfterNumber, PageSize, Since, grant_ref
+from remit.api.problems import PROBLEM_RESPONSES, refuse
+from remit.api.services import Services
+from remit.grants.model import Actor
+from remit.ledger.model import Report, ReportRow
+from remit.ledger.service import UnknownDimensionError, spend_report
+from remit.store.postgres_ledger import PostgresLedger
+
+_MAX_DIMENSIONS = 12
+# A spreadsheet takes a cell that begins with one of these for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+Under = Annotated[str | None, Parameter(description="id or path; only what this grant was charged for")]
+
+
+class Ledger(Controller):
+    """Reads only; nothing here can write the ledger."""
+
+    path = "/v1/ledger"
+    tags = ["ledger"]  # noqa: RUF012 - the framework reads it from the class
+
+    @get("/report", sync_to_thread=True, responses=PROBLEM_RESPONSES)
+    def report(  # noqa: PLR0917 - one parameter per query parameter
+        self,
+        request: StrictRequest,
+        services: Services,
+        by: Annotated[str, Parameter(description="dimensions or names of tags, separated by commas")] = "team",
+        since: Since = None,
+        until: Since = None,
+        under: Under = None,
+        format: Literal["json", "csv"] = "json",  # noqa: A002 - the name of the query parameter
+    ) -> Response[ReportGiven]:
+        """Spend by group, largest first."""
+        names = [name.strip() for name in by.split(",")]
+        if len(names) > _MAX_DIMENSIONS:
+            raise refuse(
+                "malformed_request", f"a report has at most {_MAX_DIMENSIONS} dimensions", status=400, field="by"
+            )
+        try:
+            report = spend_report(_ledger_of(services, request.user, under), names, since, until)
+        except UnknownDimensionError as error:
+            raise refuse("dimension_unknown", str(error), status=400, field="by") from None
+        if format == "csv":
+            answer: Response[Any] = Response(_csv(report), media_type="text/csv; charset=utf-8")
+            return answer
+        return Response(
+            ReportGiven(
+                by=list(report.by),
+                since=report.since,
+                until=report.until,
+                rows=[_group(row) for row in report.rows],
+                total=_group(report.total),
+            )
+        )
+
+    @get("/entries", sync_to_thread=True, responses=PROBLEM_RESPONSES)
+    def entries(
+        self,
+        request: StrictRequest,
+        services: Services,
+        under: Under = None,
+        after: AfterNumber = 0,
+        limit: PageSize = 100,
+    ) -> EntryPage:
+        """Entries after a sequence number, oldest first."""
+        entries = _ledger_of(services, request.user, under).tail(limit, after)
+        return EntryPage(entries=entries, next=entries[-1]["seq"] if len(entries) == limit else None)
+
+
+def _ledger_of(services: Services, actor: Actor, under: str | None) -> PostgresLedger:
+    """The part of the ledger that a person sees."""
+    sight = seen(services, actor)
+    if under is not None:
+        return services.ledger.of_nodes([found(sight, grant_ref(under)).id])
+    tops = sight.tops()
+    return services.ledger if tops is None else services.ledger.of_nodes(tops)
+
+
+def _group(row: ReportRow) -> GroupGiven:
+    return GroupGiven(
+        group=list(row.group),
+        requests=row.requests,
+        tokens=row.tokens,
+        amount_nanousd=row.amount_nanousd,
+        suspense_nanousd=row.suspense_nanousd,
+    )
+
+
+def _csv(report: Report) -> str:
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\r\n")
+    lines.writerow([*report.by, "requests", "tokens", "amount_nanousd", "suspense_nanousd"])
+    for row in report.rows:
+        numbers = [row.requests, row.tokens, row.amount_nanousd, row.suspense_nanousd]
+        lines.writerow([*(_cell(value) for value in row.group), *numbers])
+    return text.getvalue()
+
+
+def _cell(value: str | None) -> str:
+    text = value or ""
+    return f"'{text}" if text.startswith(_FORMULA) else text

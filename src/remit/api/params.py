@@ -1,0 +1,42 @@
+"""Parameters that routes share, and the refusal of any other."""
+
+from datetime import datetime
+from typing import Annotated
+
+from litestar import Request
+from litestar.datastructures import State
+from litestar.params import Parameter
+from msgspec import Meta
+
+from remit.api.problems import refuse
+from remit.grants.model import Actor
+
+IdempotencyKey = Annotated[
+    str, Parameter(header="Idempotency-Key", description="the same key with the same request is done once")
+]
+MaybeIdempotencyKey = Annotated[
+    str | None, Parameter(header="Idempotency-Key", description="required unless `dry_run`", required=False)
+]
+IfMatch = Annotated[
+    str | None,
+    Parameter(header="If-Match", description="the revision the write is meant for; another one is refused"),
+]
+PageSize = Annotated[int, Parameter(ge=1, le=1000, description="at most so many")]
+AfterNumber = Annotated[int, Parameter(ge=0, le=2**63 - 1, description="continue after this one")]
+Since = Annotated[datetime, Meta(tz=True)] | None
+
+
+async def refuse_unknown_parameters(request: Request[Actor, None, State]) -> None:
+    """A misspelt `dry_run` must not write: every query parameter is one the route knows, stated once."""
+    known = request.route_handler.parsed_fn_signature.parameters
+    stated = [name for name, _ in request.query_params.multi_items()]
+    for name in stated:
+        if name not in known:
+            raise refuse("malformed_request", f"the query parameter `{name}` is not known here", status=400, field=name)
+        if stated.count(name) > 1:
+            raise refuse("malformed_request", f"the query parameter `{name}` stands twice", status=400, field=name)
+
+
+def grant_ref(segment: str) -> str:
+    """A grant's id or path from one segment of a URL, in which the slashes of a path are `%2F`."""
+    return segment.replace("%2F", "/")

@@ -1,0 +1,32 @@
+"""What the routes need. Joined in `remit.bootstrap`, made once per process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from remit.api.people import PeopleService
+from remit.grants.keys import KeyService, KeyStore
+from remit.grants.ports import GrantRepository
+from remit.grants.service import GrantService
+from remit.kernel.clock import Clock
+from remit.store.postgres_keys import PostgresKeys
+from remit.store.postgres_ledger import PostgresLedger
+from remit.store.postgres_notifications import PostgresNotifications
+from remit.store.postgres_writes import PostgresWrites
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """`keys_over` makes the key service over stores bound to one transaction."""
+
+    clock: Clock
+    repository: GrantRepository
+    writes: PostgresWrites
+    keys_over: Callable[[KeyStore, GrantRepository], KeyService]
+    key_list: PostgresKeys
+    ledger: PostgresLedger
+    notifications: PostgresNotifications
+    people: PeopleService
+
+    def grants_over(self, repository: GrantRepository) -> GrantService:
+        """The grant service over a repository bound to one transaction."""
+        return GrantService(repository, self.clock)
