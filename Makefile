@@ -10,10 +10,12 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format bench lock audit clean
+.PHONY: help setup demo test lint format bench lock audit clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: .venv/runtime.stamp ## make .venv with the remit command
 
 demo: .venv/runtime.stamp ## run the whole system on a generated workload, in under two minutes
 	@$(BIN)/remit demo
