@@ -3,11 +3,12 @@
 from typing import Any
 
 from litestar import Response, post
+from litestar.params import FromQuery, JSONBody
 
 from remit.api.answers import Applied, PlanGiven, grant_given
 from remit.api.bodies import ApplyManifest, StrictRequest, digest
 from remit.api.grants import require_parent
-from remit.api.params import IfMatch, MaybeIdempotencyKey
+from remit.api.params import IfMatch, Injected, MaybeIdempotencyKey
 from remit.api.problems import PROBLEM_RESPONSES, Refusal, items, refuse
 from remit.api.services import Services
 from remit.api.sight import Sight, unknown_grant
@@ -23,11 +24,11 @@ from remit.store.postgres_writes import WriteUnit
 @post("/v1/apply", sync_to_thread=True, status_code=200, responses=PROBLEM_RESPONSES, tags=["grants"])
 def apply_manifest(  # noqa: PLR0917 - one parameter per part of the request
     request: StrictRequest,
-    services: Services,
-    data: ApplyManifest,
+    services: Injected,
+    data: JSONBody[ApplyManifest],
     idempotency_key: MaybeIdempotencyKey = None,
     if_match: IfMatch = None,
-    dry_run: bool = False,
+    dry_run: FromQuery[bool] = False,
 ) -> Response[Applied | PlanGiven]:
     """Make the tree what the manifest says, all of it or nothing; with `dry_run`, only the plan."""
     manifest = parse_manifest(data.manifest)

@@ -8,21 +8,20 @@ from litestar import get
 from remit.api.answers import CheckGiven, Health, NotificationPage, Verdict
 from remit.api.bodies import StrictRequest
 from remit.api.grants import seen
-from remit.api.params import AfterNumber, PageSize
+from remit.api.params import AfterNumber, Injected, PageSize
 from remit.api.problems import PROBLEM_RESPONSES, refuse
-from remit.api.services import Services
 from remit.ledger.service import check_books
 
 
 @get("/v1/health", sync_to_thread=True, exclude_from_auth=True, tags=["care"], security=[])
-def health(services: Services) -> Health:
+def health(services: Injected) -> Health:
     """Whether the authority and its database answer."""
     services.ledger.total_nanousd(None, services.clock.now().replace(year=1970))
     return Health(status="ok")
 
 
 @get("/v1/doctor", sync_to_thread=True, responses=PROBLEM_RESPONSES, tags=["care"])
-def doctor(request: StrictRequest, services: Services) -> Verdict:
+def doctor(request: StrictRequest, services: Injected) -> Verdict:
     """Runs every check of the books; for admins."""
     if not request.user.is_admin:
         raise refuse("not_permitted", "the doctor looks at all books: that takes an admin")
@@ -40,7 +39,7 @@ def doctor(request: StrictRequest, services: Services) -> Verdict:
 
 @get("/v1/notifications", sync_to_thread=True, responses=PROBLEM_RESPONSES, tags=["care"])
 def notifications(
-    request: StrictRequest, services: Services, after: AfterNumber = 0, limit: PageSize = 100
+    request: StrictRequest, services: Injected, after: AfterNumber = 0, limit: PageSize = 100
 ) -> NotificationPage:
     """Pages and reports about the grants one sees, oldest first."""
     page = services.notifications.page(after, limit, seen(services, request.user).ids())

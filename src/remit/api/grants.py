@@ -5,11 +5,11 @@ from datetime import UTC
 from typing import Annotated, Any
 
 from litestar import Controller, Response, get, patch, post
-from litestar.params import Parameter
+from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
 
 from remit.api.answers import GrantGiven, GrantPage, History, RevisionGiven, grant_given
 from remit.api.bodies import Body, CreateGrant, EditGrant, RenewGrant, StrictRequest, Why
-from remit.api.params import AfterNumber, IdempotencyKey, IfMatch, PageSize, grant_ref
+from remit.api.params import AfterNumber, IdempotencyKey, IfMatch, Injected, PageSize, grant_ref
 from remit.api.problems import PROBLEM_RESPONSES, Refusal
 from remit.api.services import Services
 from remit.api.sight import Sight
@@ -29,7 +29,7 @@ from remit.grants.service import Answer, Authorship, GrantService
 from remit.grants.tree import Tree
 from remit.store.postgres_writes import WriteUnit
 
-Ref = Annotated[str, Parameter(description="id, or path with its slashes as `%2F`")]
+Ref = Annotated[str, PathParameter(description="id, or path with its slashes as `%2F`")]
 
 
 class Grants(Controller):
@@ -42,10 +42,10 @@ class Grants(Controller):
     def list_grants(  # noqa: PLR0917 - one parameter per query parameter
         self,
         request: StrictRequest,
-        services: Services,
-        under: str | None = None,
-        status: GrantStatus | None = None,
-        after: Annotated[str | None, Parameter(description="path of the last grant of the page before")] = None,
+        services: Injected,
+        under: FromQuery[str | None] = None,
+        status: FromQuery[GrantStatus | None] = None,
+        after: Annotated[str | None, QueryParameter(description="path of the last grant of the page before")] = None,
         limit: PageSize = 100,
     ) -> GrantPage:
         """The grants one sees, parents before children."""
@@ -62,14 +62,14 @@ class Grants(Controller):
         return GrantPage(grants=page, next=page[-1].path if len(grants) > limit else None)
 
     @get("/{grant:str}", sync_to_thread=True, responses=PROBLEM_RESPONSES)
-    def get_grant(self, request: StrictRequest, services: Services, grant: Ref) -> Response[GrantGiven]:
+    def get_grant(self, request: StrictRequest, services: Injected, grant: Ref) -> Response[GrantGiven]:
         """One grant; `ETag` is its revision."""
         one = found(seen(services, request.user), grant_ref(grant))
         return Response(grant_given(one), headers={"etag": f'"{one.revision}"'})
 
     @get("/{grant:str}/history", sync_to_thread=True, responses=PROBLEM_RESPONSES)
     def history(
-        self, request: StrictRequest, services: Services, grant: Ref, after: AfterNumber = 0, limit: PageSize = 100
+        self, request: StrictRequest, services: Injected, grant: Ref, after: AfterNumber = 0, limit: PageSize = 100
     ) -> History:
         """Every change of a grant, oldest first."""
         with services.repository.read() as reads:
@@ -92,8 +92,8 @@ class Grants(Controller):
     def create(
         self,
         request: StrictRequest,
-        services: Services,
-        data: CreateGrant,
+        services: Injected,
+        data: JSONBody[CreateGrant],
         idempotency_key: IdempotencyKey,
         if_match: IfMatch = None,
     ) -> Response[GrantGiven]:
@@ -113,9 +113,9 @@ class Grants(Controller):
     def edit(  # noqa: PLR0917 - one parameter per part of the request
         self,
         request: StrictRequest,
-        services: Services,
+        services: Injected,
         grant: Ref,
-        data: EditGrant,
+        data: JSONBody[EditGrant],
         idempotency_key: IdempotencyKey,
         if_match: IfMatch = None,
     ) -> Response[GrantGiven]:
@@ -135,9 +135,9 @@ class Grants(Controller):
     def suspend(  # noqa: PLR0917 - one parameter per part of the request
         self,
         request: StrictRequest,
-        services: Services,
+        services: Injected,
         grant: Ref,
-        data: Why,
+        data: JSONBody[Why],
         idempotency_key: IdempotencyKey,
         if_match: IfMatch = None,
     ) -> Response[GrantGiven]:
@@ -149,9 +149,9 @@ class Grants(Controller):
     def resume(  # noqa: PLR0917 - one parameter per part of the request
         self,
         request: StrictRequest,
-        services: Services,
+        services: Injected,
         grant: Ref,
-        data: Why,
+        data: JSONBody[Why],
         idempotency_key: IdempotencyKey,
         if_match: IfMatch = None,
     ) -> Response[GrantGiven]:
@@ -163,9 +163,9 @@ class Grants(Controller):
     def renew(  # noqa: PLR0917 - one parameter per part of the request
         self,
         request: StrictRequest,
-        services: Services,
+        services: Injected,
         grant: Ref,
-        data: RenewGrant,
+        data: JSONBody[RenewGrant],
         idempotency_key: IdempotencyKey,
         if_match: IfMatch = None,
     ) -> Response[GrantGiven]:
@@ -185,9 +185,9 @@ class Grants(Controller):
     def revoke(  # noqa: PLR0917 - one parameter per part of the request
         self,
         request: StrictRequest,
-        services: Services,
+        services: Injected,
         grant: Ref,
-        data: Why,
+        data: JSONBody[Why],
         idempotency_key: IdempotencyKey,
         if_match: IfMatch = None,
     ) -> Response[GrantGiven]:

@@ -5,21 +5,20 @@ from datetime import UTC
 from typing import Annotated
 
 from litestar import Controller, Response, get, post
-from litestar.params import Parameter
+from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from remit.api.answers import KeyGiven, KeyMade, KeyPage, key_given
 from remit.api.bodies import CreateKey, StrictRequest
 from remit.api.grants import found, seen
-from remit.api.params import IdempotencyKey, IfMatch, PageSize, grant_ref
+from remit.api.params import IdempotencyKey, IfMatch, Injected, PageSize, grant_ref
 from remit.api.problems import PROBLEM_RESPONSES, Refusal
-from remit.api.services import Services
 from remit.api.sight import Sight
 from remit.api.writes import Done, matching_grant, read_terms, require_no_match, tree_of, write_once
 from remit.grants.keys import NewKey
 from remit.grants.model import Actor, Grant, Problem
 from remit.store.postgres_writes import WriteUnit
 
-KeyId = Annotated[str, Parameter(description="the 12 characters between `rk_` and the secret")]
+KeyId = Annotated[str, PathParameter(description="the 12 characters between `rk_` and the secret")]
 _KEY_ID = re.compile(r"[0-9a-z]{12}")
 
 
@@ -33,9 +32,9 @@ class Keys(Controller):
     def list_keys(
         self,
         request: StrictRequest,
-        services: Services,
-        grant: Annotated[str | None, Parameter(description="id or path; only the keys of this grant")] = None,
-        after: Annotated[str | None, Parameter(description="id of the last key of the page before")] = None,
+        services: Injected,
+        grant: Annotated[str | None, QueryParameter(description="id or path; only the keys of this grant")] = None,
+        after: Annotated[str | None, QueryParameter(description="id of the last key of the page before")] = None,
         limit: PageSize = 100,
     ) -> KeyPage:
         """The access keys of the grants one sees."""
@@ -67,8 +66,8 @@ class Keys(Controller):
     def create(
         self,
         request: StrictRequest,
-        services: Services,
-        data: CreateKey,
+        services: Injected,
+        data: JSONBody[CreateKey],
         idempotency_key: IdempotencyKey,
         if_match: IfMatch = None,
     ) -> Response[KeyMade]:
@@ -95,7 +94,7 @@ class Keys(Controller):
     def rotate(
         self,
         request: StrictRequest,
-        services: Services,
+        services: Injected,
         key: KeyId,
         idempotency_key: IdempotencyKey,
         if_match: IfMatch = None,
@@ -115,7 +114,7 @@ class Keys(Controller):
     def revoke(
         self,
         request: StrictRequest,
-        services: Services,
+        services: Injected,
         key: KeyId,
         idempotency_key: IdempotencyKey,
         if_match: IfMatch = None,

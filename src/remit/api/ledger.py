@@ -5,12 +5,12 @@ import io
 from typing import Annotated, Any, Literal
 
 from litestar import Controller, Response, get
-from litestar.params import Parameter
+from litestar.params import FromQuery, QueryParameter
 
 from remit.api.answers import EntryPage, GroupGiven, ReportGiven
 from remit.api.bodies import StrictRequest
 from remit.api.grants import found, seen
-from remit.api.params import AfterNumber, PageSize, Since, grant_ref
+from remit.api.params import AfterNumber, Injected, PageSize, Since, grant_ref
 from remit.api.problems import PROBLEM_RESPONSES, refuse
 from remit.api.services import Services
 from remit.grants.model import Actor
@@ -21,7 +21,7 @@ from remit.store.postgres_ledger import PostgresLedger
 _MAX_DIMENSIONS = 12
 # A spreadsheet takes a cell that begins with one of these for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-Under = Annotated[str | None, Parameter(description="id or path; only what this grant was charged for")]
+Under = Annotated[str | None, QueryParameter(description="id or path; only what this grant was charged for")]
 
 
 class Ledger(Controller):
@@ -34,12 +34,12 @@ class Ledger(Controller):
     def report(  # noqa: PLR0917 - one parameter per query parameter
         self,
         request: StrictRequest,
-        services: Services,
-        by: Annotated[str, Parameter(description="dimensions or names of tags, separated by commas")] = "team",
+        services: Injected,
+        by: Annotated[str, QueryParameter(description="dimensions or names of tags, separated by commas")] = "team",
         since: Since = None,
         until: Since = None,
         under: Under = None,
-        format: Literal["json", "csv"] = "json",  # noqa: A002 - the name of the query parameter
+        format: FromQuery[Literal["json", "csv"]] = "json",  # noqa: A002 - the name of the query parameter
     ) -> Response[ReportGiven]:
         """Spend by group, largest first."""
         names = [name.strip() for name in by.split(",")]
@@ -68,7 +68,7 @@ class Ledger(Controller):
     def entries(
         self,
         request: StrictRequest,
-        services: Services,
+        services: Injected,
         under: Under = None,
         after: AfterNumber = 0,
         limit: PageSize = 100,

@@ -5,25 +5,28 @@ from typing import Annotated
 
 from litestar import Request
 from litestar.datastructures import State
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, QueryParameter
 from msgspec import Meta
 
 from remit.api.problems import refuse
+from remit.api.services import Services
 from remit.grants.model import Actor
 
+Injected = NamedDependency[Services]
 IdempotencyKey = Annotated[
-    str, Parameter(header="Idempotency-Key", description="the same key with the same request is done once")
+    str, HeaderParameter(name="Idempotency-Key", description="the same key with the same request is done once")
 ]
 MaybeIdempotencyKey = Annotated[
-    str | None, Parameter(header="Idempotency-Key", description="required unless `dry_run`", required=False)
+    str | None, HeaderParameter(name="Idempotency-Key", description="required unless `dry_run`", required=False)
 ]
 IfMatch = Annotated[
     str | None,
-    Parameter(header="If-Match", description="the revision the write is meant for; another one is refused"),
+    HeaderParameter(name="If-Match", description="the revision the write is meant for; another one is refused"),
 ]
-PageSize = Annotated[int, Parameter(ge=1, le=1000, description="at most so many")]
-AfterNumber = Annotated[int, Parameter(ge=0, le=2**63 - 1, description="continue after this one")]
-Since = Annotated[datetime, Meta(tz=True)] | None
+PageSize = Annotated[int, QueryParameter(ge=1, le=1000, description="at most so many")]
+AfterNumber = Annotated[int, QueryParameter(ge=0, le=2**63 - 1, description="continue after this one")]
+Since = Annotated[Annotated[datetime, Meta(tz=True)] | None, QueryParameter(description="an instant with an offset")]
 
 
 async def refuse_unknown_parameters(request: Request[Actor, None, State]) -> None:

@@ -25,12 +25,13 @@ class ApiServer:
     def __init__(self, services: Services, listen: str) -> None:
         """Raises OSError where the address cannot be had, SettingsError where it is none."""
         host, port = parse_listen(listen)
+        app = make_app(services)
         self._socket = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_BACKLOG
         )
         self.host, self.port = host, int(self._socket.getsockname()[1])
         config = uvicorn.Config(
-            make_app(services),
+            app,
             http="h11",
             ws="none",
             lifespan="on",
