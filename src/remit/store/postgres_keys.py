@@ -19,6 +19,8 @@ class PostgresKeys:
 
     def insert(self, key: StoredKey, replaces: str | None, now: datetime) -> None:
         with self._connect() as connection, connection.transaction():
+            # Before any row is locked, so that two writes of one key cannot deadlock.
+            connection.execute("SELECT lock_tree(true)")
             connection.execute(
                 query("key_insert"),
                 {
@@ -58,7 +60,8 @@ class PostgresKeys:
         )
 
     def revoke(self, key_id: str, by: str, now: datetime) -> bool:
-        with self._connect() as connection:
+        with self._connect() as connection, connection.transaction():
+            connection.execute("SELECT lock_tree(true)")
             return connection.execute(query("key_revoke"), {"id": key_id, "by": by, "now": now}).rowcount == 1
 
     def list(self, grant_id: str | None) -> list[dict[str, Any]]:
