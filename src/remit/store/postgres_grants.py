@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -15,6 +16,9 @@ from remit.leases.terms import terms_of_grant
 from remit.store.connect import connect
 from remit.store.lines import lines_json
 from remit.store.named import query
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far the clocks of gateways and the authority may differ."""
 
 
 class _Unit:
@@ -82,9 +86,19 @@ class _Unit:
                 "idempotency_key": revision.idempotency_key,
             },
         )
-        # A changed limit holds from this moment on, whatever was spent or is under way in its period already.
-        lines = bucket_lines(terms_of_grant(grant), {"usd": 0, "tokens": 0, "requests": 0}, revision.changed_at)
-        self._connection.execute(query("tree_align"), {"lines": lines_json(lines)})
+        # A changed limit holds from this moment on, whatever was spent or is under way in its period already. A gateway
+        # whose clock differs from ours may have opened the buckets of the period next to this one.
+        lines = {
+            (line.dimension, line.kind, line.starts): line
+            for shift in (-CLOCK_SKEW, timedelta(), CLOCK_SKEW)
+            for line in bucket_lines(
+                terms_of_grant(grant), {"usd": 0, "tokens": 0, "requests": 0}, revision.changed_at + shift
+            )
+        }
+        self._connection.execute(
+            query("tree_align"),
+            {"node": grant.id, "over": revision.changed_at - CLOCK_SKEW, "lines": lines_json(list(lines.values()))},
+        )
 
 
 class PostgresGrants:

@@ -10,7 +10,9 @@ BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
         END IF;
         -- So that the migrating user can hand objects over and processes can step down with SET ROLE.
-        EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
+        IF NOT pg_has_role(role_name, 'MEMBER') THEN
+            EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
+        END IF;
     END LOOP;
 END
 $$;
@@ -145,6 +147,6 @@ GRANT SELECT ON access_keys, answers TO remit_authority;
 GRANT SELECT ON tree_state, grants, issuer_keys, access_keys TO remit_gateway;
 GRANT INSERT, UPDATE ON grants, issuer_keys, access_keys TO remit_authority;
 GRANT INSERT ON grant_revisions, answers TO remit_authority;
-GRANT EXECUTE ON FUNCTION lock_tree(boolean) TO remit_authority, remit_gateway;
+GRANT EXECUTE ON FUNCTION lock_tree(boolean) TO remit_authority;
 
 RESET ROLE;

@@ -6,7 +6,8 @@ SET search_path = remit, pg_temp;
 
 -- What one node may spend in one dimension and period. A node is a grant or a block of a capability.
 -- `target` is the limit as written; `limit_amount` is max(target, posted + held), so that lowering a limit below what
--- is already used drains instead of breaking the check. Admission always compares with `target`.
+-- is already used drains instead of breaking the check. Admission always compares with `target`. The same goes for
+-- `overdraft_target` and `overdraft_limit`.
 -- `overage` is what calls cost beyond their ceiling: a fault in a price or a tokenizer, counted against the limit.
 -- Kinds `minute` and `inflight` carry the rates (rpm, tpm, concurrency).
 CREATE TABLE buckets (
@@ -21,7 +22,8 @@ CREATE TABLE buckets (
     posted bigint NOT NULL DEFAULT 0 CHECK (posted >= 0),
     held bigint NOT NULL DEFAULT 0 CHECK (held >= 0),
     overage bigint NOT NULL DEFAULT 0 CHECK (overage >= 0),
-    overdraft_limit bigint NOT NULL DEFAULT 0 CHECK (overdraft_limit >= 0),
+    overdraft_target bigint NOT NULL DEFAULT 0 CHECK (overdraft_target >= 0),
+    overdraft_limit bigint NOT NULL DEFAULT 0,
     overdraft_posted bigint NOT NULL DEFAULT 0 CHECK (overdraft_posted >= 0),
     overdraft_held bigint NOT NULL DEFAULT 0 CHECK (overdraft_held >= 0),
     page_percents integer[] NOT NULL DEFAULT '{}',
@@ -29,7 +31,7 @@ CREATE TABLE buckets (
     PRIMARY KEY (node_id, dimension, period_kind, period_start),
     CONSTRAINT hard_cap CHECK (posted + held <= limit_amount),
     CONSTRAINT hard_overdraft CHECK (overdraft_posted + overdraft_held <= overdraft_limit),
-    CONSTRAINT limit_covers_target CHECK (limit_amount >= target)
+    CONSTRAINT limit_covers_target CHECK (limit_amount >= target AND overdraft_limit >= overdraft_target)
 ) WITH (fillfactor = 50);
 
 -- Holds ---------------------------------------------------------------------------------------------------------
@@ -57,9 +59,12 @@ CREATE TABLE holds (
     ceiling_nanousd bigint NOT NULL CHECK (ceiling_nanousd >= 0),
     ceiling_tokens bigint NOT NULL CHECK (ceiling_tokens >= 0),
     lines hold_line[] NOT NULL,
-    entry jsonb NOT NULL
+    entry jsonb NOT NULL,
+    CONSTRAINT entry_is_complete CHECK (entry ?& '{grant_path,node_ids,block_ids,class,owner,tags,vendor,deployment,'
+                                                  'model_requested,price_source,policy_version,decision_id}')
 ) WITH (fillfactor = 80);
 CREATE INDEX holds_open ON holds (expires_at) WHERE state = 'open';
+CREATE INDEX holds_in_suspense ON holds (taken_at) WHERE state = 'expired';
 
 -- The ledger ----------------------------------------------------------------------------------------------------
 
@@ -74,6 +79,7 @@ CREATE TABLE entries (
     node_ids text[] NOT NULL,
     block_ids text[] NOT NULL,
     debtor_id text,
+    debt_period text,
     class text NOT NULL,
     owner text NOT NULL,
     tags jsonb NOT NULL,
@@ -100,13 +106,14 @@ CREATE TABLE entries (
     recorded_at timestamptz NOT NULL,
     note text,
     entry_hash bytea NOT NULL,
-    CONSTRAINT debt_names_its_debtor CHECK ((kind IN ('overdraft', 'repayment')) = (debtor_id IS NOT NULL)),
+    CONSTRAINT debt_names_its_debtor CHECK ((kind IN ('overdraft', 'repayment')) = (debtor_id IS NOT NULL)
+                                            AND (debtor_id IS NULL) = (debt_period IS NULL)),
     CONSTRAINT correction_names_what_it_corrects CHECK ((kind = 'correction') = (corrects IS NOT NULL))
 );
 -- Settled once, corrected once: the second attempt meets these even if every other guard failed.
 CREATE UNIQUE INDEX entries_settle_once ON entries (hold_id) WHERE kind IN ('usage', 'suspense');
 CREATE UNIQUE INDEX entries_overage_once ON entries (hold_id) WHERE kind = 'overage';
-CREATE UNIQUE INDEX entries_overdraft_once ON entries (hold_id, debtor_id) WHERE kind = 'overdraft';
+CREATE UNIQUE INDEX entries_overdraft_once ON entries (hold_id, debtor_id, debt_period) WHERE kind = 'overdraft';
 CREATE UNIQUE INDEX entries_correct_once ON entries (corrects) WHERE corrects IS NOT NULL;
 CREATE INDEX entries_held_at ON entries (held_at);
 CREATE INDEX entries_grant ON entries (grant_id, held_at);

@@ -21,16 +21,31 @@ LANGUAGE sql STABLE SET search_path = remit, pg_temp AS $$
     SELECT * FROM jsonb_populate_recordset(NULL::wanted_line, p_hold -> 'lines')
 $$;
 
+-- Lines of a batch whose bucket does not exist while another one of the same node, dimension and kind covers a part of
+-- its period: the node's calendar has changed. NULL where there is none, which is nearly always.
+CREATE FUNCTION lines_of_new_calendars(p_holds jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = remit, pg_temp AS $$
+    SELECT jsonb_agg(l) FROM (
+        SELECT DISTINCT ON (l.node, l.dimension, l.kind, l.starts) l.*
+        FROM jsonb_array_elements(p_holds) AS h, wanted_lines(h) AS l
+        WHERE NOT EXISTS (SELECT FROM buckets AS b
+                          WHERE (b.node_id, b.dimension, b.period_kind, b.period_start)
+                                = (l.node, l.dimension, l.kind, l.starts))
+          AND EXISTS (SELECT FROM buckets AS b
+                      WHERE (b.node_id, b.dimension, b.period_kind) = (l.node, l.dimension, l.kind)
+                        AND b.period_start < l.ends AND b.period_end > l.starts)) AS l
+$$;
+
 -- Makes the buckets of a batch exist and locks them, always in the order of their key: two batches that share
 -- buckets can wait for each other but never deadlock.
 CREATE FUNCTION open_wanted_buckets(p_holds jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = remit, pg_temp AS $$
 BEGIN
     INSERT INTO buckets (node_id, dimension, period_kind, period_start, period_end, target, limit_amount,
-                         overdraft_limit, page_percents)
+                         overdraft_target, overdraft_limit, page_percents)
     SELECT DISTINCT ON (l.node, l.dimension, l.kind, l.starts)
            l.node, l.dimension, l.kind, l.starts, l.ends, l."limit", l."limit",
-           coalesce(l.overdraft_limit, 0), coalesce(l.page_percents, '{}')
+           coalesce(l.overdraft_limit, 0), coalesce(l.overdraft_limit, 0), coalesce(l.page_percents, '{}')
     FROM jsonb_array_elements(p_holds) AS h, wanted_lines(h) AS l
     WHERE NOT EXISTS (SELECT FROM buckets AS b
                       WHERE (b.node_id, b.dimension, b.period_kind, b.period_start)
@@ -48,23 +63,24 @@ END
 $$;
 
 -- The lines of one wanted hold that do not fit, as a JSON array, or NULL where all fit. Buckets are locked.
--- The one boundary rule: a line fits iff posted + overage + held + amount <= limit (+ escrowed overdraft);
--- a limit of 0 without overdraft admits nothing, not even what costs nothing.
+-- The one boundary rule: a line fits iff posted + overage + held + amount <= limit (+ escrowed overdraft), where what
+-- was drawn from the overdraft is posted and held as well; a limit of 0 without overdraft admits nothing, not even what
+-- costs nothing.
 CREATE FUNCTION lines_that_do_not_fit(p_hold jsonb) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = remit, pg_temp AS $$
     SELECT jsonb_agg(jsonb_build_object(
                'node', l.node, 'dimension', l.dimension, 'kind', l.kind, 'starts', l.starts, 'ends', l.ends,
-               'limit', b.target, 'overdraft_limit', b.overdraft_limit,
+               'limit', b.target, 'overdraft_limit', b.overdraft_target,
                'posted', b.posted + b.overage + b.overdraft_posted, 'held', b.held + b.overdraft_held,
-               'required', l.amount,
-               'paced', b.posted + b.overage + b.held + l.amount <= b.target AND b.target > 0))
+               'required', l.amount, 'paced', u.used <= b.target AND b.target > 0))
     FROM wanted_lines(p_hold) AS l
     JOIN buckets AS b ON (b.node_id, b.dimension, b.period_kind, b.period_start)
-                         = (l.node, l.dimension, l.kind, l.starts)
-    WHERE b.target + b.overdraft_limit = 0
-       OR l.amount - greatest(b.target - b.posted - b.overage - b.held, 0)
-          > b.overdraft_limit - b.overdraft_posted - b.overdraft_held
-       OR b.posted + b.overage + b.held + l.amount > l.pace_limit
+                         = (l.node, l.dimension, l.kind, l.starts),
+         LATERAL (SELECT b.posted::numeric + b.overage + b.held + b.overdraft_posted + b.overdraft_held + l.amount
+                         AS used) AS u
+    WHERE (b.target = 0 AND b.overdraft_target = 0)
+       OR u.used > b.target::numeric + b.overdraft_target
+       OR u.used > l.pace_limit
 $$;
 
 -- Puts one wanted hold on its buckets; returns the lines as held.
@@ -101,15 +117,14 @@ $$;
 -- no line is in money. What is left includes escrowed overdraft.
 CREATE FUNCTION tightest(p_lines hold_line[]) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = remit, pg_temp AS $$
-    SELECT jsonb_build_object('node', b.node_id, 'limit', b.target, 'remaining',
-                              greatest(b.target - b.posted - b.overage - b.held, 0)
-                              + b.overdraft_limit - b.overdraft_posted - b.overdraft_held)
+    SELECT jsonb_build_object('node', b.node_id, 'limit', b.target, 'remaining', greatest(r.remaining, 0))
     FROM unnest(p_lines) AS l
     JOIN buckets AS b ON (b.node_id, b.dimension, b.period_kind, b.period_start)
-                         = (l.node_id, l.dimension, l.period_kind, l.period_start)
+                         = (l.node_id, l.dimension, l.period_kind, l.period_start),
+         LATERAL (SELECT b.target::numeric + b.overdraft_target
+                         - b.posted - b.overage - b.held - b.overdraft_posted - b.overdraft_held AS remaining) AS r
     WHERE l.dimension = 'usd'
-    ORDER BY (greatest(b.target - b.posted - b.overage - b.held, 0)
-              + b.overdraft_limit - b.overdraft_posted - b.overdraft_held), b.node_id
+    ORDER BY greatest(r.remaining, 0), b.node_id
     LIMIT 1
 $$;
 
@@ -143,11 +158,15 @@ DECLARE
     v_failures jsonb;
     v_lines hold_line[];
     v_results jsonb := '[]';
+    v_new_calendars jsonb := lines_of_new_calendars(p_holds);
 BEGIN
-    PERFORM lock_tree(false);
+    PERFORM lock_tree(v_new_calendars IS NOT NULL);
     SELECT revision INTO STRICT v_current FROM tree_state;
     IF v_current <> p_revision THEN
         RETURN jsonb_build_object('stale', v_current);
+    END IF;
+    IF v_new_calendars IS NOT NULL THEN
+        PERFORM align_buckets(v_new_calendars);
     END IF;
     PERFORM open_wanted_buckets(p_holds);
     FOR v_hold IN SELECT jsonb_array_elements(p_holds) LOOP

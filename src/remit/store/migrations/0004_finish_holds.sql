@@ -17,7 +17,7 @@ END
 $$;
 
 -- Replaces the held amounts of a hold by the actual ones: first the node's own money, then its overdraft, and what
--- exceeds both is overage. Answers [{node, overdraft}] for nodes whose usd overdraft was used.
+-- exceeds both is overage. Answers [{node, kind, overdraft}] for buckets whose usd overdraft was used.
 CREATE FUNCTION post_to_buckets(p_hold holds, p_usd bigint, p_tokens bigint, p_requests bigint) RETURNS jsonb
 LANGUAGE sql SET search_path = remit, pg_temp AS $$
     WITH split AS (
@@ -35,13 +35,15 @@ LANGUAGE sql SET search_path = remit, pg_temp AS $$
             overdraft_held = b.overdraft_held - s.overdraft,
             overdraft_posted = b.overdraft_posted + s.over,
             overage = b.overage + s.actual - s.own - s.over,
-            limit_amount = greatest(b.target, b.posted + s.own + b.held - s.amount)
+            limit_amount = greatest(b.target, b.posted + s.own + b.held - s.amount),
+            overdraft_limit = greatest(b.overdraft_target,
+                                       b.overdraft_posted + s.over + b.overdraft_held - s.overdraft)
         FROM split AS s
         WHERE (b.node_id, b.dimension, b.period_kind, b.period_start)
               = (s.node_id, s.dimension, s.period_kind, s.period_start)
-        RETURNING b.node_id, b.dimension, s.over
+        RETURNING b.node_id, b.dimension, b.period_kind, s.over
     )
-    SELECT jsonb_agg(jsonb_build_object('node', node_id, 'overdraft', over))
+    SELECT jsonb_agg(jsonb_build_object('node', node_id, 'kind', period_kind, 'overdraft', over))
     FROM posted WHERE dimension = 'usd' AND over > 0
 $$;
 
@@ -99,13 +101,14 @@ BEGIN
     v_entry.grant_id := p_hold.grant_id;
     v_entry.held_at := p_hold.taken_at;
     v_entry.recorded_at := p_now;
-    INSERT INTO entries (id, kind, amount_nanousd, grant_id, grant_path, node_ids, block_ids, debtor_id, class, owner,
+    INSERT INTO entries (id, kind, amount_nanousd, grant_id, grant_path, node_ids, block_ids, debtor_id, debt_period,
+                         class, owner,
                          tags, tag_conflicts, vendor, deployment, model_requested, model_served, tier, usage,
                          price_lines, price_source, usage_source, tokens, requests, request_id, operation_id, hold_id,
                          vendor_request_id, corrects, policy_version, decision_id, held_at, recorded_at, note,
                          entry_hash)
     VALUES (v_entry.id, v_entry.kind, v_entry.amount_nanousd, v_entry.grant_id, v_entry.grant_path, v_entry.node_ids,
-            v_entry.block_ids, v_entry.debtor_id, v_entry.class, v_entry.owner, v_entry.tags, v_entry.tag_conflicts,
+            v_entry.block_ids, v_entry.debtor_id, v_entry.debt_period, v_entry.class, v_entry.owner, v_entry.tags, v_entry.tag_conflicts,
             v_entry.vendor, v_entry.deployment, v_entry.model_requested, v_entry.model_served, v_entry.tier,
             v_entry.usage, v_entry.price_lines, v_entry.price_source, v_entry.usage_source, v_entry.tokens,
             v_entry.requests, v_entry.request_id, v_entry.operation_id, v_entry.hold_id, v_entry.vendor_request_id,
@@ -116,7 +119,7 @@ END
 $$;
 
 -- Posts a locked, open hold at the given amounts and books it: a usage or suspense entry, an overage entry for what
--- exceeds the ceiling, and one overdraft entry per node that lent money.
+-- exceeds the ceiling, and one overdraft entry per bucket that lent money.
 CREATE FUNCTION post_hold(p_hold holds, p_usd bigint, p_tokens bigint, p_more jsonb, p_now timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = remit, pg_temp AS $$
 DECLARE
@@ -135,7 +138,7 @@ BEGIN
     FOR v_debt IN SELECT jsonb_array_elements(v_debts) LOOP
         v_number := v_number + 1;
         PERFORM append_entry(p_hold, p_more || v_memo || jsonb_build_object(
-            'kind', 'overdraft', 'debtor_id', v_debt ->> 'node',
+            'kind', 'overdraft', 'debtor_id', v_debt ->> 'node', 'debt_period', v_debt ->> 'kind',
             'amount_nanousd', (v_debt ->> 'overdraft')::bigint), '_overdraft' || v_number, p_now);
         PERFORM page_about_hold('overdraft', p_hold, v_debt ->> 'node', (v_debt ->> 'overdraft')::bigint, p_now);
     END LOOP;
@@ -151,8 +154,9 @@ DECLARE
     v_suspense entries;
     v_line hold_line;
     v_back bigint;
+    v_lent bigint;
     v_over_back bigint;
-    v_repaid bigint;
+    v_more jsonb := '{"usage_source": "recovered"}' || coalesce(p_more, '{}');
 BEGIN
     SELECT * INTO v_suspense FROM entries WHERE hold_id = p_hold.id AND kind = 'suspense';
     IF NOT FOUND OR EXISTS (SELECT FROM entries WHERE corrects = v_suspense.id) THEN
@@ -163,24 +167,32 @@ BEGIN
         -- What comes back (or, below zero, what has to be added as overage) relative to the ceiling that was posted.
         v_back := v_line.amount + v_line.overdraft
                   - CASE v_line.dimension WHEN 'usd' THEN p_usd ELSE p_tokens END;
-        v_over_back := least(greatest(v_back, 0), v_line.overdraft);
+        -- What the bucket lent, going by the ledger: one that had been removed meanwhile lent nothing.
+        SELECT coalesce(sum(amount_nanousd), 0) INTO v_lent FROM entries
+        WHERE hold_id = p_hold.id AND kind = 'overdraft' AND v_line.dimension = 'usd'
+          AND (debtor_id, debt_period) = (v_line.node_id, v_line.period_kind);
+        v_over_back := least(greatest(v_back, 0), v_lent);
         UPDATE buckets AS b
         SET posted = b.posted - (greatest(v_back, 0) - v_over_back),
             overdraft_posted = b.overdraft_posted - v_over_back,
             overage = b.overage + greatest(-v_back, 0),
-            limit_amount = greatest(b.target, b.posted - (greatest(v_back, 0) - v_over_back) + b.held)
+            limit_amount = greatest(b.target, b.posted - (greatest(v_back, 0) - v_over_back) + b.held),
+            overdraft_limit = greatest(b.overdraft_target, b.overdraft_posted - v_over_back + b.overdraft_held)
         WHERE (b.node_id, b.dimension, b.period_kind, b.period_start)
               = (v_line.node_id, v_line.dimension, v_line.period_kind, v_line.period_start);
-        IF v_line.dimension = 'usd' AND v_over_back > 0 THEN
-            PERFORM append_entry(p_hold, p_more || jsonb_build_object(
-                'kind', 'repayment', 'debtor_id', v_line.node_id, 'amount_nanousd', -v_over_back,
+        IF v_over_back > 0 THEN
+            PERFORM append_entry(p_hold, v_more || jsonb_build_object(
+                'kind', 'repayment', 'debtor_id', v_line.node_id, 'debt_period', v_line.period_kind, 'amount_nanousd', -v_over_back,
                 'usage', NULL, 'price_lines', NULL, 'tokens', 0, 'requests', 0),
                 '_repayment_' || v_line.node_id || '_' || v_line.period_kind, p_now);
         END IF;
     END LOOP;
-    PERFORM append_entry(p_hold, p_more || jsonb_build_object(
+    PERFORM append_entry(p_hold, v_more || jsonb_build_object(
         'kind', 'correction', 'corrects', v_suspense.id, 'amount_nanousd', p_usd - v_suspense.amount_nanousd,
         'tokens', p_tokens - v_suspense.tokens, 'requests', 0), '_correction', p_now);
+    IF p_usd > p_hold.ceiling_nanousd THEN
+        PERFORM page_about_hold('overage', p_hold, p_hold.grant_id, p_usd - p_hold.ceiling_nanousd, p_now);
+    END IF;
     UPDATE holds SET state = 'settled' WHERE id = p_hold.id;
     RETURN 'corrected';
 END
@@ -193,7 +205,8 @@ $$;
 --   voided    nothing can have been billed: everything is released
 --   suspense  what it cost cannot be known: the ceiling is posted until evidence corrects it
 -- Answers [{outcome, tightest}, ...], outcome being "settled" | "voided" | "suspense" | "corrected" | "already_settled" |
--- "unknown_hold". Settling a hold that is in suspense (its time was up, or the vendor's answer broke off) is evidence and corrects it.
+-- "unknown_hold". Settling or voiding a hold that is in suspense (its time was up, or the vendor's answer broke off) is
+-- evidence and corrects it.
 CREATE FUNCTION finish_holds(p_now timestamptz, p_endings jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
@@ -213,6 +226,8 @@ BEGIN
             IF v_outcome = 'settled' THEN
                 v_outcome := correct_suspense(v_hold, (v_ending ->> 'usd')::bigint, (v_ending ->> 'tokens')::bigint,
                                               v_ending -> 'entry', p_now);
+            ELSIF v_outcome = 'voided' THEN
+                v_outcome := correct_suspense(v_hold, 0, 0, '{"note": "nothing can have been billed"}', p_now);
             ELSE
                 v_outcome := 'already_settled';
             END IF;
@@ -264,7 +279,28 @@ BEGIN
 END
 $$;
 
-GRANT EXECUTE ON FUNCTION finish_holds(timestamptz, jsonb) TO remit_gateway, remit_authority;
+-- Voids a hold whose taking was given up without an answer. Where it was not taken yet, its id is used up, so that a
+-- call that is still on its way to the database cannot take it afterwards. One hold per transaction: this may wait for
+-- that call, and must hold nothing meanwhile.
+CREATE FUNCTION abandon_hold(p_now timestamptz, p_hold jsonb) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
+BEGIN
+    INSERT INTO holds (id, operation_id, request_id, grant_id, state, taken_at, expires_at, ended_at, ceiling_nanousd,
+                       ceiling_tokens, lines, entry)
+    VALUES (p_hold ->> 'id', p_hold ->> 'operation_id', p_hold ->> 'request_id', p_hold ->> 'grant_id', 'voided',
+            (p_hold ->> 'taken_at')::timestamptz, (p_hold ->> 'expires_at')::timestamptz, p_now,
+            (p_hold ->> 'ceiling_nanousd')::bigint, (p_hold ->> 'ceiling_tokens')::bigint, '{}', p_hold -> 'entry')
+    ON CONFLICT (id) DO NOTHING;
+    IF FOUND THEN
+        RETURN 'voided';
+    END IF;
+    RETURN finish_holds(p_now, jsonb_build_array(jsonb_build_object('id', p_hold ->> 'id', 'outcome', 'voided')))
+           -> 0 ->> 'outcome';
+END
+$$;
+
+GRANT EXECUTE ON FUNCTION finish_holds(timestamptz, jsonb), abandon_hold(timestamptz, jsonb)
+    TO remit_gateway, remit_authority;
 GRANT EXECUTE ON FUNCTION expire_holds(timestamptz, integer) TO remit_authority;
 
 RESET ROLE;

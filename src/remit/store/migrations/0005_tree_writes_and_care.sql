@@ -12,11 +12,35 @@ LANGUAGE sql STABLE SET search_path = remit, pg_temp AS $$
       AND (p_node = ANY (e.node_ids) OR p_node = ANY (e.block_ids))
 $$;
 
--- Brings the buckets of a grant in line with its limits as they are now written. The caller holds the tree lock alone.
--- Calls that began before a limit existed count against it like any other: what is posted comes from the ledger, and
--- open holds that have no line on the bucket get one.
+-- Gives every hold that is open or in suspense and was taken in the period of this line its part on this bucket. One
+-- with a part on the bucket of another calendar moves it here; to one from before the limit existed it is added.
+CREATE FUNCTION move_holds_to(l wanted_line) RETURNS void
+LANGUAGE sql SET search_path = remit, pg_temp AS $$
+    UPDATE holds AS h
+    SET lines = CASE WHEN p.known THEN p.moved ELSE h.lines || (l.node, l.dimension, l.kind, l.starts,
+                    CASE l.dimension WHEN 'usd' THEN h.ceiling_nanousd
+                                     WHEN 'tokens' THEN h.ceiling_tokens ELSE 1 END, 0)::hold_line END
+    FROM holds AS same, LATERAL (
+        SELECT coalesce(bool_or(x.of_node), false) AS known, coalesce(bool_or(x.of_node AND x.here), false) AS settled_in,
+               array_agg((x.node_id, x.dimension, x.period_kind,
+                          CASE WHEN x.of_node THEN l.starts ELSE x.period_start END,
+                          x.amount, x.overdraft)::hold_line ORDER BY x.position) AS moved
+        FROM (SELECT u.*, (u.node_id, u.dimension, u.period_kind) = (l.node, l.dimension, l.kind) AS of_node,
+                     u.period_start = l.starts AS here
+              FROM unnest(same.lines) WITH ORDINALITY
+                   AS u (node_id, dimension, period_kind, period_start, amount, overdraft, position)) AS x) AS p
+    WHERE h.id = same.id AND same.state IN ('open', 'expired')
+      AND same.taken_at >= l.starts AND same.taken_at < l.ends
+      AND (same.entry -> 'node_ids' ? l.node OR same.entry -> 'block_ids' ? l.node)
+      AND NOT p.settled_in
+$$;
+
+-- Brings buckets in line with the limits as they are now written, where a limit or a calendar has changed. Excludes all
+-- who take or end holds. Calls that began before a limit existed count against it like any other: what is posted
+-- comes from the ledger, and open holds that have no line on the bucket get one. A bucket that covers a part of the same
+-- period by another calendar is removed: the ledger keeps what was spent.
 CREATE FUNCTION align_buckets(p_lines jsonb) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
+LANGUAGE plpgsql SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
     l wanted_line;
     v_total bigint;
@@ -27,45 +51,55 @@ DECLARE
 BEGIN
     PERFORM lock_tree(true);
     FOR l IN SELECT * FROM jsonb_populate_recordset(NULL::wanted_line, p_lines) LOOP
-        UPDATE holds AS h
-        SET lines = h.lines || (l.node, l.dimension, l.kind, l.starts,
-                                CASE l.dimension WHEN 'usd' THEN h.ceiling_nanousd
-                                                 WHEN 'tokens' THEN h.ceiling_tokens ELSE 1 END, 0)::hold_line
-        WHERE h.state = 'open' AND h.taken_at >= l.starts AND h.taken_at < l.ends
-          AND (h.entry -> 'node_ids' ? l.node OR h.entry -> 'block_ids' ? l.node)
-          AND NOT EXISTS (SELECT FROM unnest(h.lines) AS x
-                          WHERE (x.node_id, x.dimension, x.period_kind, x.period_start)
-                                = (l.node, l.dimension, l.kind, l.starts));
+        DELETE FROM buckets AS b
+        WHERE (b.node_id, b.dimension, b.period_kind) = (l.node, l.dimension, l.kind)
+          AND b.period_start < l.ends AND b.period_end > l.starts AND b.period_start <> l.starts;
+        PERFORM move_holds_to(l);
         SELECT coalesce(sum(x.amount), 0), coalesce(sum(x.overdraft), 0) INTO v_held, v_overdraft_held
         FROM holds AS h, unnest(h.lines) AS x
         WHERE h.state = 'open' AND (x.node_id, x.dimension, x.period_kind, x.period_start)
                                    = (l.node, l.dimension, l.kind, l.starts);
         v_total := CASE l.kind WHEN 'inflight' THEN 0 ELSE ledger_sum(l.node, l.dimension, l.starts, l.ends) END;
-        SELECT coalesce(sum(e.amount_nanousd) FILTER (WHERE e.kind = 'overage' AND l.node = ANY (e.node_ids)), 0),
-               coalesce(sum(e.amount_nanousd) FILTER (WHERE e.debtor_id = l.node), 0)
+        SELECT coalesce(sum(e.amount_nanousd) FILTER (WHERE e.kind = 'overage'), 0),
+               coalesce(sum(e.amount_nanousd) FILTER (WHERE e.debtor_id = l.node AND e.debt_period = l.kind), 0)
         INTO v_overage, v_debt
         FROM entries AS e
         WHERE l.dimension = 'usd' AND e.held_at >= l.starts AND e.held_at < l.ends
-          AND e.kind IN ('overage', 'overdraft', 'repayment');
+          AND e.kind IN ('overage', 'overdraft', 'repayment')
+          AND (l.node = ANY (e.node_ids) OR l.node = ANY (e.block_ids));
         INSERT INTO buckets AS b (node_id, dimension, period_kind, period_start, period_end, target, limit_amount,
-                                  posted, held, overage, overdraft_limit, overdraft_posted, overdraft_held,
-                                  page_percents)
+                                  posted, held, overage, overdraft_target, overdraft_limit, overdraft_posted,
+                                  overdraft_held, page_percents)
         VALUES (l.node, l.dimension, l.kind, l.starts, l.ends, l."limit",
                 greatest(l."limit", v_total - v_overage - v_debt + v_held),
-                v_total - v_overage - v_debt, v_held, v_overage,
+                v_total - v_overage - v_debt, v_held, v_overage, coalesce(l.overdraft_limit, 0),
                 greatest(coalesce(l.overdraft_limit, 0), v_debt + v_overdraft_held), v_debt, v_overdraft_held,
                 coalesce(l.page_percents, '{}'))
         ON CONFLICT (node_id, dimension, period_kind, period_start) DO UPDATE
-        SET (period_end, target, limit_amount, posted, held, overage, overdraft_limit, overdraft_posted,
-             overdraft_held, page_percents)
+        SET (period_end, target, limit_amount, posted, held, overage, overdraft_target, overdraft_limit,
+             overdraft_posted, overdraft_held, page_percents)
             = (excluded.period_end, excluded.target, excluded.limit_amount, excluded.posted, excluded.held,
-               excluded.overage, excluded.overdraft_limit, excluded.overdraft_posted, excluded.overdraft_held,
-               excluded.page_percents);
+               excluded.overage, excluded.overdraft_target, excluded.overdraft_limit, excluded.overdraft_posted,
+               excluded.overdraft_held, excluded.page_percents);
     END LOOP;
 END
 $$;
 
--- Corrects suspense entries by what a vendor's statement says: [{request_id | hold_id, usd, tokens, entry}, ...].
+-- The same for one grant after it was written: p_lines are its lines around now. Buckets of limits it has no more are
+-- removed, except those whose period was over by p_over: these stay as they were.
+CREATE FUNCTION align_grant(p_node text, p_over timestamptz, p_lines jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
+BEGIN
+    PERFORM lock_tree(true);
+    DELETE FROM buckets AS b
+    WHERE b.node_id = p_node AND b.period_end > p_over
+      AND (b.dimension, b.period_kind) NOT IN (
+          SELECT l.dimension, l.kind FROM jsonb_populate_recordset(NULL::wanted_line, p_lines) AS l);
+    PERFORM align_buckets(p_lines);
+END
+$$;
+
+-- Corrects suspense entries by what a vendor's statement says: [{hold_id, usd, tokens, entry}, ...].
 -- Rows whose hold is unknown or not in suspense change nothing and are answered as such.
 CREATE FUNCTION apply_evidence(p_now timestamptz, p_evidence jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
@@ -133,15 +167,19 @@ $$;
 CREATE FUNCTION drop_spent_rate_buckets(p_now timestamptz) RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = remit, pg_temp AS $$
     WITH dropped AS (
-        DELETE FROM buckets
-        WHERE period_kind = 'minute' AND period_end < p_now - interval '1 hour' AND held = 0
+        DELETE FROM buckets AS b USING (
+            SELECT node_id, dimension, period_start FROM buckets
+            WHERE period_kind = 'minute' AND period_end < p_now - interval '1 hour' AND held = 0
+            FOR UPDATE SKIP LOCKED) AS spent
+        WHERE b.period_kind = 'minute'
+          AND (b.node_id, b.dimension, b.period_start) = (spent.node_id, spent.dimension, spent.period_start)
         RETURNING 1
     )
     SELECT count(*)::integer FROM dropped
 $$;
 
-GRANT EXECUTE ON FUNCTION align_buckets(jsonb), apply_evidence(timestamptz, jsonb), page_forecasts(timestamptz),
-    drop_spent_rate_buckets(timestamptz) TO remit_authority;
+GRANT EXECUTE ON FUNCTION align_grant(text, timestamptz, jsonb), apply_evidence(timestamptz, jsonb), 
+    page_forecasts(timestamptz), drop_spent_rate_buckets(timestamptz) TO remit_authority;
 GRANT EXECUTE ON FUNCTION report_to_security(timestamptz, text, jsonb) TO remit_gateway, remit_authority;
 GRANT EXECUTE ON FUNCTION ledger_sum(text, text, timestamptz, timestamptz) TO remit_authority, remit_reader;
 

@@ -1,5 +1,4 @@
--- I7: for every bucket of a limit in force, posted equals the ledger and held equals the open holds.
--- A bucket whose limit was taken away is no longer posted to and is left out. Rates carry no money and are left out.
+-- I7: for every bucket, posted equals the ledger and held equals the open holds. Rates carry no money and are left out.
 WITH open_lines AS (
     SELECT l.node_id, l.dimension, l.period_kind, l.period_start, sum(l.amount) AS held, sum(l.overdraft) AS overdraft
     FROM holds AS h, unnest(h.lines) AS l
@@ -18,7 +17,4 @@ SELECT b.node_id || ' ' || b.dimension || ' ' || b.period_kind || ' ' || b.perio
 FROM buckets AS b
 LEFT JOIN open_lines AS o USING (node_id, dimension, period_kind, period_start)
 WHERE b.period_kind NOT IN ('minute', 'inflight')
-  AND (NOT EXISTS (SELECT FROM grants AS g WHERE g.id = b.node_id)
-       OR EXISTS (SELECT FROM grants AS g, jsonb_array_elements(g.body -> 'limits') AS x
-                  WHERE g.id = b.node_id AND x ->> 'dimension' = b.dimension AND x ->> 'period' = b.period_kind))
 ORDER BY 1

@@ -1,2 +1,2 @@
 -- Brings a grant's buckets in line with its limits.
-SELECT align_buckets(%(lines)s::jsonb)
+SELECT align_grant(%(node)s, %(over)s, %(lines)s::jsonb)
