@@ -25,12 +25,14 @@ _log = structlog.get_logger(__name__)
 MAX_BATCH = 64
 MAX_WAITING_TAKES = 20_000
 TAKE_TIMEOUT_SECONDS = 10.0
+FINISH_TIMEOUT_SECONDS = 45.0
 RETRY_SECONDS = 0.25
 RETRY_SECONDS_MAX = 5.0
 
 T = TypeVar("T")
 R = TypeVar("R")
 _encode = msgspec.json.Encoder().encode
+_UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError)
 
 
 class _Batcher(Generic[T, R]):
@@ -79,8 +81,10 @@ class PostgresLessor:
         self._clock = clock
         self._takes: _Batcher[tuple[WantedHold, int], TakenHold | tuple[LineFailure, ...]] = _Batcher(self._take_batch)
         self._endings: _Batcher[Ending, FinishedHold] = _Batcher(self._finish_batch)
+        self._abandoned: _Batcher[WantedHold, None] = _Batcher(self._abandon_batch)
         self._take_link = _Link(url)
         self._finish_link = _Link(url)
+        self._abandon_link = _Link(url)
         self._afterwards: set[asyncio.Task[None]] = set()
 
     async def take(self, hold: WantedHold, tree_revision: int) -> TakenHold | tuple[LineFailure, ...]:
@@ -99,6 +103,7 @@ class PostgresLessor:
             await task
         await self._take_link.close()
         await self._finish_link.close()
+        await self._abandon_link.close()
 
     async def _take_batch(
         self, batch: list[tuple[WantedHold, int]]
@@ -123,35 +128,66 @@ class PostgresLessor:
                     "SELECT take_holds(%s, %s, %s::jsonb)",
                     (revision, self._clock.now(), _encode([_hold_json(hold) for hold in holds]).decode()),
                 )
-        except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
+        except _UNREACHABLE as error:
             await self._take_link.close()
             _log.warning("holds_not_taken", count=len(holds), error=str(error))
-            # The call may have taken effect all the same. Nothing was sent for these holds, so they can be voided.
+            # The call may have taken effect all the same, or may still do. Nothing was sent for these holds.
             for hold in holds:
-                self._afterwards.add(task := asyncio.create_task(self._void(hold.id)))
+                self._afterwards.add(task := asyncio.create_task(self._abandon(hold)))
                 task.add_done_callback(self._afterwards.discard)
             return [AuthorityUnreachableError("the authority did not answer")] * len(holds)
+        except psycopg.Error as error:
+            if len(holds) == 1:
+                return [error]
+            # One of them cannot be taken by any means; it must not take the others down with it.
+            return [one for hold in holds for one in await self._take_at(revision, [hold])]
         if "stale" in answer:
             return [StaleTreeError(answer["stale"])] * len(holds)
         return [_take_result(result) for result in answer["results"]]
 
-    async def _void(self, hold_id: str) -> None:
-        await self.finish(Ending(hold_id=hold_id, outcome="voided"))
+    async def _abandon(self, hold: WantedHold) -> None:
+        await self._abandoned.submit(hold)
+
+    async def _abandon_batch(self, batch: list[WantedHold]) -> Sequence[Exception | None]:
+        done: list[Exception | None] = []
+        for hold in batch:
+            try:
+                await self._until_reached(
+                    self._abandon_link,
+                    "SELECT abandon_hold(%s, %s::jsonb)",
+                    lambda hold=hold: (self._clock.now(), _encode(_hold_json(hold)).decode()),  # type: ignore[misc]
+                )
+            except psycopg.Error as error:
+                # It could not be taken either; if it was, its time will be up.
+                _log.error("hold_not_abandoned", hold_id=hold.id, error=str(error))
+            done.append(None)
+        return done
 
     async def _finish_batch(self, batch: list[Ending]) -> Sequence[FinishedHold | Exception]:
         endings = _encode(
             [{"id": e.hold_id, "outcome": e.outcome, "usd": e.usd, "tokens": e.tokens, "entry": e.entry} for e in batch]
         ).decode()
+        try:
+            answers = await self._until_reached(
+                self._finish_link, "SELECT finish_holds(%s, %s::jsonb)", lambda: (self._clock.now(), endings)
+            )
+        except psycopg.Error as error:
+            if len(batch) == 1:
+                return [error]
+            # One of them cannot be booked by any means; it must not take the others down with it.
+            return [one for ending in batch for one in await self._finish_batch([ending])]
+        return [FinishedHold(a["outcome"], _tightest(a["tightest"])) for a in answers]
+
+    async def _until_reached(self, link: "_Link", query: str, parameters: Callable[[], tuple[Any, ...]]) -> Any:
+        """The answer of a call that changes nothing when it is made again: made until it is known to have happened."""
         wait_seconds = RETRY_SECONDS
         while True:
             try:
-                connection = await self._finish_link.get()
-                answers = await _call(connection, "SELECT finish_holds(%s, %s::jsonb)", (self._clock.now(), endings))
-                return [FinishedHold(a["outcome"], _tightest(a["tightest"])) for a in answers]
-            except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
-                # Ending a hold again changes nothing, so it is tried until it is known to have happened.
-                await self._finish_link.close()
-                _log.warning("holds_not_finished_yet", count=len(batch), error=str(error))
+                async with asyncio.timeout(FINISH_TIMEOUT_SECONDS):
+                    return await _call(await link.get(), query, parameters())
+            except _UNREACHABLE as error:
+                await link.close()
+                _log.warning("authority_not_reached_yet", error=str(error))
                 await asyncio.sleep(wait_seconds)
                 wait_seconds = min(wait_seconds * 2, RETRY_SECONDS_MAX)
 
