@@ -1,0 +1,50 @@
+"""One real PostgreSQL server for a test process, and a fresh migrated database for whoever asks."""
+
+import atexit
+import shutil
+import tempfile
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from remit.store.embedded import start_embedded
+from remit.store.migrate import migrate
+
+_numbers = count(1)
+
+
+@cache
+def server_url() -> str:
+    """The superuser's URL of a server that runs until this process ends."""
+    folder = tempfile.mkdtemp(prefix="remit-test-db-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return start_embedded(Path(folder))
+
+
+def empty_database() -> str:
+    """The URL of a new database without anything in it."""
+    name = f"remit_{next(_numbers)}"
+    _execute(f"CREATE DATABASE {name}")
+    return make_conninfo(server_url(), dbname=name)
+
+
+def fresh_database() -> str:
+    """The URL of a new migrated database."""
+    name = f"remit_{next(_numbers)}"
+    _execute(f"CREATE DATABASE {name} TEMPLATE {_template()}")
+    return make_conninfo(server_url(), dbname=name)
+
+
+@cache
+def _template() -> str:
+    url = empty_database()
+    migrate(url)
+    return str(conninfo_to_dict(url)["dbname"])
+
+
+def _execute(statement: str) -> None:
+    with psycopg.connect(server_url(), autocommit=True) as connection:
+        connection.execute(statement.encode())
