@@ -60,6 +60,7 @@ _add("ledger", "ledger:app_command", _BOOKS)
 _add("notifications", "notifications:notifications", _BOOKS)
 _add("vendor-sim", "vendor_sim:app_command", _TRY)
 _add("replay", "replay:replay", _TRY)
+_add("demo", "demo:demo", _TRY)
 # More to try out goes here, one line each: `_add("name", "module:app_command", _TRY)`.
 
 
@@ -74,6 +75,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         if not tokens or tokens[0].startswith("-"):
             # A list of commands tells what each is for, and only their modules know.
+            app.help_format = "plaintext"  # reading Markdown costs as much as all the modules
             for name in app:
                 app[name]
         answer = app(tokens)

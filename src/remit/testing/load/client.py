@@ -5,12 +5,10 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httptools
-
-from remit.testing.load.percentiles import Sample
 
 MAX_KEPT_BODY = 65_536
 _STREAM_END = b"data: [DONE]"
@@ -20,7 +18,7 @@ _STREAM_END = b"data: [DONE]"
 class Answer:
     """How one call ended. Durations are seconds since it was due; `headers` include trailers.
 
-    `status` is None where no response head came. `broken` says why the response is not whole, None where it is. The body
+    `lag_seconds` is how late the request was written. `status` is None where no response head came. `broken` says why the response is not whole, None where it is. The body
     is kept for anything but 200, up to 64 KiB. `events` counts events of a stream, `ended` tells that the stream said it
     was complete.
     """
@@ -66,7 +64,6 @@ class LoadClient:
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.authority = parts.netloc.rpartition("@")[2]
         self.base_path = parts.path.rstrip("/")
-        self.lag = Sample()
         self.inflight = 0
         self.most_inflight = 0
         self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
@@ -169,7 +166,7 @@ class LoadClient:
             self._connect_if_wanted()
 
     def _finish(self, call: Call, answer: Answer) -> None:
-        answer.total_seconds = asyncio.get_running_loop().time() - call.due
+        answer.total_seconds = answer.lag_seconds = asyncio.get_running_loop().time() - call.due
         self.finished(call, answer)
 
     def finished(self, call: Call, answer: Answer) -> None:
@@ -201,7 +198,6 @@ class _Connection(asyncio.Protocol):
         self._call, self._answer, self._tail = call, Answer(), b""
         self._parser = httptools.HttpResponseParser(self)
         self._answer.lag_seconds = self._loop.time() - call.due
-        self._client.lag.add(self._answer.lag_seconds)
         self._transport.write(call.message)
 
     def abort(self) -> None:
@@ -209,8 +205,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are not instances of it
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -1,0 +1,54 @@
+"""`remit up` for a rehearsal: settings come as a line on standard input, whose end means stop.
+
+It ends with whoever started it, however that ended. Standard output has the database's URL on its first line and what
+`remit up` says on the following ones.
+"""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from remit.bootstrap import Authority, open_database
+from remit.cli.logs import set_up_logs
+from remit.cli.running import run_gateways
+from remit.settings import Settings
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Path:
+        return Path(value)
+    raise NotImplementedError(kind)
+
+
+def _end_with_parent() -> None:
+    os.read(sys.stdin.fileno(), 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> int:
+    """Runs to the end; the exit code of `remit up`."""
+    set_up_logs()
+    settings = msgspec.json.decode(_first_line(sys.stdin.fileno()), type=Settings, dec_hook=_decode)
+    url = open_database(settings)
+    authority = Authority(settings, url)
+    authority.keys()
+    print(url, flush=True)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    return run_gateways(settings, url, authority.upkeep())
+
+
+def _first_line(descriptor: int) -> bytes:
+    """Unbuffered, so that nothing but the end is left to read."""
+    line = bytearray()
+    while not line.endswith(b"\n") and (piece := os.read(descriptor, 1)):
+        line += piece
+    return bytes(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
