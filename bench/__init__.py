@@ -1,0 +1,1 @@
+"""Measures throughput and added latency on this machine; see README.md."""
