@@ -75,10 +75,11 @@ def _next_first_day(kind: PeriodKind, first: date) -> date:
         case "week":
             return first + timedelta(days=7)
         case "month":
-            return date(first.year + first.month // 12, first.month % 12 + 1, 1)
+            return _months_later(first, 1)
         case _:
-            return (
-                date(first.year + first.month // 12, (first.month + 3 - 1) % 12 + 1, 1)
-                if first.month < 10
-                else date(first.year + 1, 1, 1)
-            )
+            return _months_later(first, 3)
+
+
+def _months_later(first: date, months: int) -> date:
+    years, month = divmod(first.month - 1 + months, 12)
+    return date(first.year + years, month + 1, 1)
