@@ -5,7 +5,7 @@ import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -85,7 +85,7 @@ class Plane(AbstractContextManager["Plane"]):
         self.admin = self.caller(ADMIN, is_admin=True)
         self.nobody = self.bearer(None)
 
-    def __enter__(self) -> "Plane":
+    def __enter__(self) -> Self:
         self.server.start()
         return self
 
@@ -128,7 +128,7 @@ def usd(amount: int, period: str = "month") -> dict[str, Any]:
 def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """The problem of a refused request, which has this status and code and the form all problems have."""
     assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["content-type"] == "application/problem+json", answer.headers
     problem: dict[str, Any] = answer.json()
     assert problem["status"] == status and problem["request_id"] == answer.headers["x-request-id"]
     assert problem["problems"] and code in [one["code"] for one in problem["problems"]], problem

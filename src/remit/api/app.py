@@ -3,7 +3,7 @@
 from typing import Any
 
 import psycopg
-from litestar import Litestar
+from litestar import Litestar, get
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
@@ -27,6 +27,12 @@ from remit.api.services import Services
 OPENAPI_PATH = "/v1/openapi.json"
 
 
+@get(OPENAPI_PATH, exclude_from_auth=True, include_in_schema=False, sync_to_thread=True)
+def openapi_document(request: StrictRequest) -> dict[str, Any]:
+    """What can be asked here, for people and for tools that make clients."""
+    return request.app.openapi_schema.to_schema()
+
+
 def make_app(services: Services) -> Edge:
     """The ASGI application over these services."""
 
@@ -34,7 +40,7 @@ def make_app(services: Services) -> Edge:
         return services
 
     app = Litestar(
-        route_handlers=[Grants, apply_manifest, Keys, Ledger, health, doctor, notifications],
+        route_handlers=[Grants, apply_manifest, Keys, Ledger, health, doctor, notifications, openapi_document],
         dependencies={"services": Provide(provide, sync_to_thread=False)},
         middleware=[DefineMiddleware(PersonAuthentication, people=services.people)],
         before_request=refuse_unknown_parameters,
@@ -70,7 +76,8 @@ def _openapi() -> OpenAPIConfig:
         title="Remit",
         version=__version__,
         description="Grants, access keys and the ledger of Remit. Money is integer nano-USD.",
-        path="/v1",
+        # The framework's own pages for the document; they need a token like everything else. Ours is `openapi_document`.
+        path="/v1/openapi",
         render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         components=Components(security_schemes={"person": bearer}),
         security=[{"person": []}],

@@ -67,7 +67,8 @@ def write_once(
 
     `asked` is JSON-able and is what two requests under one key are compared by.
     """
-    body = {**asked, "if_match": terms.if_match, "actor": actor.name}
+    # As it will come back from the database: lists, not tuples.
+    body = msgspec.json.decode(msgspec.json.encode({**asked, "if_match": terms.if_match, "actor": actor.name}))
     with services.writes.unit() as unit:
         first = unit.remembered(terms.key)
         if first is not None:

@@ -4,17 +4,21 @@ import signal
 import sys
 import threading
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK
 from remit.cli.supervisor import GatewayProcesses
 from remit.jobs.upkeep import Upkeep
 from remit.settings import Settings
 
+if TYPE_CHECKING:
+    from remit.api.server import ApiServer
+
 READY_SECONDS = 60.0
 
 
-def run_gateways(settings: Settings, url: str, upkeep: Upkeep | None) -> int:
-    """Runs until SIGTERM or SIGINT, with upkeep beside them where this is the authority; the exit code."""
+def run_gateways(settings: Settings, url: str, upkeep: Upkeep | None, api: "ApiServer | None" = None) -> int:
+    """Runs until SIGTERM or SIGINT, with upkeep and API beside them where this is the authority; the exit code."""
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -26,14 +30,19 @@ def run_gateways(settings: Settings, url: str, upkeep: Upkeep | None) -> int:
     gateways.start()
     if upkeep is not None:
         upkeep.start()
+    if api is not None:
+        api.start()
     try:
         if not gateways.wait_ready(READY_SECONDS):
             print("remit: the gateway did not become ready; its log says why", file=sys.stderr)
             return EXIT_DIFFERENCES
-        print(f"remit is up: gateway http://{gateways.host}:{gateways.port}/v1", flush=True)
+        beside = f", api {api.url}" if api is not None else ""
+        print(f"remit is up: gateway http://{gateways.host}:{gateways.port}/v1{beside}", flush=True)
         stop.wait()
         return EXIT_OK
     finally:
+        if api is not None:
+            api.stop()
         gateways.stop()
         if upkeep is not None:
             upkeep.stop()

@@ -27,6 +27,7 @@ def up(
     Ctrl-C or SIGTERM, after the calls under way.
     """
     from remit.bootstrap import Authority, open_database
+    from remit.cli.codes import CommandError
     from remit.cli.logs import set_up_logs
     from remit.cli.running import run_gateways
     from remit.cli.session import settings_of
@@ -36,7 +37,11 @@ def up(
     url = open_database(settings)
     authority = Authority(settings, url)
     authority.keys()
-    return run_gateways(settings, url, authority.upkeep())
+    try:
+        api = authority.api()
+    except OSError as error:
+        raise CommandError(f"the API cannot listen on `{settings.api.listen}`: {error.strerror}") from None
+    return run_gateways(settings, url, authority.upkeep(), api)
 
 
 def gateway_overrides(listen: str | None, workers: int | None, vendor_url: str | None) -> dict[str, Any]:
