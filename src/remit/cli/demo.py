@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from remit.cli.rehearsal.pages import PageReceiver
     from remit.cli.rehearsal.run import Outcome
 
-_Requests = Annotated[int, Parameter(validator=Number(gte=200, lte=1_000_000), help="How many requests. [2400]")]
+_Requests = Annotated[int, Parameter(validator=Number(gte=200, lte=1_000_000), help="How many requests. [1800]")]
 _Seconds = Annotated[float, Parameter(validator=Number(gte=2, lte=86_400), help="Over how many seconds. [24]")]
 _Seed = Annotated[int, Parameter(help="Of the workload and of who sends what. [1]")]
 
@@ -25,18 +25,17 @@ _PAGE_SECONDS: Final = 5.0
 _MAX_MESSAGE: Final = 150
 
 
-def demo(*, requests: _Requests = 2400, seconds: _Seconds = 24.0, seed: _Seed = 1, json: Json = False) -> int:
+def demo(*, requests: _Requests = 1800, seconds: _Seconds = 24.0, seed: _Seed = 1, json: Json = False) -> int:
     """Watch a tree of grants burn under generated traffic, meet every kind of refusal, and compare the books.
 
     Starts a vendor simulator, a database, an authority, a gateway and a receiver of pages in a temporary folder, all on
     this machine, and removes them again. The workload follows published statistics of real traffic; the vendor keeps its
     own books, and exit code 1 says that they differ from the ledger or that a cap was exceeded.
     """
-    from rich.console import Console
-
     from remit.cli.output import print_json
     from remit.cli.rehearsal.cast import Rule
     from remit.cli.rehearsal.run import REAL_ARRIVALS_PER_SECOND, Rehearsal, demand_and_seconds, rehearse, sentences
+    from remit.cli.rehearsal.show import console
     from remit.cli.rehearsal.stage import Stage, ending_in_order
     from remit.testing.load import CONVERSATION, generate
 
@@ -48,7 +47,7 @@ def demo(*, requests: _Requests = 2400, seconds: _Seconds = 24.0, seed: _Seed = 
         pace=pace,
         tree=True,
     )
-    out = Console(stderr=json, highlight=False, markup=False, soft_wrap=True)
+    out = console(json=json)
     with ending_in_order():
         demand, _ = demand_and_seconds(rehearsal)
         for sentence in sentences(rehearsal, demand):

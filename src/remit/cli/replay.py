@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _Trace = Annotated[Path, Parameter(help="CSV with the columns TIMESTAMP,ContextTokens,GeneratedTokens.")]
 _Speed = Annotated[
-    float, Parameter(validator=Number(gt=0), help="Divides the gaps between arrivals, and the vendor's times. [60]")
+    float, Parameter(validator=Number(gt=0), help="Divides the gaps between arrivals, and the vendor's times. [20]")
 ]
 _Limit = Annotated[int | None, Parameter(validator=Number(gte=1), help="Only the first so many requests.")]
 _Seed = Annotated[int, Parameter(help="Of the rule that assigns grants, tags, models and mistakes. [1]")]
@@ -42,7 +42,7 @@ def replay(
     trace: _Trace,
     /,
     *,
-    speed: _Speed = 60.0,
+    speed: _Speed = 20.0,
     limit: _Limit = None,
     seed: _Seed = 1,
     vendor_faults: _Faults = 2,
@@ -57,10 +57,9 @@ def replay(
     they differ or a cap was exceeded. With --url the traffic goes to a gateway that runs already; whose books cannot be
     compared then, and whose vendor should be a simulator too.
     """
-    from rich.console import Console
-
     from remit.cli.rehearsal.cast import Rule
     from remit.cli.rehearsal.run import Rehearsal
+    from remit.cli.rehearsal.show import console
     from remit.cli.rehearsal.stage import ending_in_order
     from remit.testing.load import TraceError, read_trace
 
@@ -70,7 +69,7 @@ def replay(
         speed=speed,
         pace=speed,
     )
-    out = Console(stderr=json, highlight=False, markup=False, soft_wrap=True)
+    out = console(json=json)
     try:
         with ending_in_order():
             return _outside(rehearsal, url, key or [], out, json=json) if url else _inside(rehearsal, out, json=json)

@@ -19,7 +19,7 @@ _START_SECONDS: Final = 0.3
 _QUIET_SECONDS: Final = 120.0
 _WARM_CONNECTIONS: Final = 16
 _PAIRS_WANTED: Final = 1000
-_PAIRS_PER_SECOND: Final = (5.0, 40.0)
+_PAIRS_PER_SECOND: Final = (5.0, 20.0)
 
 
 @dataclass(slots=True)

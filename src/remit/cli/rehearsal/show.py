@@ -1,5 +1,6 @@
 """What a person sees while it runs: a tree that burns, or a line now and then where there is no terminal."""
 
+import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -19,6 +20,14 @@ from remit.store.postgres_watch import BucketState, PostgresWatch
 
 _LINE_SECONDS: Final = 5.0
 _BAR_CELLS: Final = 32
+_PIPE_COLUMNS: Final = 160
+
+
+def console(*, json: bool) -> Console:
+    """Where people read: standard output, or standard error where that is for JSON. Tables are whole in a pipe."""
+    stream = sys.stderr if json else sys.stdout
+    width = None if stream.isatty() else _PIPE_COLUMNS
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class Show:

@@ -159,7 +159,7 @@ def _settings(folder: Path, vendor_url: str, webhook_url: str) -> Settings:
         api=ApiSettings(listen="127.0.0.1:0"),
         notify=NotifySettings(webhook_url=webhook_url),
         vendors={"openai": VendorSettings(base_url=vendor_url)},
-        sweep_seconds=0.5,
+        sweep_seconds=2.0,
         renew_url="https://remit.acme.example/grants/{path}",
     )
 
