@@ -57,10 +57,11 @@ def refusal(refused: Refused, ids: Ids, renew_url: str | None) -> tuple[int, Hea
     return refused.status, headers, openai_error(refused, request_id=ids.request, decision_id=ids.decision)
 
 
-def malformed(status: int, reason: str) -> tuple[Headers, bytes]:
-    """What the wire answers by itself, in the same shape; there is no request to name yet."""
+def malformed(status: int, reason: str, ids: Ids) -> tuple[Headers, bytes]:
+    """What the wire answers by itself to what is no request, in the same shape."""
     refused = Refused(code=RefusalCode.malformed_request, status=status, detail=reason)
-    return [JSON, (b"remit-refused", b"malformed_request")], openai_error(refused, request_id="", decision_id=None)
+    _, headers, body = refusal(refused, ids, renew_url=None)
+    return headers, body
 
 
 def failure(

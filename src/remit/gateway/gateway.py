@@ -73,6 +73,13 @@ class Gateway:
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 
+    def malformed(self, status: int, reason: str) -> tuple[Headers, bytes]:
+        """Headers and body for bytes that are no request; the wire answers them and closes the connection."""
+        now = self._clock.now()
+        ids = Ids(new_id("req", now), new_id("dec", now), new_id("op", now))
+        _log.info("malformed", request_id=ids.request, decision_id=ids.decision, status=status, detail=reason)
+        return answers.malformed(status, reason, ids)
+
     async def idle(self) -> None:
         """Waits until every call is settled, also those whose callers have left."""
         while self._calls:
@@ -102,7 +109,7 @@ class Gateway:
         if isinstance(answer, Refused):
             self._refuse(exchange, answer, ids)
         else:
-            exchange.respond(200, [*ids.headers(), answers.JSON], answer)
+            exchange.respond(200, [*ids.headers(), answers.JSON, (answers.COST_TRAILER, b"0")], answer)
 
     def _other_answer(self, exchange: Exchange, now: datetime) -> bytes | Refused:
         """Everything but the one metered surface: the list of models, or a refusal."""
@@ -133,8 +140,16 @@ class Gateway:
                 return False
         return True
 
+    async def _stranger(self, exchange: Exchange, now: datetime) -> Refused | None:
+        """Why the caller is nobody who is known here, None where they are."""
+        snapshot = self.snapshot
+        found = self._authenticate(exchange, now)
+        if isinstance(found, Refused) and await self._tree_has_changed(snapshot):
+            found = self._authenticate(exchange, now)
+        return found if isinstance(found, Refused) else None
+
     async def _chat(self, exchange: Exchange, ids: Ids, now: datetime) -> None:
-        if len(exchange.body) > FREE_PARSE_BYTES and isinstance(stranger := self._authenticate(exchange, now), Refused):
+        if len(exchange.body) > FREE_PARSE_BYTES and (stranger := await self._stranger(exchange, now)) is not None:
             # Strangers do not get to keep the process busy reading megabytes; for them precedence gives way.
             return self._refuse(exchange, stranger, ids)
         request = parse_chat_request(exchange.body)

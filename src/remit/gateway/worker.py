@@ -9,7 +9,6 @@ import ssl
 import psycopg
 import structlog
 
-from remit.gateway import answers
 from remit.gateway.decide import Rulebook
 from remit.gateway.deployments import Deployment
 from remit.gateway.gateway import Gateway
@@ -56,7 +55,7 @@ class Worker:
             revision=self._tree.revision,
             report=self._reports.report,
         )
-        server = CallerServer(gateway.handle, _wire_limits(settings), answers.malformed)
+        server = CallerServer(gateway.handle, _wire_limits(settings), gateway.malformed)
         host, port = parse_listen(settings.listen)
         port = await server.start(host, port, ssl=_tls_context(settings), reuse_port=settings.workers > 1)
         follower = asyncio.create_task(self._tree.follow(self._changed))
