@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -193,7 +194,7 @@ def test_class_mismatch_is_refused_and_reported(
     rows = "SELECT audience, body ->> 'class', body ->> 'tag', body ->> 'request_id' FROM notifications"
     wanted = f"{rows} WHERE kind = 'class_mismatch' AND body ->> 'path' = %s"
     while not (reports := system.sql(wanted, name)):
-        pass
+        time.sleep(0.05)
     ((audience, found_class, tag, request_id),) = reports
     assert (audience, found_class) == ("security", grant_class)
     assert tag in {"environment", "class"}
