@@ -18,7 +18,7 @@ _MAX_FILE_BYTES = 16 * 1024 * 1024
 
 
 def apply(
-    file: Annotated[Path, Parameter(help="Grants file in YAML; `-` reads standard input.")],
+    file: Annotated[Path, Parameter(allow_leading_hyphen=True, help="Grants file in YAML; `-` reads standard input.")],
     /,
     *,
     dry_run: Annotated[bool, Parameter(help="Show the plan and change nothing.")] = False,

@@ -71,8 +71,13 @@ def _burn(
     )
 
 
-def burn_line(burn: Burn, *, unicode: bool) -> Text:
-    """`$50.00 per month  [bar]  62%  $31.00 posted, $0.10 held, $18.90 left`."""
+def limits_width(burns: Iterable[Burn]) -> int:
+    """Characters of the longest limit, so that bars stand below each other."""
+    return max((len(limit_text(burn.limit)) for burn in burns), default=0)
+
+
+def burn_line(burn: Burn, width: int, *, unicode: bool) -> Text:
+    """`$50.00 per month  [bar]  62%  $31.00 posted, $0.10 held, $18.90 left`, the bar beginning at `width`."""
     dimension = burn.limit.dimension
     used = burn.posted + burn.overdraft_posted
     words = [f"{amount_text(dimension, used)} posted", f"{amount_text(dimension, burn.held)} held"]
@@ -81,7 +86,7 @@ def burn_line(burn: Burn, *, unicode: bool) -> Text:
         words.append(
             f"overdraft {amount_text(dimension, burn.overdraft_posted)} of {amount_text(dimension, burn.overdraft)}"
         )
-    line = Text(f"{limit_text(burn.limit)}  ")
+    line = Text(f"{limit_text(burn.limit):<{width}}  ")
     line.append_text(_bar(used, burn.held, burn.limit.amount, unicode=unicode))
     line.append(f" {_percent(used + burn.held, burn.limit.amount):>4}  ")
     line.append(", ".join(words), style="dim")
@@ -96,10 +101,7 @@ def _bar(posted: int, held: int, limit: int, *, unicode: bool) -> Text:
         cells = min(cells, _CELLS - 1)
     waiting = 0 if limit == 0 else min(_CELLS - cells, -(-held * _CELLS // limit))
     style = "red" if posted + held >= limit else "yellow" if (posted + held) * 5 >= limit * 4 else "green"
-    bar = Text(full * cells, style=style)
-    bar.append(half * waiting, style=style)
-    bar.append(empty * (_CELLS - cells - waiting), style="dim")
-    return bar
+    return Text.assemble((full * cells + half * waiting, style), (empty * (_CELLS - cells - waiting), "dim"))
 
 
 def _percent(used: int, limit: int) -> str:

@@ -75,7 +75,7 @@ def _vendor_keys(settings: "Settings") -> "CheckResult":
         try:
             vendor_key(name, vendor, os.environ)
         except SettingsError as error:
-            differences.append(Difference("vendor_keys", name, "a key", str(error)))
+            differences.append(Difference("vendor_keys", name, None, str(error)))
     title = "every vendor has the key its settings name"
     return CheckResult("vendor_keys", title, len(settings.vendors), tuple(differences))
 
@@ -106,7 +106,7 @@ def _checked(
 def _found(name: str, title: str, subject: str, trouble: str, examined: int) -> "CheckResult":
     from remit.ledger.model import CheckResult, Difference
 
-    differences = (Difference(name, subject, "usable", trouble),) if trouble else ()
+    differences = (Difference(name, subject, None, trouble),) if trouble else ()
     return CheckResult(name, title, examined, differences)
 
 
@@ -116,7 +116,8 @@ def _lines(result: "CheckResult") -> "Iterator[object]":
     word, style = ("differs", "bold red") if result.differences else ("ok", "green")
     yield Text.assemble((f"{word:<8}", style), f"{result.title} ({result.examined:,} examined)")
     for one in result.differences[:_MAX_SHOWN]:
-        yield Text(f"          {one.subject}: expected {one.expected}, found {one.found}")
+        wanted = "" if one.expected is None else f"expected {one.expected}, found "
+        yield Text(f"        {one.subject}: {wanted}{one.found}")
     rest = len(result.differences) - _MAX_SHOWN
     if rest > 0:
         yield Text(f"          and {rest:,} more; --json lists them all")

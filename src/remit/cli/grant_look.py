@@ -27,6 +27,7 @@ class _Moment:
 
     tree: "Tree"
     burns: "dict[str, list[Burn]]"
+    width: int
     unicode: bool
 
 
@@ -130,13 +131,14 @@ def find_grant(tree: "Tree", ref: str) -> "Grant":
 
 
 def _look(authority: "Authority") -> _Moment:
-    from remit.cli.burn import burns_of
+    from remit.cli.burn import burns_of, limits_width
     from remit.grants.tree import Tree
 
     with authority.repository.read() as reads:
         tree = Tree(reads.load_tree())
     burns = burns_of(tree, authority.ledger.buckets(), authority.clock.now())
-    return _Moment(tree, burns, "utf" in (sys.stdout.encoding or "").lower())
+    width = limits_width(burn for own in burns.values() for burn in own)
+    return _Moment(tree, burns, width, "utf" in (sys.stdout.encoding or "").lower())
 
 
 def _branch(moment: _Moment, grant: "Grant", above: "RichTree | None", *, revoked: bool) -> "RichTree":
@@ -144,10 +146,10 @@ def _branch(moment: _Moment, grant: "Grant", above: "RichTree | None", *, revoke
 
     from remit.cli.burn import burn_line
 
-    label = _headline(grant)
+    label = _headline(grant, grant.path if above is None else grant.path.rpartition("/")[2])
     for burn in moment.burns[grant.id]:
         label.append("\n  ")
-        label.append_text(burn_line(burn, unicode=moment.unicode))
+        label.append_text(burn_line(burn, moment.width, unicode=moment.unicode))
     node = RichTree(label, guide_style="dim") if above is None else above.add(label)
     for child in moment.tree.children(grant.id):
         if revoked or child.status != "revoked":
@@ -155,17 +157,14 @@ def _branch(moment: _Moment, grant: "Grant", above: "RichTree | None", *, revoke
     return node
 
 
-def _headline(grant: "Grant") -> "Text":
+def _headline(grant: "Grant", name: str) -> "Text":
     from rich.text import Text
 
     from remit.cli.output import moment_text, status_text
 
-    name = grant.path if grant.parent_id is None else grant.path.rpartition("/")[2]
-    line = Text(name, style="bold")
-    line.append(f"  {grant.owner}  {grant.grant_class}  ", style="not bold")
-    line.append_text(status_text(grant.status))
-    line.append(f"  until {moment_text(grant.expires_at)}", style="not bold")
-    return line
+    until = moment_text(grant.expires_at, grant.time_zone)
+    who = f"  {grant.owner}  {grant.grant_class}  "
+    return Text.assemble((name, "bold"), who, status_text(grant.status), f"  until {until}")
 
 
 def _bodies(moment: _Moment, grant: "Grant", *, revoked: bool) -> list[dict[str, Any]]:

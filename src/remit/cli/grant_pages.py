@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from remit.cli.burn import Burn, burn_line
+from remit.cli.burn import Burn, burn_line, limits_width
 from remit.cli.output import instant_text, moment_text, status_text
 from remit.grants.effective import EffectiveGrant
 from remit.grants.model import Grant, Revision
@@ -27,15 +27,15 @@ def grant_page(
     yield Text(leaf.path, style="bold")
     status = status_text(leaf.status)
     if refusal is not None:
-        status.append(f"; nothing can be spent: {refusal.detail}", style="red")
+        status = Text.assemble(status, (f"; nothing can be spent: {refusal.detail}", "red"))
     yield _labelled("status", status)
     yield _labelled("id", f"{leaf.id}, revision {leaf.revision}, epoch {leaf.epoch}")
     yield _labelled("owner", leaf.owner)
     yield _labelled("class", leaf.grant_class)
-    yield _labelled("starts", moment_text(whole.starts_at))
-    ends = min(whole.nodes, key=lambda node: node.expires_at)
+    yield _labelled("starts", moment_text(whole.starts_at, leaf.time_zone))
+    ends = leaf if leaf.expires_at == whole.expires_at else min(whole.nodes, key=lambda node: node.expires_at)
     of = "" if ends is leaf else f" (of `{ends.path}`)"
-    yield _labelled("expires", moment_text(whole.expires_at) + of)
+    yield _labelled("expires", moment_text(whole.expires_at, ends.time_zone) + of)
     for name in _OWN_FIELDS:
         yield _labelled(name.replace("_", " "), value_text(getattr(leaf, name)))
     yield Text("")
@@ -50,11 +50,12 @@ def grant_page(
         yield _labelled("rate", f"{value_text(rate.rate)} (of `{rate.path}`)")
     yield Text("")
     yield Text("limits in their current periods, every one of which binds", style="bold")
+    width = limits_width(burns)
     for node in whole.nodes:
         own = [burn for burn in burns if burn.path == node.path]
         yield Text(f"  {node.path}" + ("" if own else "  no limit of its own"))
         for burn in own:
-            yield Text("    ").append_text(burn_line(burn, unicode=unicode))
+            yield Text("    ").append_text(burn_line(burn, width, unicode=unicode))
     tightest = tightest_usd(burns)
     if tightest is not None:
         yield Text("")
@@ -115,6 +116,4 @@ def changed_lines(before: Grant, after: Grant) -> list[str]:
 
 
 def _labelled(label: str, value: str | Text) -> Text:
-    return Text(f"  {label:<{_LABEL_WIDTH}}", style="dim").append_text(
-        Text(value, style="not dim") if isinstance(value, str) else value
-    )
+    return Text.assemble((f"  {label:<{_LABEL_WIDTH}}", "dim"), value)

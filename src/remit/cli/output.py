@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 from rich.console import Console
@@ -78,7 +79,12 @@ def print_table(made: Table) -> None:
     """Prints it in the width of the terminal, or as wide as it wants to be."""
     out = console()
     out.soft_wrap = False
-    out.print(made)
+    if out.is_terminal:
+        out.print(made)
+        return
+    with out.capture() as captured:
+        out.print(made)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def status_text(status: str) -> Text:
@@ -91,10 +97,12 @@ def instant_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def moment_text(instant: datetime) -> str:
-    """The same for people: a date where it is midnight, otherwise to the minute."""
-    utc = instant.astimezone(UTC)
-    return f"{utc:%Y-%m-%d}" if (utc.hour, utc.minute, utc.second) == (0, 0, 0) else f"{utc:%Y-%m-%d %H:%M}Z"
+def moment_text(instant: datetime, zone: str = "UTC") -> str:
+    """The same for people: the date where a day of that zone begins, otherwise to the minute in UTC."""
+    local = instant.astimezone(ZoneInfo(zone))
+    if (local.hour, local.minute, local.second) == (0, 0, 0):
+        return f"{local:%Y-%m-%d}"
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M}Z"
 
 
 def refused(problems: Iterable[Problem], *, json: bool = False) -> int:
