@@ -1,0 +1,95 @@
+"""The reference page and `--help` say the same."""
+
+import contextlib
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cyclopts import App
+
+from remit.cli.main import app, run
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
+# Commands that try Remit out have long pages of their own.
+ELSEWHERE = ("remit replay", "remit demo")
+
+
+def commands(above: App, prefix: str) -> Iterator[str]:
+    """Every command that does something, by its full name."""
+    for name in above:
+        below = above[name]
+        if name.startswith("-"):
+            continue
+        if any(not one.startswith("-") for one in below):
+            yield from commands(below, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}"
+
+
+def sections() -> dict[str, str]:
+    """Heading to text, for headings of the third level."""
+    parts = re.split(r"^#{1,6} (.+)$", PAGE.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def documented(command: str) -> set[str]:
+    """The options of a command's section and of the sections it refers to."""
+    known = sections()
+    text = known[command]
+    also = re.findall(r"\[([a-z ]+)\]\(#[a-z-]+\)", text.partition("Also takes")[2])
+    return {
+        name
+        for part in (text, *(known[one] for one in also))
+        for name in re.findall(r"^\| `(--[a-z-]+)`", part, re.MULTILINE)
+    }
+
+
+def helped(command: str) -> set[str]:
+    """The options `--help` lists."""
+    if command == "remit vendor-sim":
+        asked = [sys.executable, "-m", "remit", "vendor-sim", "--help"]
+        text = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+        return set(re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE))
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.setenv("COLUMNS", "200")
+        assert run([*command.split()[1:], "--help"]) == 0
+    return set(re.findall(r"^│ [* ]*(--[a-z-]+)", out.getvalue(), re.MULTILINE))
+
+
+HERE = [command for command in commands(app, "remit") if command not in ELSEWHERE]
+
+
+@pytest.mark.parametrize("command", HERE)
+def test_help_and_reference_agree(command: str) -> None:
+    """Each option of a command's help stands in its section of the page, and the other way round."""
+    assert command in sections(), f"{PAGE.name} has no section `### {command}`"
+    assert documented(command) == helped(command)
+
+
+def test_the_reference_has_no_command_of_the_past() -> None:
+    """Each command the page describes exists."""
+    assert {name for name in sections() if name.startswith("remit ")} <= set(HERE)
+
+
+def test_help_is_quick_to_load() -> None:
+    """`remit --help` loads neither the database driver nor a price list nor the gateway."""
+    code = (
+        "import sys\nfrom remit.cli.main import run\nassert run(['--help']) == 0\n"
+        "print([name for name in ('psycopg', 'genai_prices', 'uvloop', 'structlog', 'yaml') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_no_command_is_help_and_a_version_is_known() -> None:
+    """`remit` alone lists the commands, and `--version` is one line."""
+    for arguments, words in ([], "Usage: remit COMMAND"), (["--version"], "."):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            assert run(arguments) == 0
+        assert words in out.getvalue()
