@@ -1,0 +1,201 @@
+"""Reports, the tail of the ledger, suspense and evidence, notifications, the doctor."""
+
+import csv
+import io
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import psycopg
+import pytest
+
+from tests.cli.conftest import HELLO, Cli
+from tests.system.harness import System, root
+
+
+def test_a_report_is_the_same_in_every_format(cli: Cli, spent: str) -> None:
+    """Table, CSV and JSON show the same sums, largest first."""
+    by = ("ledger", "report", "--by", "grant,team,class,model")
+    rows = [one for one in cli.ok(*by, "--json").json()["rows"] if one["group"]["grant"].startswith(spent)]
+    assert [(one["group"]["team"], one["amount_nanousd"], one["requests"]) for one in rows] == [
+        ("search", 300_000_000, 2),
+        ("lab", 100_000_000, 1),
+    ]
+    table = list(csv.DictReader(io.StringIO(cli.ok(*by, "--format", "csv").out)))
+    (search,) = (row for row in table if row["grant"] == f"{spent}/search")
+    assert (search["amount_usd"], search["amount_nanousd"], search["class"]) == ("0.30", "300000000", "production")
+    text = cli.ok(*by).out
+    assert "$0.30" in text and text.splitlines()[-1].startswith("total") and len(text.splitlines()) == len(table) + 2
+
+
+def test_a_report_keeps_to_its_time(cli: Cli, spent: str) -> None:
+    """--since and --until bound the instants calls began at."""
+    assert cli.ok("ledger", "report", "--until", "2020-01-01", "--json").json()["total"]["requests"] == 0
+    assert cli.ok("ledger", "report", "--since", "2020-01-01", "--json").json()["total"]["requests"] >= 3
+    assert cli("ledger", "report", "--since", "yesterday").code == 2
+    wrong = cli("ledger", "report", "--by", "Team!")
+    assert wrong.code == 2 and "neither a dimension nor the name of a tag" in wrong.err
+
+
+def test_the_tail_ends_with_the_newest_entry(cli: Cli, spent: str, system: System) -> None:
+    """Entries come oldest first, in full as JSON, one a line."""
+    rows = [json.loads(line) for line in cli.ok("ledger", "tail", "-n", "2", "--json").out.splitlines()]
+    assert len(rows) == 2 and rows[0]["seq"] < rows[1]["seq"]
+    assert rows[1]["seq"] == system.sql("SELECT max(seq) FROM entries")[0][0]
+    assert cli.ok("ledger", "tail", "-n", "0").out == ""
+    assert "usage" in cli.ok("ledger", "tail", "-n", "500").out
+
+
+def test_a_followed_tail_shows_what_comes(cli: Cli, system: System) -> None:
+    """--follow prints an entry soon after it is written, and nothing from before."""
+    system.apply({"followed": root("5.00")})
+    client = system.client(system.key("followed"))
+    command = [*cli.command(), "ledger", "tail", "-n", "0", "--follow", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=cli.environment, cwd=cli.folder, text=True) as process:
+        stdout = process.stdout
+        assert stdout is not None
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.append(stdout.readline()))
+        reader.start()
+        # It follows from when it looked first, so calls are made until one of them is seen.
+        called = 0
+        while reader.is_alive() and called < 20:
+            client.chat.completions.create(model="sim-dime", messages=HELLO, max_completion_tokens=1)
+            called += 1
+            reader.join(1)
+        process.terminate()
+    assert json.loads(lines[0])["grant_path"] == "followed"
+
+
+@pytest.fixture
+def doubtful(system: System) -> Iterator[str]:
+    """A grant with one call whose usage the vendor did not state, alone in the vendor's books."""
+    path = "doubt"
+    system.apply({path: root("50.00")})
+    system.wait_until_no_hold_is_open()
+    system.vendor.wait_idle(10)
+    system.vendor.reset()
+    system.vendor.script(usage="absent", completion_tokens=3)
+    client = system.client(system.key(path))
+    client.chat.completions.create(model="sim-dime", messages=HELLO, max_completion_tokens=30)
+    system.vendor.wait_idle(10)
+    system.wait_until_no_hold_is_open()
+    system.vendor.script()
+    yield path
+    system.vendor.reset()
+
+
+def test_a_statement_settles_what_is_in_suspense(cli: Cli, doubtful: str, system: System, tmp_path: Path) -> None:
+    """Evidence books what the vendor charged; a statement that contradicts its own usage is reported and waits."""
+    assert system.spent(doubtful) == 3_000_000_000
+    (waiting,) = cli.ok("ledger", "suspense", "--json").json()
+    assert "$3.00" in cli.ok("ledger", "suspense").out
+    good = system.vendor.get("/sim/books.csv").decode()
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text(good.replace(",300000000,", ",310000000,"))
+    ran = cli("ledger", "evidence", str(wrong))
+    assert (
+        ran.code == 1 and "the vendor states $0.31, its usage costs $0.30" in ran.out and waiting["hold_id"] in ran.out
+    )
+    assert system.spent(doubtful) == 3_000_000_000
+    statement = tmp_path / "statement.csv"
+    statement.write_text(good)
+    assert "would book $0.30 where $3.00" in cli.ok("ledger", "evidence", str(statement), "--dry-run").out
+    done = cli.ok("ledger", "evidence", str(statement), "--json", "--actor", "fin@acme.example").json()
+    assert (done["settled"], done["left_in_suspense"], done["differences"]) == (1, 0, [])
+    assert system.spent(doubtful) == system.vendor.books().total_nanousd == 300_000_000
+    note = system.entries(doubtful)[-1]["note"]
+    assert "statement.csv" in note and "fin@acme.example" in note
+    assert cli.ok("ledger", "evidence", str(statement), "--json").json()["settled"] == 0
+    assert cli.ok("ledger", "suspense").out == "nothing is in suspense\n"
+    system.assert_books_agree()
+
+
+def test_an_amount_alone_settles_as_well(cli: Cli, system: System, doubtful: str, tmp_path: Path) -> None:
+    """A statement without usage is believed; a call that stands in it twice is not."""
+    (waiting,) = cli.ok("ledger", "suspense", "--json").json()
+    line = f"{waiting['hold_id']},0.30\n"
+    before = system.spent(doubtful)
+    statement = tmp_path / "amounts.csv"
+    statement.write_text("idempotency_key,amount_usd\n" + line * 2)
+    assert cli("ledger", "evidence", str(statement)).code == 1 and system.spent(doubtful) == before
+    statement.write_text("idempotency_key,amount_usd\n" + line + "hold_of_somebody_else,1.00\n,2.00\n")
+    assert cli.ok("ledger", "evidence", str(statement), "--json").json()["settled"] == 1
+    assert system.spent(doubtful) == before - 2_700_000_000
+    system.assert_books_agree()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\n1,2\n", "its header needs"),
+        ("idempotency_key,amount_usd\nhold_1,0.1.2\n", "line 2"),
+        ("idempotency_key,amount_nanousd\nhold_1,-5\n", "not a whole number"),
+        ("idempotency_key,prompt_tokens,completion_tokens,cached_tokens\nhold_1,5,1,9\n", "9 cached tokens"),
+    ],
+)
+def test_a_bad_statement_is_exit_code_two(cli: Cli, tmp_path: Path, text: str, words: str) -> None:
+    """A statement that cannot be read is named with its line, and nothing of it is applied."""
+    statement = tmp_path / "bad.csv"
+    statement.write_text(text)
+    ran = cli("ledger", "evidence", str(statement))
+    assert ran.code == 2 and words in ran.err
+
+
+def test_notifications_are_listed(cli: Cli, system: System) -> None:
+    """A cap that was reached is a notification with its numbers."""
+    system.apply({"loud": root("0.10")})
+    client = system.client(system.key("loud"))
+    client.chat.completions.create(model="sim-dime", messages=HELLO, max_completion_tokens=1)
+    with pytest.raises(openai.APIStatusError):
+        client.chat.completions.create(model="sim-dime", messages=HELLO, max_completion_tokens=1)
+    rows = [one for one in cli.ok("notifications", "--json").json() if one["path"] == "loud"]
+    assert {"threshold", "cap_reached"} <= {one["kind"] for one in rows}
+    text = cli.ok("notifications", "--undelivered", "-n", "1000").out
+    assert "loud" in text and "100%: $0.10 of $0.10" in text
+
+
+def test_the_doctor_finds_a_healthy_system_healthy(cli: Cli, spent: str) -> None:
+    """Nothing differs: exit code 0, and each check says how much it looked at."""
+    text = cli.ok("doctor").out
+    assert text.endswith("healthy\n") and "every report sums to the ledger" in text
+    found = cli.ok("doctor", "--json").json()
+    assert found["healthy"] is True
+    assert {one["name"] for one in found["checks"]} >= {"migrations", "issuer_key", "vendor_keys", "buckets", "hashes"}
+
+
+def test_the_doctor_finds_a_difference(cli: Cli, spent: str, system: System) -> None:
+    """A bucket that is not what the ledger says is exit code 1, with both numbers."""
+    change = "UPDATE remit.buckets SET posted = posted {} 7 WHERE node_id = (SELECT id FROM remit.grants WHERE path = 'books')"
+    with psycopg.connect(system.url, autocommit=True) as connection:
+        connection.execute(change.format("+"))
+        try:
+            ran = cli("doctor")
+        finally:
+            connection.execute(change.format("-"))
+    assert ran.code == 1 and "differs buckets equal the ledger" in ran.out and "1 difference" in ran.out
+
+
+def test_the_doctor_looks_at_settings(cli: Cli, system: System, tmp_path: Path) -> None:
+    """A vendor without its key is found; a key others may read is, too, and so is a stranger among migrations."""
+    config = tmp_path / "remit.toml"
+    config.write_text(f'data_dir = "{system.settings.data_dir}"\n')
+    ran = cli("doctor", "--config", str(config))
+    assert ran.code == 1 and "OPENAI_API_KEY" in ran.out
+    key = system.settings.data_dir / "issuer.key"
+    key.chmod(0o644)
+    try:
+        assert "may be read by others" in cli("doctor").out
+    finally:
+        key.chmod(0o600)
+    with psycopg.connect(system.url, autocommit=True) as connection:
+        connection.execute("INSERT INTO public.remit_migrations (name, sha256) VALUES ('9999_later.sql', '')")
+        try:
+            assert "applied by a newer version" in cli("doctor").out
+            newer = cli("grant", "tree")
+        finally:
+            connection.execute("DELETE FROM public.remit_migrations WHERE name = '9999_later.sql'")
+    assert newer.code == 3 and "newer than this version" in newer.err
