@@ -89,7 +89,11 @@ class Authority:
         """The control plane's server, bound and not started yet. Raises OSError where its address is taken."""
         from remit.api.server import ApiServer  # noqa: PLC0415 - a gateway process must not load it
 
-        services = Services(
+        return ApiServer(self.api_services(), self.settings.api.listen)
+
+    def api_services(self) -> Services:
+        """What the control plane's routes need."""
+        return Services(
             clock=self.clock,
             repository=self.repository,
             writes=PostgresWrites(self.url),
@@ -99,7 +103,6 @@ class Authority:
             notifications=PostgresNotifications(self.url),
             people=self.people(),
         )
-        return ApiServer(services, self.settings.api.listen)
 
     def _issuer_key(self) -> Ed25519PrivateKey:
         issuer_key = load_or_create_issuer_key(self.settings.data_dir)

@@ -80,6 +80,7 @@ class Plane(AbstractContextManager["Plane"]):
         except BaseException:
             self._folder.cleanup()
             raise
+        self.services = self.authority.api_services()
         self.people = self.authority.people()
         self._callers: list[Caller] = []
         self.admin = self.caller(ADMIN, is_admin=True)
@@ -115,6 +116,11 @@ class Plane(AbstractContextManager["Plane"]):
         """Reads the database as its superuser."""
         with psycopg.connect(self.url, autocommit=True, options="-c search_path=remit") as connection:
             return connection.execute(statement.encode(), parameters).fetchall()
+
+    def insert(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Puts a row there that nothing of the control plane would write."""
+        with psycopg.connect(self.url, autocommit=True, options="-c search_path=remit") as connection:
+            return connection.execute(statement.encode(), values).fetchall()
 
 
 def ref(path: str) -> str:

@@ -57,7 +57,9 @@ def test_the_same_write_at_once_is_done_once(plane: Plane, admin: Caller, name: 
     token = plane.token(ADMIN, is_admin=True).text
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(lambda _: plane.bearer(token).create(name, 100, key=f"{name}-1"), range(10)))
-    assert {answer.status_code for answer in answers} == {201} and all(answer.json() == answers[0].json() for answer in answers)
+    assert {answer.status_code for answer in answers} == {201} and all(
+        answer.json() == answers[0].json() for answer in answers
+    )
     assert sum("idempotency-replayed" in answer.headers for answer in answers) == 9
 
 

@@ -1,5 +1,7 @@
 """A grants file over HTTP: its plan, and carrying it out."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from litestar import Response, post
@@ -38,7 +40,8 @@ def apply_manifest(  # noqa: PLR0917 - one parameter per part of the request
     if dry_run:
         with services.repository.read() as reads:
             tree = Tree(reads.load_tree())
-        return Response(_given(_plan(services, tree, actor, manifest, prune=data.prune)))
+        plan = _plan(services, tree, actor, manifest, prune=data.prune)
+        return Response(_given(plan, Sight(tree, actor).shown(plan.problems)))
     if idempotency_key is None:
         detail = "a write needs the header `Idempotency-Key`"
         raise refuse("idempotency_key_missing", detail, status=400, field="Idempotency-Key")
@@ -53,7 +56,7 @@ def apply_manifest(  # noqa: PLR0917 - one parameter per part of the request
         if data.plan not in (None, plan_digest(plan)):
             raise refuse("plan_stale", "the tree has changed since the plan was made; plan again", field="plan")
         answer = services.grants_over(unit.grants).apply(plan, authorship(actor, reason, terms))
-        given = Applied(grants=[grant_given(grant) for grant in written(answer).grants])
+        given = Applied(grants=[grant_given(grant) for grant in written(unit, actor, answer).grants])
         return Done(200, given, given)
 
     response: Response[Any] = write_once(services, actor, terms, {"operation": "POST /v1/apply", **data.asked()}, do)
@@ -82,15 +85,15 @@ def _plan(services: Services, tree: Tree, actor: Actor, manifest: Manifest, *, p
     return make_plan(manifest, tree, services.clock.now(), prune=prune)
 
 
-def _given(plan: Plan) -> PlanGiven:
+def _given(plan: Plan, problems: Sequence[Problem]) -> PlanGiven:
     body = plan.body()
     return PlanGiven(
         plan=plan_digest(plan),
-        text=render_plan(plan),
+        text=render_plan(replace(plan, problems=tuple(problems))),
         creates=body["creates"],
         changes=body["changes"],
         revokes=body["revokes"],
         orphans=[grant.path for grant in plan.orphans],
         unchanged=list(plan.unchanged),
-        problems=items(plan.problems),
+        problems=items(problems),
     )

@@ -105,7 +105,7 @@ class Grants(Controller):
         def do(unit: WriteUnit) -> Done:
             require_parent(Sight(tree_of(unit), actor), data.path, actor)
             service = services.grants_over(unit.grants)
-            return _done(201, service.create(data.new_grant(), authorship(actor, data.reason, terms)))
+            return _done(unit, actor, 201, service.create(data.new_grant(), authorship(actor, data.reason, terms)))
 
         return write_once(services, actor, terms, {"operation": "POST /v1/grants", **data.asked()}, do)
 
@@ -234,12 +234,14 @@ def _change(  # noqa: PLR0917 - the six routes pass what they were given
     def do(unit: WriteUnit) -> Done:
         grant = matching_grant(unit, actor, ref, terms)
         reason: str = data.parts()["reason"]
-        return _done(200, change(services.grants_over(unit.grants), grant.id, authorship(actor, reason, terms)))
+        return _done(
+            unit, actor, 200, change(services.grants_over(unit.grants), grant.id, authorship(actor, reason, terms))
+        )
 
     return write_once(services, actor, terms, {"operation": verb, "grant": ref, **data.asked()}, do)
 
 
-def _done(status: int, answer: Answer) -> Done:
-    grant = written(answer).grant
+def _done(unit: WriteUnit, actor: Actor, status: int, answer: Answer) -> Done:
+    grant = written(unit, actor, answer).grant
     given = grant_given(grant)
     return Done(status, given, given, grant.revision)

@@ -42,6 +42,9 @@ class Ledger(Controller):
         format: FromQuery[Literal["json", "csv"]] = "json",  # noqa: A002 - the name of the query parameter
     ) -> Response[ReportGiven]:
         """Spend by group, largest first."""
+        for field, instant in (("since", since), ("until", until)):
+            if instant is not None and instant.utcoffset() is None:
+                raise refuse("malformed_request", f"`{field}` needs an offset, such as `Z`", status=400, field=field)
         names = [name.strip() for name in by.split(",")]
         if len(names) > _MAX_DIMENSIONS:
             raise refuse(
@@ -52,7 +55,7 @@ class Ledger(Controller):
         except UnknownDimensionError as error:
             raise refuse("dimension_unknown", str(error), status=400, field="by") from None
         if format == "csv":
-            answer: Response[Any] = Response(_csv(report), media_type="text/csv; charset=utf-8")
+            answer: Response[Any] = Response(_csv(report), media_type="text/csv")
             return answer
         return Response(
             ReportGiven(

@@ -7,7 +7,6 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, QueryParameter
-from msgspec import Meta
 
 from remit.api.problems import refuse
 from remit.api.services import Services
@@ -26,7 +25,7 @@ IfMatch = Annotated[
 ]
 PageSize = Annotated[int, QueryParameter(ge=1, le=1000, description="at most so many")]
 AfterNumber = Annotated[int, QueryParameter(ge=0, le=2**63 - 1, description="continue after this one")]
-Since = Annotated[Annotated[datetime, Meta(tz=True)] | None, QueryParameter(description="an instant with an offset")]
+Since = Annotated[datetime | None, QueryParameter(description="an instant with an offset")]
 
 
 async def refuse_unknown_parameters(request: Request[Actor, None, State]) -> None:

@@ -1,5 +1,7 @@
 """Which grants a person may see: those they own and everything below them; an admin sees all."""
 
+from collections.abc import Sequence
+
 from remit.grants.model import Actor, Grant, Problem, same_person
 from remit.grants.tree import Tree
 
@@ -33,6 +35,17 @@ class Sight:
     def ids(self) -> list[str] | None:
         """The ids of everything seen; None for all there is."""
         return None if self._actor.is_admin else [grant.id for grant in self.grants()]
+
+    def shown(self, problems: Sequence[Problem]) -> list[Problem]:
+        """Problems without what they say about stored grants that the person does not see: siblings, and limits above."""
+        return [self._shown(problem) for problem in problems]
+
+    def _shown(self, problem: Problem) -> Problem:
+        about = self._tree.find(problem.path)
+        if about is None or self.sees(about):
+            return problem
+        detail = "this does not fit what stands above the grants you see; whoever owns that can say why"
+        return Problem(code=problem.code, path="", detail=detail)
 
     def _owns(self, grant: Grant) -> bool:
         return same_person(self._actor.name, grant.owner)

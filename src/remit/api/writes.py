@@ -115,8 +115,8 @@ def authorship(actor: Actor, reason: str, terms: Terms) -> Authorship:
     return Authorship(actor=actor, reason=reason, idempotency_key=terms.key)
 
 
-def written(answer: Answer) -> Written:
-    """The write that stands; raises Refusal for one that does not."""
+def written(unit: WriteUnit, actor: Actor, answer: Answer) -> Written:
+    """The write that stands; raises Refusal for one that does not, with what its author may know of the reasons."""
     if isinstance(answer, NotWritten):
-        raise Refusal(answer.problems)
+        raise Refusal(Sight(tree_of(unit), actor).shown(answer.problems))
     return answer

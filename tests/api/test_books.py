@@ -1,0 +1,154 @@
+"""Reports, entries and notifications: the same as the command line's, and no more than one may see."""
+
+import csv
+import io
+from itertools import count
+from typing import Any
+
+import pytest
+
+from remit.ledger.service import spend_report
+from tests.api.support import Caller, Plane, refused
+
+_numbers = count(1)
+ENTRY = """
+INSERT INTO entries (id, kind, amount_nanousd, grant_id, grant_path, node_ids, block_ids, class, owner, tags, vendor,
+                     deployment, model_requested, price_source, usage_source, tokens, requests, request_id, operation_id,
+                     hold_id, policy_version, decision_id, held_at, recorded_at)
+SELECT 'entry' || %(n)s, 'usage', %(amount)s, g.id, g.path, %(nodes)s, '{}', g.class, g.owner, %(tags)s::jsonb, 'v', 'd',
+       'm', 'test', 'vendor', 3, 1, 'r', 'o', 'hold' || %(n)s, 1, 'd', %(at)s, %(at)s
+FROM grants AS g WHERE g.path = %(path)s
+RETURNING seq
+"""
+
+
+class Books:
+    """Two teams of one root with spend each, and their owners."""
+
+    def __init__(self, plane: Plane, name: str) -> None:
+        self.name, self.left, self.right = name, f"{name}/left", f"{name}/right"
+        root = plane.admin.made(name, 1000)
+        self.ids = {name: root["id"]}
+        for path in (self.left, self.right):
+            self.ids[path] = plane.admin.made(path, 100, owner=f"{path.split('/')[1]}@{name}.example")["id"]
+        self.seqs = [
+            self._spend(plane, self.left, 7, '{"team": "=left", "feature": "a"}'),
+            self._spend(plane, self.right, 11, '{"team": "right"}'),
+            self._spend(plane, self.left, 2, '{"team": "=left", "feature": "b"}'),
+        ]
+        self.owner = plane.caller(f"left@{name}.example")
+        self.stranger = plane.caller(f"eve@{name}.example")
+
+    def _spend(self, plane: Plane, path: str, amount: int, tags: str) -> int:
+        nodes = [self.ids[self.name], self.ids[path]]
+        values: dict[str, Any] = {
+            "n": str(next(_numbers)),
+            "amount": amount,
+            "nodes": nodes,
+            "tags": tags,
+            "path": path,
+            "at": "2026-06-01T12:00:00Z",
+        }
+        ((seq,),) = plane.insert(ENTRY, values)
+        return int(seq)
+
+
+@pytest.fixture
+def books(plane: Plane, name: str) -> Books:
+    return Books(plane, name)
+
+
+def groups(caller: Caller, **params: Any) -> dict[tuple[str | None, ...], int]:
+    answer = caller.get("/ledger/report", **params)
+    assert answer.status_code == 200, answer.text
+    report = answer.json()
+    assert report["total"]["amount_nanousd"] == sum(row["amount_nanousd"] for row in report["rows"])
+    return {tuple(row["group"]): row["amount_nanousd"] for row in report["rows"]}
+
+
+def test_a_report_is_that_of_the_ledger(plane: Plane, books: Books) -> None:
+    """An admin's report is what the ledger service reports, by any dimensions and tags."""
+    by = "team,feature,grant,class"
+    report = spend_report(plane.authority.ledger, by.split(","))
+    assert groups(plane.admin, by=by) == {row.group: row.amount_nanousd for row in report.rows}
+    assert groups(plane.admin, by="team", under=books.name) == {("right",): 11, ("=left",): 9}
+    assert groups(plane.admin, by="team", under=books.name, since="2026-06-01T12:00:01Z") == {}
+    assert groups(plane.admin, by="team", under=books.name, until="2026-06-01T12:00:01Z") == {
+        ("right",): 11,
+        ("=left",): 9,
+    }
+
+
+def test_an_owner_gets_the_report_of_their_subtree(books: Books) -> None:
+    """What others spent is in no group and no total of an owner's report; a stranger's is empty."""
+    assert groups(books.owner, by="feature") == {("a",): 7, ("b",): 2}
+    assert groups(books.owner, by="owner,grant") == {(f"left@{books.name}.example", books.left): 9}
+    assert groups(books.owner, by="team", under=books.left) == {("=left",): 9}
+    refused(books.owner.get("/ledger/report", under=books.name), 404, "grant_unknown")
+    refused(books.owner.get("/ledger/report", under=books.ids[books.right]), 404, "grant_unknown")
+    assert groups(books.stranger, by="team") == {}
+
+
+def test_a_report_as_csv(books: Books) -> None:
+    """CSV has one line a group; a value that a spreadsheet would take for a formula is quoted."""
+    answer = books.owner.get("/ledger/report", by="team,feature", format="csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.reader(io.StringIO(answer.text)))
+    assert rows == [
+        ["team", "feature", "requests", "tokens", "amount_nanousd", "suspense_nanousd"],
+        ["'=left", "a", "1", "3", "7", "0"],
+        ["'=left", "b", "1", "3", "2", "0"],
+    ]
+
+
+def test_entries_come_by_sequence_number(plane: Plane, books: Books) -> None:
+    """Entries after a number, in pages, for an admin all and for an owner their own."""
+    page = plane.admin.get("/ledger/entries", after=books.seqs[0] - 1, limit=2).json()
+    assert [one["seq"] for one in page["entries"]] == books.seqs[:2] and page["next"] == books.seqs[1]
+    rest = plane.admin.get("/ledger/entries", after=page["next"]).json()
+    assert [one["seq"] for one in rest["entries"]] == books.seqs[2:] and rest["next"] is None
+    own = books.owner.get("/ledger/entries").json()["entries"]
+    assert [one["seq"] for one in own] == [books.seqs[0], books.seqs[2]]
+    assert own[0]["amount_nanousd"] == 7 and len(own[0]["entry_hash"]) == 64
+    assert books.stranger.get("/ledger/entries").json() == {"entries": [], "next": None}
+
+
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({"by": "Team"}, "dimension_unknown"),
+        ({"by": ""}, "dimension_unknown"),
+        ({"by": "team;drop"}, "dimension_unknown"),
+        ({"by": ",".join("abcdefghijklm")}, "malformed_request"),
+        ({"since": "2026-06-01T12:00:00"}, "malformed_request"),
+        ({"since": "yesterday"}, "malformed_request"),
+        ({"format": "xml"}, "malformed_request"),
+    ],
+)
+def test_a_report_of_nothing_known_is_refused(admin: Caller, params: dict[str, str], code: str) -> None:
+    """Dimensions, instants and formats are read strictly."""
+    refused(admin.get("/ledger/report", **params), 400, code)
+
+
+@pytest.mark.parametrize("params", [{"after": -1}, {"after": 2**63}, {"limit": 0}, {"limit": 1001}, {"limit": "1.5"}])
+@pytest.mark.parametrize("route", ["/ledger/entries", "/notifications"])
+def test_pages_have_bounds(admin: Caller, route: str, params: dict[str, Any]) -> None:
+    """A page is of 1 to 1000, after a number that can be one."""
+    refused(admin.get(route, **params), 400, "malformed_request")
+
+
+def test_notifications_are_those_of_ones_own_grants(plane: Plane, books: Books) -> None:
+    """An owner sees notifications about their grants, an admin all, oldest first and in pages."""
+    for path in (books.left, books.right):
+        plane.insert(
+            "INSERT INTO notifications (kind, audience, node_id, body, created_at, next_attempt_at)"
+            " VALUES ('cap_reached', 'owner', %(node)s, '{\"limit\": 100}', now(), now()) RETURNING id",
+            {"node": books.ids[path]},
+        )
+    own = books.owner.get("/notifications").json()["notifications"]
+    assert [one["node_id"] for one in own] == [books.ids[books.left]] and own[0]["body"] == {"limit": 100}
+    page = plane.admin.get("/notifications", after=own[0]["id"] - 1, limit=1).json()
+    assert page["notifications"] == own and page["next"] == own[0]["id"]
+    rest = plane.admin.get("/notifications", after=page["next"]).json()["notifications"]
+    assert [one["node_id"] for one in rest] == [books.ids[books.right]]
+    assert books.stranger.get("/notifications").json() == {"notifications": [], "next": None}

@@ -1,0 +1,159 @@
+"""The server itself: its document, its bounds, its failures, and its place in `remit up`."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from remit.api.edge import Edge
+from remit.api.server import ApiServer
+from tests.api.support import ADMIN, Caller, Plane, refused
+from tests.system.harness import System, root
+
+
+def test_the_document_is_served_and_whole(plane: Plane) -> None:
+    """The OpenAPI document is valid JSON, needs no token, and every reference in it leads somewhere."""
+    answer = plane.nobody.get("/openapi.json")
+    document = answer.json()
+    assert answer.headers["content-type"] == "application/json"
+    assert document["openapi"].startswith("3.1") and document["info"]["title"] == "Remit"
+    schemas = document["components"]["schemas"]
+    for name in re.findall(r'"#/components/schemas/([^"]+)"', answer.text):
+        assert name in schemas
+    create = document["paths"]["/v1/grants"]["post"]
+    header = next(one for one in create["parameters"] if one["name"] == "Idempotency-Key")
+    assert header["in"] == "header" and header["required"] is True
+    assert {"400", "401", "403", "404", "409", "422", "201"} <= set(create["responses"])
+
+
+def test_health_needs_no_token(plane: Plane) -> None:
+    """Whoever asks learns that the authority and its database answer, and nothing more."""
+    assert plane.nobody.get("/health").json() == {"status": "ok"}
+
+
+def test_a_failure_says_nothing_but_its_request_id(
+    plane: Plane, admin: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What nobody foresaw is answered with a request id; the reason is in the log and only there."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(plane.authority.ledger, "tail", fail)
+    answer = admin.get("/ledger/entries")
+    problem = refused(answer, 500, "internal_error")
+    assert "secret detail" not in answer.text and problem["request_id"] in problem["detail"]
+    assert "secret detail" in capsys.readouterr().out
+
+
+def test_each_request_is_one_line_without_secrets(plane: Plane, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line names method, path, status and person; tokens and queries are in none."""
+    made = plane.token(ADMIN, is_admin=True)
+    caller = plane.bearer(made.text)
+    caller.get("/grants", after="private")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert len(lines) == 1 and "api_request" in lines[0] and ADMIN in lines[0] and "/v1/grants" in lines[0]
+    assert made.text[16:] not in lines[0] and "private" not in lines[0]
+
+
+def test_a_database_that_is_away_is_said_so(admin: Caller, plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the database cannot be reached, the answer is 503 without its address."""
+    monkeypatch.setattr(plane.authority.ledger, "_url", "postgresql://nobody@127.0.0.1:1/none")
+    answer = admin.get("/ledger/entries")
+    refused(answer, 503, "authority_unreachable")
+    assert "127.0.0.1" not in answer.text
+
+
+def test_a_body_that_does_not_arrive_is_given_up(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller who announces a body and does not send it is answered 408 and cut off."""
+    monkeypatch.setattr(Edge.__init__, "__defaults__", (0.3,))
+    server = ApiServer(plane.services, "127.0.0.1:0")
+    server.start()
+    try:
+        with socket.create_connection((server.host, server.port), timeout=10) as caller:
+            token = plane.token(ADMIN, is_admin=True).text
+            caller.sendall(
+                b"POST /v1/grants HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\nidempotency-key: slow\r\n"
+                b"authorization: Bearer " + token.encode() + b"\r\n\r\n{"
+            )
+            answer = b""
+            while part := caller.recv(65536):
+                answer += part
+    finally:
+        server.stop()
+    assert answer.startswith(b"HTTP/1.1 408") and b'"request_timeout"' in answer
+
+
+def test_stopping_lets_requests_end(plane: Plane) -> None:
+    """A request under way when the server is asked to stop gets its answer; later ones find nobody."""
+    server = ApiServer(plane.services, "127.0.0.1:0")
+    server.start()
+    statuses: list[int] = []
+    locked, token = threading.Event(), plane.token(ADMIN, is_admin=True).text
+    caller = Caller(server.url, token)
+    caller.http.get("/health")
+
+    def write() -> None:
+        locked.set()
+        statuses.append(caller.create("stopping").status_code)
+
+    with plane.authority.repository.write():
+        thread = threading.Thread(target=write)
+        thread.start()
+        locked.wait()
+        time.sleep(0.3)
+        stopper = threading.Thread(target=server.stop)
+        stopper.start()
+        time.sleep(0.2)
+    thread.join()
+    stopper.join()
+    caller.http.close()
+    assert statuses == [201]
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection((server.host, server.port), timeout=1)
+
+
+def test_a_gateway_does_not_load_the_api() -> None:
+    """Neither what joins the parts nor a gateway process imports the API's framework."""
+    code = (
+        "import sys, remit.bootstrap, remit.cli.gateway_process, remit.gateway.worker;"
+        "sys.exit(any(name.split('.')[0] in ('litestar', 'uvicorn') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def remit(system: System, *arguments: str) -> str:
+    command = [sys.executable, "-m", "remit", *arguments, "--config", str(system.config)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_the_api_is_part_of_remit_up() -> None:
+    """`remit person create` makes a token with which real traffic can be read from the API of `remit up`."""
+    with System() as system:
+        token = remit(system, "person", "create", ADMIN, "--admin", "--days", "1").strip()
+        url = re.search(r"api (http://\S+)", system.log.read_text())
+        assert url is not None, system.log.read_text()
+        caller = Caller(url[1], token)
+        tree = {"acme": root("1.00")}
+        applied = caller.apply(tree)
+        assert applied.status_code == 200, applied.text
+        key = caller.write("POST", "/keys", {"grant": "acme", "name": "ci"}).json()["secret"]
+        with system.client(key) as client:
+            client.chat.completions.create(model="sim-dime", messages=[{"role": "user", "content": "hi"}], max_tokens=2)
+        report = caller.get("/ledger/report", by="grant").json()
+        assert report["total"]["amount_nanousd"] == system.spent("acme") > 0
+        (entry,) = caller.get("/ledger/entries").json()["entries"]
+        assert entry["grant_path"] == "acme"
+        people = json.loads(remit(system, "person", "list", "--json"))
+        assert [one["name"] for one in people] == [ADMIN] and token not in str(people)
+        remit(system, "person", "revoke", people[0]["id"])
+        refused(caller.get("/grants"), 401, "token_revoked")
+        caller.http.close()
+        assert system.stop() == 0
