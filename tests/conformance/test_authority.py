@@ -193,7 +193,8 @@ def test_class_mismatch_is_refused_and_reported(
     assert system.vendor.books().requests == 0
     rows = "SELECT audience, body ->> 'class', body ->> 'tag', body ->> 'request_id' FROM notifications"
     wanted = f"{rows} WHERE kind = 'class_mismatch' AND body ->> 'path' = %s"
-    while not (reports := system.sql(wanted, name)):
+    deadline = time.monotonic() + 10
+    while not (reports := system.sql(wanted, name)) and time.monotonic() < deadline:
         time.sleep(0.05)
     ((audience, found_class, tag, request_id),) = reports
     assert (audience, found_class) == ("security", grant_class)

@@ -4,6 +4,7 @@ import socket
 import time
 
 import openai
+import psycopg
 import pytest
 
 from remit.testing.vendor_sim import VendorProcess
@@ -226,3 +227,36 @@ def test_sigterm_drains_a_running_stream() -> None:
         (entry,) = system.entries("acme")
         assert (entry["kind"], entry["amount_nanousd"]) == ("usage", 20 * DIME)
         system.reconcile_with_vendor("acme")
+
+
+def test_database_away_refuses_and_settles_afterwards(system: System, name: str) -> None:
+    """Without its database the gateway refuses 503 and sends nothing; a call under way is settled when it is back."""
+    system.apply({name: root("1.00")})
+    key = system.key(name)
+    system.vendor.script(latency_ms=500)
+    caller = open_stream(system, key, dime(2, stream=False))
+    while system.vendor.inflight() == 0:
+        time.sleep(0.01)
+    with psycopg.connect(system.url, autocommit=True) as administrator:
+        allow = "UPDATE pg_database SET datallowconn = %s WHERE datname = current_database()"
+        administrator.execute(allow, (False,))
+        try:
+            administrator.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            for _ in range(2):
+                answer = ask(system, key, dime())
+                assert (answer.status, answer.code, answer.headers["retry-after"]) == (
+                    503,
+                    "authority_unreachable",
+                    "1",
+                )
+            assert system.vendor.wait_idle().requests == 1
+        finally:
+            administrator.execute(allow, (True,))
+    assert read_raw(caller).status == 200
+    assert system.spent(name) == 2 * DIME == system.vendor.books().total_nanousd
+    system.vendor.script()
+    assert ask(system, key, dime()).status == 200
+    assert system.reconcile_with_vendor(name) == []
