@@ -34,6 +34,17 @@ CREATE TABLE buckets (
     CONSTRAINT limit_covers_target CHECK (limit_amount >= target AND overdraft_limit >= overdraft_target)
 ) WITH (fillfactor = 50);
 
+-- The periods of buckets that went when their node's calendar changed: whoever opens a bucket for a part of such a period
+-- must ask the ledger what was spent in it.
+CREATE TABLE replaced_buckets (
+    node_id text NOT NULL,
+    dimension text NOT NULL,
+    period_kind text NOT NULL,
+    period_start timestamptz NOT NULL,
+    period_end timestamptz NOT NULL,
+    PRIMARY KEY (node_id, dimension, period_kind, period_start)
+);
+
 -- Holds ---------------------------------------------------------------------------------------------------------
 
 CREATE TYPE hold_line AS (

@@ -51,9 +51,13 @@ DECLARE
 BEGIN
     PERFORM lock_tree(true);
     FOR l IN SELECT * FROM jsonb_populate_recordset(NULL::wanted_line, p_lines) LOOP
-        DELETE FROM buckets AS b
-        WHERE (b.node_id, b.dimension, b.period_kind) = (l.node, l.dimension, l.kind)
-          AND b.period_start < l.ends AND b.period_end > l.starts AND b.period_start <> l.starts;
+        WITH replaced AS (
+            DELETE FROM buckets AS b
+            WHERE (b.node_id, b.dimension, b.period_kind) = (l.node, l.dimension, l.kind)
+              AND b.period_start < l.ends AND b.period_end > l.starts AND b.period_start <> l.starts
+            RETURNING b.node_id, b.dimension, b.period_kind, b.period_start, b.period_end
+        )
+        INSERT INTO replaced_buckets SELECT * FROM replaced ON CONFLICT DO NOTHING;
         PERFORM move_holds_to(l);
         SELECT coalesce(sum(x.amount), 0), coalesce(sum(x.overdraft), 0) INTO v_held, v_overdraft_held
         FROM holds AS h, unnest(h.lines) AS x
