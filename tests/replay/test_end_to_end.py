@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from remit.cli.rehearsal.cast import MISTAKES
+from remit.cli.rehearsal.stage import Stage
 from remit.testing.load import CONVERSATION, generate
 
 TRACE = Path(__file__).resolve().parents[3] / "shared/data/traces/azure2023/AzureLLMInferenceTrace_conv.csv"
@@ -40,13 +41,22 @@ def folder() -> Any:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Files in the folder, and processes that were started with it."""
+    """Files in the folder, and processes that were started with it. The embedded server's lock file is one per user."""
     running = [
         " ".join(process.info["cmdline"] or [])
         for process in psutil.process_iter(["cmdline", "environ"])
         if (process.info["environ"] or {}).get("TMPDIR") == str(folder)
     ]
-    return [*(path.name for path in folder.iterdir()), *running]
+    return [*(path.name for path in folder.iterdir() if path.name != ".lockfile"), *running]
+
+
+def write_trace(path: Path, *, requests: int, seconds: float) -> None:
+    lines = ["TIMESTAMP,ContextTokens,GeneratedTokens"]
+    for arrival in generate(CONVERSATION, requests=requests, seconds=seconds, seed=5):
+        at = 15 + arrival.at_seconds
+        stamp = f"2023-11-16 18:{int(at // 60):02}:{at % 60:010.7f}"
+        lines.append(f"{stamp},{arrival.prompt_tokens},{arrival.output_tokens}")
+    path.write_text("\n".join(lines))
 
 
 def assert_books_agree(report: dict[str, Any]) -> None:
@@ -60,15 +70,11 @@ def assert_books_agree(report: dict[str, Any]) -> None:
     assert ended == report["requests"]
 
 
+@pytest.mark.slow
 def test_a_small_trace_is_replayed_and_the_books_agree(folder: Path) -> None:
     """A trace in a file goes through real processes: caps bind, the books agree, the exit code is 0, nothing is left."""
     trace = folder / "trace.csv"
-    lines = ["TIMESTAMP,ContextTokens,GeneratedTokens"]
-    for arrival in generate(CONVERSATION, requests=150, seconds=30, seed=5):
-        seconds = 15 + arrival.at_seconds
-        stamp = f"2023-11-16 18:{int(seconds // 60):02}:{seconds % 60:010.7f}"
-        lines.append(f"{stamp},{arrival.prompt_tokens},{arrival.output_tokens}")
-    trace.write_text("\n".join(lines))
+    write_trace(trace, requests=150, seconds=30)
     run = remit("replay", str(trace), "--speed", "10", "--seed", "3", "--json", folder=folder)
     assert run.returncode == 0, run.stderr
     report = msgspec.json.decode(run.stdout)
@@ -82,16 +88,18 @@ def test_a_small_trace_is_replayed_and_the_books_agree(folder: Path) -> None:
     assert leftovers(folder) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TRACE.exists(), reason="the Azure trace is not on this machine")
 def test_five_hundred_requests_of_a_real_trace(folder: Path) -> None:
     """Real gaps and token counts; the report for people names what has to be zero."""
-    run = remit("replay", str(TRACE), "--speed", "20", "--limit", "500", folder=folder)
+    run = remit("replay", str(TRACE), "--speed", "40", "--limit", "500", folder=folder)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "500 requests" in run.stdout and "added latency p50" in run.stdout and "generator lag" in run.stdout
     lines = {line.split("  ")[0]: line for line in run.stdout.splitlines() if line}
     assert "$0.00" in lines["difference"] and "$0.00" in lines["overspend"]
 
 
+@pytest.mark.slow
 def test_the_demo_meets_every_kind_of_refusal(folder: Path) -> None:
     """A short demo meets each kind, uses the overdraft, delivers pages, and ends with books that agree."""
     run = remit("demo", "--requests", "600", "--seconds", "8", "--json", folder=folder)
@@ -106,6 +114,7 @@ def test_the_demo_meets_every_kind_of_refusal(folder: Path) -> None:
     assert leftovers(folder) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_tidies_up(folder: Path, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM in the middle of the run end every process and remove every file."""
@@ -119,10 +128,11 @@ def test_an_interrupted_demo_tidies_up(folder: Path, number: signal.Signals) -> 
     )
     assert process.stdout is not None
     seen = ""
-    while " s  sent " not in seen:
+    while "remit is up" not in seen:
         line = process.stdout.readline()
         assert line, seen
         seen += line
+    time.sleep(1.5)  # into the run
     process.send_signal(number)
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130, rest
@@ -140,3 +150,19 @@ def test_a_bad_trace_is_a_message_and_exit_code_2(folder: Path) -> None:
     run = remit("replay", str(trace), folder=folder)
     assert run.returncode == 2
     assert run.stderr.strip() == f"remit: {trace}, line 2: GeneratedTokens `many` is not a whole number up to 1,000,000"
+
+
+@pytest.mark.slow
+def test_a_gateway_that_runs_already_is_replayed_to(folder: Path) -> None:
+    """With --url the traffic goes there under the keys given; what cannot be compared from outside is null."""
+    trace = folder / "trace.csv"
+    write_trace(trace, requests=40, seconds=2)
+    with Stage(seed=1) as stage:
+        stage.apply({"acme": {"owner": "ada@acme.example", "class": "production", "expires": "2099-01-01"}})
+        keys = [option for _ in range(2) for option in ("--key", stage.key("acme"))]
+        run = remit("replay", str(trace), "--speed", "1", "--url", stage.gateway_url, *keys, "--json", folder=folder)
+        assert run.returncode == 0, run.stderr
+        report = msgspec.json.decode(run.stdout)
+        assert (report["requests"], report["books"], report["all_ended"]) == (40, None, True)
+        assert report["answered"] > 20
+        assert stage.vendor.wait_idle().total_nanousd == report["told_to_callers_nanousd"] > 0

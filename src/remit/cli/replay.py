@@ -107,7 +107,7 @@ def _outside(rehearsal: "Rehearsal", urls: list[str], keys: list[str], out: "Con
     if not keys:
         raise CommandError("with --url, --key or $REMIT_REPLAY_KEYS has to name at least one access key", EXIT_USAGE)
     demand, run_seconds = demand_and_seconds(rehearsal)
-    rule = sentences(rehearsal, demand)
+    rule = [*sentences(rehearsal, demand), f"under the {len(keys)} keys given, in turn, in place of those grants"]
     for sentence in rule:
         out.print(sentence)
     names = [*(actor.name for actor in ACTORS), "revoked"]
