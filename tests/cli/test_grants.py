@@ -32,7 +32,7 @@ def write(cli: Cli, name: str, usd: str = "100.00") -> str:
     return str(path)
 
 
-def on_a_terminal(cli: Cli, *arguments: str, typed: str = "", **environment: str) -> Ran:
+def on_a_terminal(cli: Cli, *arguments: str, typed: str = "", columns: int = 120, **environment: str) -> Ran:
     """The command with a terminal for all three streams; what it prints arrives as one text."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
@@ -41,7 +41,7 @@ def on_a_terminal(cli: Cli, *arguments: str, typed: str = "", **environment: str
         stdout=follower,
         stderr=follower,
         cwd=cli.folder,
-        env={**cli.environment, "TERM": "xterm-256color", "COLUMNS": "120", **environment},
+        env={**cli.environment, "TERM": "xterm-256color", "COLUMNS": str(columns), **environment},
     )
     os.close(follower)
     os.write(leader, typed.encode())
@@ -214,6 +214,12 @@ def test_colour_is_for_terminals_that_want_it(cli: Cli, spent: str) -> None:
     assert "\x1b[32m" in on_a_terminal(cli, "grant", "tree", spent).out
     plain = on_a_terminal(cli, "grant", "tree", spent, NO_COLOR="1").out
     assert "books" in plain and "\x1b[32m" not in plain
+
+
+def test_a_narrow_terminal_cuts_nothing(cli: Cli, spent: str) -> None:
+    """Numbers move to a line of their own where there is little room."""
+    narrow = on_a_terminal(cli, "grant", "tree", f"{spent}/search", columns=60, NO_COLOR="1").out
+    assert "\r\n      $0.30 posted, $0.00 held, $4.70 left" in narrow.replace("\x1b[2m", "").replace("\x1b[0m", "")
 
 
 def test_a_new_user_is_told_where_the_database_would_be(cli: Cli, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from rich.text import Text
@@ -14,6 +14,7 @@ from remit.kernel.periods import period_of
 from remit.store.postgres_ledger import BucketNumbers
 
 _CELLS = 20
+WIDE_COLUMNS: Final = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +77,8 @@ def limits_width(burns: Iterable[Burn]) -> int:
     return max((len(limit_text(burn.limit)) for burn in burns), default=0)
 
 
-def burn_line(burn: Burn, width: int, *, unicode: bool) -> Text:
-    """`$50.00 per month  [bar]  62%  $31.00 posted, $0.10 held, $18.90 left`, the bar beginning at `width`."""
+def burn_line(burn: Burn, width: int, *, unicode: bool, narrow: bool = False) -> Text:
+    """`$50.00 per month  [bar]  62%  $31.00 posted, $0.10 held, $18.90 left`, the bar beginning at `width`; the words below it if `narrow`."""
     dimension = burn.limit.dimension
     used = burn.posted + burn.overdraft_posted
     words = [f"{amount_text(dimension, used)} posted", f"{amount_text(dimension, burn.held)} held"]
@@ -88,7 +89,7 @@ def burn_line(burn: Burn, width: int, *, unicode: bool) -> Text:
         )
     line = Text(f"{limit_text(burn.limit):<{width}}  ")
     line.append_text(_bar(used, burn.held, burn.limit.amount, unicode=unicode))
-    line.append(f" {_percent(used + burn.held, burn.limit.amount):>4}  ")
+    line.append(f" {_percent(used + burn.held, burn.limit.amount):>4}" + ("\n      " if narrow else "  "))
     line.append(", ".join(words), style="dim")
     return line
 

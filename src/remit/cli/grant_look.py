@@ -29,6 +29,7 @@ class _Moment:
     burns: "dict[str, list[Burn]]"
     width: int
     unicode: bool
+    narrow: bool
 
 
 def tree(
@@ -87,7 +88,7 @@ def show(
         print_json(grant_json(whole, burns, refusal))
     else:
         out = console()
-        for line in grant_page(whole, burns, refusal, unicode=moment.unicode):
+        for line in grant_page(whole, burns, refusal, unicode=moment.unicode, narrow=moment.narrow):
             out.print(line)
     return EXIT_OK
 
@@ -131,14 +132,15 @@ def find_grant(tree: "Tree", ref: str) -> "Grant":
 
 
 def _look(authority: "Authority") -> _Moment:
-    from remit.cli.burn import burns_of, limits_width
+    from remit.cli.burn import WIDE_COLUMNS, burns_of, limits_width
+    from remit.cli.output import is_narrow
     from remit.grants.tree import Tree
 
     with authority.repository.read() as reads:
         tree = Tree(reads.load_tree())
     burns = burns_of(tree, authority.ledger.buckets(), authority.clock.now())
     width = limits_width(burn for own in burns.values() for burn in own)
-    return _Moment(tree, burns, width, "utf" in (sys.stdout.encoding or "").lower())
+    return _Moment(tree, burns, width, "utf" in (sys.stdout.encoding or "").lower(), is_narrow(WIDE_COLUMNS))
 
 
 def _branch(moment: _Moment, grant: "Grant", above: "RichTree | None", *, revoked: bool) -> "RichTree":
@@ -149,7 +151,7 @@ def _branch(moment: _Moment, grant: "Grant", above: "RichTree | None", *, revoke
     label = _headline(grant, grant.path if above is None else grant.path.rpartition("/")[2])
     for burn in moment.burns[grant.id]:
         label.append("\n  ")
-        label.append_text(burn_line(burn, moment.width, unicode=moment.unicode))
+        label.append_text(burn_line(burn, moment.width, unicode=moment.unicode, narrow=moment.narrow))
     node = RichTree(label, guide_style="dim") if above is None else above.add(label)
     for child in moment.tree.children(grant.id):
         if revoked or child.status != "revoked":

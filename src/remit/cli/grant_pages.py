@@ -20,7 +20,7 @@ _LABEL_WIDTH = 19
 
 
 def grant_page(
-    whole: EffectiveGrant, burns: Sequence[Burn], refusal: Refused | None, *, unicode: bool
+    whole: EffectiveGrant, burns: Sequence[Burn], refusal: Refused | None, *, unicode: bool, narrow: bool
 ) -> Iterator[Text]:
     """The lines of a grant's page."""
     leaf = whole.leaf
@@ -55,7 +55,7 @@ def grant_page(
         own = [burn for burn in burns if burn.path == node.path]
         yield Text(f"  {node.path}" + ("" if own else "  no limit of its own"))
         for burn in own:
-            yield Text("    ").append_text(burn_line(burn, width, unicode=unicode))
+            yield Text("    ").append_text(burn_line(burn, width, unicode=unicode, narrow=narrow))
     tightest = tightest_usd(burns)
     if tightest is not None:
         yield Text("")

@@ -27,9 +27,13 @@ _STATUS_STYLES = {"active": "green", "requested": "cyan", "suspended": "yellow",
 
 
 def console() -> Console:
-    """Standard output. Colour only on a terminal, and not where NO_COLOR is set; nothing is wrapped in a pipe."""
-    width = None if sys.stdout.isatty() else _UNBOUNDED_COLUMNS
-    return Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    """Standard output for lines. Colour only on a terminal, and not where NO_COLOR is set; nothing is cut to fit."""
+    return Console(width=_UNBOUNDED_COLUMNS, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def is_narrow(columns: int) -> bool:
+    """Whether standard output is a terminal with less room than that."""
+    return sys.stdout.isatty() and Console().width < columns
 
 
 def remark(text: str) -> None:
@@ -77,11 +81,10 @@ def table(*names: str, right: Sequence[str] = ()) -> Table:
 
 def print_table(made: Table) -> None:
     """Prints it in the width of the terminal, or as wide as it wants to be."""
-    out = console()
-    out.soft_wrap = False
-    if out.is_terminal:
-        out.print(made)
+    if sys.stdout.isatty():
+        Console(highlight=False, markup=False, emoji=False).print(made)
         return
+    out = console()
     with out.capture() as captured:
         out.print(made)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
