@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from remit.kernel.decisions import RefusalCode, Refused
 from remit.kernel.ids import ALPHABET, encode_ulid, is_id, new_id
 
-INSTANTS = st.datetimes(datetime(1971, 1, 1), datetime(2500, 1, 1), timezones=st.just(UTC))
+_SECONDS = st.integers(0, int(datetime(2500, 1, 1, tzinfo=UTC).timestamp()))
+INSTANTS = st.builds(
+    lambda seconds, micro: datetime.fromtimestamp(seconds, UTC).replace(microsecond=micro),
+    _SECONDS,
+    st.integers(0, 999_999),
+)
 
 # As documented: the first of these that applies is the answer.
 PRECEDENCE = [

@@ -38,10 +38,13 @@ class Hold:
     ceiling: dict[str, int]
     state: State = "open"
     actual: dict[str, int] = field(default_factory=dict)
+    corrected: bool = False
 
-    def counts(self, dimension: str) -> int:
-        """What it takes up of a limit."""
+    def counts(self, dimension: str, kind: str = "") -> int:
+        """What it takes up of a limit. Corrections come too late to matter to a rate."""
         match self.state:
+            case "settled" if self.corrected and kind == "minute":
+                return self.ceiling[dimension]
             case "open" | "suspense":
                 return self.ceiling[dimension]
             case "settled":
@@ -63,7 +66,7 @@ class Oracle:
             return sum(1 for hold in self.holds.values() if hold.state == "open" and node in hold.nodes)
         period = period_key(kind, now, zone)
         return sum(
-            hold.counts(dimension)
+            hold.counts(dimension, kind)
             for hold in self.holds.values()
             if node in hold.nodes and period_key(kind, hold.taken_at, zone) == period
         )

@@ -152,8 +152,6 @@ class Simulation:
             concurrency=self.random.choice((None, 0, 2, 6)),
         )
         self._write(replace(self._some_grant(), rate=rate))
-        # Rates are aligned for this minute only; clocks that differ are out of the others within five minutes.
-        self.trial.clock.instant += timedelta(minutes=11)
 
     def edit_overdraft(self) -> None:
         amount = self.random.choice((0, 40, 150, 400))
@@ -161,7 +159,14 @@ class Simulation:
         self._write(replace(one, overdraft=Overdraft(max_nanousd=amount) if amount else None))
 
     def _write(self, one: Grant) -> None:
+        before = self.trial.grants[one.id]
         self.trial.write(one)
+        if (
+            Rate(concurrency=before.rate.concurrency) != before.rate
+            or Rate(concurrency=one.rate.concurrency) != one.rate
+        ):
+            # The rates of a few minutes start afresh; clocks that differ are past them soon.
+            self.trial.clock.instant += timedelta(minutes=11)
 
     def _some_grant(self) -> Grant:
         return self.random.choice(list(self.trial.grants.values()))

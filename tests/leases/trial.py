@@ -149,6 +149,7 @@ class Trial:
         self._serial += 1
         now = self.clock.now() + skew
         chain = self.chain(leaf)
+        leaf = chain[-1]
         terms = [terms_of_grant(one) for one in chain]
         terms.extend(
             NodeTerms(
@@ -270,6 +271,7 @@ class Trial:
             return outcome
         if known.state == "suspense" and outcome != "suspense":
             known.state = "settled"
+            known.corrected = True
             amounts = (usd, tokens) if outcome == "settled" else (0, 0)
             known.actual = {"usd": amounts[0], "tokens": amounts[1], "requests": 1}
             return "corrected"
@@ -287,7 +289,7 @@ class Trial:
             assert within, f"{where}: {subject}"
         for node, dimension, kind, starts, total in self.looking.execute(
             "SELECT node_id, dimension, period_kind, period_start,"
-            " posted + overage + held + overdraft_posted + overdraft_held FROM buckets"
+            " posted::numeric + overage + held + overdraft_posted + overdraft_held FROM buckets"
             " WHERE period_kind <> 'minute' AND period_start <= %(now)s AND period_end > %(now)s",
             {"now": self.clock.now()},
         ).fetchall():
