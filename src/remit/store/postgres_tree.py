@@ -72,17 +72,21 @@ class PostgresTree:
             await link.close()
 
     async def _ask_revision(self) -> int | None:
-        try:
-            async with asyncio.timeout(_REVISION_TIMEOUT_SECONDS):
-                if self._link is None or self._link.closed:
-                    self._link = await connect_async(self._url, self._role)
-                row = await (await self._link.execute(query("snapshot_revision"))).fetchone()
-        except (psycopg.Error, TimeoutError, OSError) as error:
-            _log.warning("tree_revision_unknown", error=str(error))
-            await self.close()
-            return None
-        assert row is not None
-        return int(row[0])
+        # A kept connection may have died since; that says nothing about the database.
+        for last in (self._link is None, True):
+            try:
+                async with asyncio.timeout(_REVISION_TIMEOUT_SECONDS):
+                    if self._link is None or self._link.closed:
+                        self._link = await connect_async(self._url, self._role)
+                    row = await (await self._link.execute(query("snapshot_revision"))).fetchone()
+                assert row is not None
+                return int(row[0])
+            except (psycopg.Error, TimeoutError, OSError) as error:
+                _log.warning("tree_revision_unknown", error=str(error))
+                await self.close()
+                if last:
+                    break
+        return None
 
     async def read(self) -> StoredTree:
         """The tree as it is now. Raises psycopg.Error when the database cannot be asked."""
