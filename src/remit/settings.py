@@ -51,7 +51,9 @@ class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """One deployment: a vendor account that models can be routed to.
 
     `models` are exact names or prefixes with one trailing `*`. `unbilled_statuses` are answers for which the vendor is
-    known not to charge; after any other error the ceiling stays booked until evidence says otherwise.
+    known not to charge; after any other error the ceiling stays booked until evidence says otherwise. Left out, they are the
+    client errors (4xx) that OpenAI documents as free; for the vendor `azure` without 400, which it charges when a
+    prompt is filtered.
     """
 
     base_url: str
@@ -61,7 +63,7 @@ class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     models: tuple[str, ...] = ("*",)
     wire: Literal["openai"] = "openai"
     output_bound_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
-    unbilled_statuses: tuple[int, ...] = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429)
+    unbilled_statuses: tuple[int, ...] | None = None
     connect_timeout_seconds: float = 5.0
     first_byte_timeout_seconds: float = 300.0
     read_timeout_seconds: float = 120.0

@@ -55,7 +55,9 @@ def caller_tags(header: Mapping[str, str], metadata: Mapping[str, str]) -> dict[
     """
     usable = {name: value for name, value in metadata.items() if _TAG_NAME.fullmatch(name)}
     usable = {name: value for name, value in usable.items() if check_tags({name: value}) is None}
-    return dict(list({**usable, **header}.items())[-MAX_TAGS:])
+    return dict(
+        list({**header, **{name: value for name, value in usable.items() if name not in header}}.items())[:MAX_TAGS]
+    )
 
 
 def decide(

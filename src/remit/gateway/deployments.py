@@ -12,6 +12,9 @@ from remit.settings import Settings, SettingsError, VendorSettings, vendor_key
 
 # OpenAI's own servers know service tiers; pinning `default` keeps the project's setting from choosing a dearer one.
 _TIERED_VENDORS = frozenset({"openai"})
+_UNBILLED_STATUSES = frozenset({400, 401, 403, 404, 405, 409, 413, 415, 422, 429})
+# Azure charges for prompts that its content filter turns away with 400 (its documentation of content filtering).
+_UNBILLED_AT = {"azure": _UNBILLED_STATUSES - {400}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,7 @@ def _open(name: str, vendor: VendorSettings, settings: Settings, environment: Ma
     if key is not None:
         headers += b"authorization: Bearer %b\r\n" % key.encode()
     vendor_name = vendor.vendor or name
+    unbilled = _UNBILLED_AT.get(vendor_name, _UNBILLED_STATUSES)
     tier = "default" if vendor_name in _TIERED_VENDORS else None
     return Deployment(
         name=name,
@@ -72,6 +76,6 @@ def _open(name: str, vendor: VendorSettings, settings: Settings, environment: Ma
         target=f"{base}/v1/chat/completions".encode(),
         fixed_headers=headers,
         clamp=ClampOptions(output_field=vendor.output_bound_field, service_tier_when_absent=tier),
-        unbilled_statuses=frozenset(vendor.unbilled_statuses),
+        unbilled_statuses=unbilled if vendor.unbilled_statuses is None else frozenset(vendor.unbilled_statuses),
         pool=VendorPool(origin, context, limits),
     )

@@ -29,7 +29,7 @@ from remit.providers.openai import ChatRequest, Problem, clamp, parse_chat_reque
 from remit.settings import GatewaySettings
 
 _log = structlog.get_logger("remit.request")
-_MAX_TREE_READS = 5
+_MAX_TREE_READS = 20
 # A body up to this size is read before its credential is looked at, as the precedence of refusals says.
 FREE_PARSE_BYTES = 64 * 1024
 _CHAT = (b"POST", b"/v1/chat/completions")
@@ -93,6 +93,8 @@ class Gateway:
                 await self._chat(exchange, ids, now)
             else:
                 await self._other(exchange, ids, now)
+        except AuthorityUnreachableError:
+            self._refuse(exchange, _unreachable(None, None), ids)
         except Exception:  # noqa: BLE001 - a fault of ours ends this request, not the process
             # If a hold was taken it stays, and is booked at its ceiling when its time is up.
             _log.exception("request_failed", request_id=ids.request)
@@ -129,16 +131,20 @@ class Gateway:
         """Whether the tree is another one by now; then it was read. No refusal rests on an outdated tree.
 
         A hold carries its revision to the database. A refusal takes no hold, so here the revision has to be asked for.
+        Raises AuthorityUnreachableError where it cannot be.
         """
         revision = await self._revision()
         if revision is None or revision <= snapshot.revision:
             return False
-        if self.snapshot.revision < revision:
+        for _ in range(_MAX_TREE_READS):
+            # A reading that others had begun before may still be of an older tree.
+            if self.snapshot.revision >= revision:
+                return True
             try:
                 self.snapshot = await self._reread()
             except AuthorityUnreachableError:
                 return False
-        return True
+        return False
 
     async def _stranger(self, exchange: Exchange, now: datetime) -> Refused | None:
         """Why the caller is nobody who is known here, None where they are."""
@@ -192,13 +198,7 @@ class Gateway:
                         break
             except AuthorityUnreachableError:
                 break
-        return Refused(
-            code=RefusalCode.authority_unreachable,
-            detail="no hold can be taken now, and nothing is sent without one",
-            path=path,
-            owner=owner,
-            retry_after_seconds=1,
-        )
+        return _unreachable(path, owner)
 
     async def _hold(
         self, snapshot: TreeSnapshot, admission: Admission, ids: Ids, now: datetime
@@ -309,6 +309,16 @@ def _log_served(
         hold_id=ending.hold_id,
         tokens=ending.tokens,
         **amounts,
+    )
+
+
+def _unreachable(path: str | None, owner: str | None) -> Refused:
+    return Refused(
+        code=RefusalCode.authority_unreachable,
+        detail="no hold can be taken now, and nothing is sent without one",
+        path=path,
+        owner=owner,
+        retry_after_seconds=1,
     )
 
 

@@ -59,6 +59,8 @@ def authenticate(
         return _refused(RefusalCode.capability_invalid, "the capability's grant does not exist")
     if revoked:
         return _refused(RefusalCode.capability_revoked, f"access key `{key_id}` was revoked", leaf)
+    if not snapshot.revoked_blocks.isdisjoint(found.block_ids):
+        return _refused(RefusalCode.capability_revoked, "the capability was revoked with its access key", leaf)
     if found.epoch < leaf.grant.leaf.epoch:
         detail = f"`{leaf.grant.leaf.path}` was revoked after this capability was issued"
         return _refused(RefusalCode.capability_revoked, detail, leaf)

@@ -28,14 +28,16 @@ class VendorResult:
 
 
 def ending_of(hold_id: str, admission: Admission, result: VendorResult, prices: PriceBook, now: datetime) -> Ending:
-    """Settled where the vendor stated its usage, voided where it cannot have charged, in suspense otherwise."""
+    """Settled where the cost is known, voided where nothing was sent, in suspense otherwise."""
     if not result.sent:
         return Ending(hold_id=hold_id, outcome="voided")
     facts = result.facts
     if facts is not None and facts.usage is not None:
         return _settled(hold_id, facts, price_served(admission, facts, facts.usage, prices, now), facts.usage)
     if result.broken is None and result.status in admission.deployment.unbilled_statuses:
-        return Ending(hold_id=hold_id, outcome="voided")
+        # It cost nothing, and yet it was a request: limits on requests count it.
+        note = f"status {result.status}: not charged"
+        return Ending(hold_id=hold_id, outcome="settled", entry={"usage_source": "vendor", "note": note})
     reason = result.broken or ("the vendor stated no usage" if _is_success(result) else f"status {result.status}")
     return _suspense(hold_id, facts, f"cost unknown: {reason}")
 

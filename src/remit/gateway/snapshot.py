@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from remit.capabilities.model import IssuerKeys, Verified, VerifiedBlock, issuer_key_ring
+from remit.capabilities.rules import NO_BLOCK, block_id
 from remit.grants.effective import EffectiveGrant, effective
 from remit.grants.tree import Tree
 from remit.leases.model import NodeTerms
@@ -31,6 +32,13 @@ class TreeSnapshot:
         self.keys: dict[str, KnownKey] = {key.id: key for key in stored.keys}
         self.issuers: IssuerKeys = issuer_key_ring(stored.issuers)
         self.verified: dict[bytes, Verified] = {}
+        # A capability dies with the last access key that stands for it; a rotated key has the old one's capability.
+        living = {key.capability.payload for key in stored.keys if key.revoked_at is None}
+        self.revoked_blocks: frozenset[str] = frozenset(
+            block_id(NO_BLOCK, key.capability.payload).hex()
+            for key in stored.keys
+            if key.capability.payload not in living
+        )
         self._tree = Tree(stored.grants)
         self._leaves: dict[str, Leaf] = {}
 

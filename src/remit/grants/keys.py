@@ -138,7 +138,10 @@ class KeyService:
         return self._keep(grant.id, name, actor, minted.stored, expires, token=minted.token)
 
     def rotate(self, key_id: str, actor: Actor) -> NewKey | Problem:
-        """A new secret for the same capability: what was spent stays spent. The old secret stops working at once."""
+        """A new secret for the same capability: what was spent stays spent. The old secret stops working at once.
+
+        A capability text that was shown when the key was made goes on working: it is revoked with the key, not rotated.
+        """
         old = self._store.find(key_id)
         if old is None or old.revoked_at is not None:
             return Problem(code="unknown_key", path=key_id, detail=f"there is no living access key `{key_id}`")
@@ -149,7 +152,7 @@ class KeyService:
         return self._keep(grant.id, old.name, actor, old.capability, old.expires_at, replaces=old)
 
     def revoke(self, key_id: str, actor: Actor) -> StoredKey | Problem:
-        """Makes a key useless at once."""
+        """Makes a key, and the capability it stands for, useless at once."""
         key = self._store.find(key_id)
         if key is None:
             return Problem(code="unknown_key", path=key_id, detail=f"there is no access key `{key_id}`")

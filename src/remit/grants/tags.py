@@ -62,6 +62,6 @@ def check_tags(tags: Mapping[str, str]) -> str | None:
     for name, value in tags.items():
         if not _NAME.fullmatch(name):
             return f"tag name `{name[:80]}` does not match `{_NAME.pattern}`"
-        if not value or len(value) > MAX_VALUE_LENGTH or not value.isprintable():
+        if not value.strip() or len(value) > MAX_VALUE_LENGTH or not value.isprintable():
             return f"tag `{name}` needs 1 to {MAX_VALUE_LENGTH} printable characters"
     return None

@@ -13,6 +13,7 @@ from remit.kernel.clock import Clock
 from remit.store.postgres_care import PostgresCare
 
 _log = structlog.get_logger(__name__)
+STOP_SECONDS = 10.0
 _SYSTEM = Actor(name="remit", is_admin=True)
 
 
@@ -22,11 +23,10 @@ class Round:
 
     holds_expired: int
     pages: int
-    delivered: int
 
 
 class Upkeep:
-    """Runs rounds in a thread of its own until stopped."""
+    """Runs rounds in one thread and deliveries in another until stopped: a slow receiver holds nothing else up."""
 
     def __init__(
         self,
@@ -42,24 +42,36 @@ class Upkeep:
         self._every_seconds = every_seconds
         self._send = send
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._repeat, args=("upkeep", self.round), name="upkeep", daemon=True),
+            threading.Thread(target=self._repeat, args=("delivery", self.deliver), name="delivery", daemon=True),
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        """Starts both threads."""
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Lets the running round end."""
+        """Lets a running round end; a delivery that hangs is left behind and made again by the next process."""
         self._stop.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join(STOP_SECONDS)
 
     def round(self) -> Round:
         """One round, now. Raises what storage raises."""
         expired = self._care.expire_holds()
-        self._expire_grants()
+        if expired:
+            _log.warning("holds_expired", count=expired)
+        if self._care.grants_are_due():
+            self._expire_grants()
         pages = self._care.page_forecasts()
-        delivered = self._care.deliver_notifications(self._send) if self._send is not None else 0
         self._care.drop_spent_rate_buckets()
-        return Round(expired, pages, delivered)
+        return Round(expired, pages)
+
+    def deliver(self) -> int:
+        """Delivers what is due, now; answers how many. Raises what storage raises."""
+        return self._care.deliver_notifications(self._send) if self._send is not None else 0
 
     def _expire_grants(self) -> None:
         # A key per instant: the same write twice in one microsecond is the same write.
@@ -69,12 +81,9 @@ class Upkeep:
         if isinstance(answer, NotWritten):
             _log.error("grants_not_expired", problems=[problem.detail for problem in answer.problems])
 
-    def _run(self) -> None:
+    def _repeat(self, name: str, work: Callable[[], object]) -> None:
         while not self._stop.wait(self._every_seconds):
             try:
-                done = self.round()
+                work()
             except Exception:  # noqa: BLE001 - logged; the next round runs all the same
-                _log.exception("upkeep_failed")
-            else:
-                if done.holds_expired:
-                    _log.warning("holds_expired", count=done.holds_expired)
+                _log.exception(f"{name}_failed")

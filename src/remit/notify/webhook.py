@@ -32,24 +32,26 @@ class Webhook:
         """Whether it was accepted, or has nowhere to go; a refusal or failure is logged and answered False."""
         url = self._target(notification.get("webhook"))
         if url is None:
+            _log.info("notification_without_receiver", id=notification["id"])
             return True
         body = {name: value for name, value in notification.items() if name != "webhook"}
-        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-            url,
-            data=msgspec.json.encode(body),
-            headers={"content-type": "application/json", "user-agent": "remit"},
-            method="POST",
-        )
+        headers = {"content-type": "application/json", "user-agent": "remit"}
         try:
+            request = urllib.request.Request(  # noqa: S310 - the scheme was checked
+                url, data=msgspec.json.encode(body), headers=headers, method="POST"
+            )
             with self._opener.open(request, timeout=self._timeout_seconds) as answer:
                 return 200 <= int(answer.status) < 300
-        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
             _log.warning("notification_not_delivered", id=notification["id"], error=str(error))
             return False
 
     def _target(self, own: str | None) -> str | None:
-        if own is not None:
-            parts = urlsplit(own)
+        if own is not None and own.isascii():
+            try:
+                parts = urlsplit(own)
+            except ValueError:  # an owner wrote it, and `http://[` is no URL
+                return self._url
             if parts.scheme in _SCHEMES and parts.hostname in self._grant_hosts:
                 return own
         return self._url

@@ -10,11 +10,20 @@ Role = Literal["remit_authority", "remit_gateway", "remit_reader"]
 
 CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_MILLISECONDS = 30_000
+# A process that hangs in the middle of a transaction loses it, instead of keeping its locks from everybody.
+IDLE_IN_TRANSACTION_MILLISECONDS = 10_000
 
 
 def _prepare(role: Role) -> sql.Composed:
-    return sql.SQL("SET ROLE {}; SET search_path = remit; SET timezone = 'UTC'; SET statement_timeout = {}").format(
-        sql.Identifier(role), sql.Literal(STATEMENT_TIMEOUT_MILLISECONDS)
+    return sql.SQL(
+        # Compiling plans costs far more than these short statements do (half the time of a run under load, measured).
+        "SET jit = off;"
+        "SET ROLE {}; SET search_path = remit; SET timezone = 'UTC'; SET statement_timeout = {};"
+        " SET idle_in_transaction_session_timeout = {}"
+    ).format(
+        sql.Identifier(role),
+        sql.Literal(STATEMENT_TIMEOUT_MILLISECONDS),
+        sql.Literal(IDLE_IN_TRANSACTION_MILLISECONDS),
     )
 
 
@@ -34,12 +43,20 @@ def _conninfo(url: str, role: Role) -> str:
 def connect(url: str, role: Role) -> psycopg.Connection:
     """A blocking connection in that role, in autocommit mode: transactions are opened where they are meant."""
     connection = psycopg.connect(_conninfo(url, role), autocommit=True)
-    connection.execute(_prepare(role))
+    try:
+        connection.execute(_prepare(role))
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
 async def connect_async(url: str, role: Role) -> psycopg.AsyncConnection:
     """The same for the event loop."""
     connection = await psycopg.AsyncConnection.connect(_conninfo(url, role), autocommit=True)
-    await connection.execute(_prepare(role))
+    try:
+        await connection.execute(_prepare(role))
+    except BaseException:
+        await connection.close()
+        raise
     return connection

@@ -17,9 +17,10 @@ SCHEMA_FILE = Path(__file__).with_name("schema.txt")
 
 
 def describe(url: str) -> str:
-    """Every object of the schema `remit`, one per line: tables with columns, constraints, indexes, triggers, types,
-    functions with owner, security and a hash of the body, and what each role may do. Sorted, without anything that
-    depends on the server.
+    """Every object of the schema `remit` with what each role may do, sorted, as one readable text.
+
+    Tables with columns, constraints, indexes and triggers; types; functions with owner, security and a hash of the
+    body. Nothing in it depends on the server.
     """
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET search_path = remit, pg_temp")

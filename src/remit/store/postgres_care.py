@@ -1,7 +1,6 @@
 """Upkeep by the authority: ending overdue holds, forecasts, delivering notifications, applying evidence."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -13,7 +12,6 @@ from remit.store.named import query
 
 _EXPIRE_AT_ONCE = 200
 _DELIVER_AT_ONCE = 50
-_MAX_WAIT_SECONDS = 3600
 
 
 class PostgresCare:
@@ -49,25 +47,32 @@ class PostgresCare:
         assert row is not None
         return int(row[0])
 
-    def deliver_notifications(self, send: Callable[[dict[str, Any]], bool]) -> int:
-        """Hands due notifications to `send` one by one; those it answers False for are tried again later.
+    def grants_are_due(self) -> bool:
+        """Whether a grant's time is up that its status does not say yet; asked without a lock."""
+        with self._connect() as connection:
+            row = connection.execute(query("grants_due"), {"now": self._clock.now()}).fetchone()
+        assert row is not None
+        return bool(row[0])
 
-        Doubling waits, at most an hour. Answers how many were delivered.
+    def deliver_notifications(self, send: Callable[[dict[str, Any]], bool]) -> int:
+        """Hands due notifications to `send` one by one and answers how many were delivered.
+
+        Each is put off before it is sent, with doubling waits of at most an hour, so that one whose sending fails in any
+        way is tried again later and keeps no other from being sent. No transaction is open meanwhile.
         """
         delivered = 0
-        with self._connect() as connection, connection.transaction():
-            now = self._clock.now()
-            cursor = connection.execute(query("notifications_due"), {"now": now, "count": _DELIVER_AT_ONCE})
-            names = [column.name for column in cursor.description or ()]
-            for row in cursor.fetchall():
+        with self._connect() as connection:
+            for _ in range(_DELIVER_AT_ONCE):
+                cursor = connection.execute(query("notification_claim"), {"now": self._clock.now()})
+                row = cursor.fetchone()
+                if row is None:
+                    break
+                names = [column.name for column in cursor.description or ()]
                 notification = dict(zip(names, row, strict=True))
                 if send(notification):
                     delivered += 1
-                    connection.execute(query("notification_delivered"), {"id": notification["id"], "now": now})
-                else:
-                    wait = min(2 ** min(notification["attempts"], 12), _MAX_WAIT_SECONDS)
-                    again = {"id": notification["id"], "at": now + timedelta(seconds=wait)}
-                    connection.execute(query("notification_again"), again)
+                    done = {"id": notification["id"], "now": self._clock.now()}
+                    connection.execute(query("notification_delivered"), done)
         return delivered
 
     def apply_evidence(self, rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -7,6 +7,7 @@ own, under load the cost of a transaction (and of its flush to disk) is shared.
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -32,7 +33,15 @@ RETRY_SECONDS_MAX = 5.0
 T = TypeVar("T")
 R = TypeVar("R")
 _encode = msgspec.json.Encoder().encode
-_UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError)
+# A server that became read-only is a standby after a failover: the authority is elsewhere, not at fault.
+_UNREACHABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    TimeoutError,
+    OSError,
+)
+_UNBOOKABLE = {"note": "cost unknown: what the vendor stated could not be booked"}
 
 
 class _Batcher(Generic[T, R]):
@@ -173,7 +182,11 @@ class PostgresLessor:
             )
         except psycopg.Error as error:
             if len(batch) == 1:
-                return [error]
+                _log.error("ending_not_booked", hold_id=batch[0].hold_id, error=str(error))
+                if batch[0].entry is _UNBOOKABLE:
+                    return [error]
+                # What cannot be booked as it was stated is booked at its ceiling.
+                return await self._finish_batch([replace(batch[0], outcome="suspense", entry=_UNBOOKABLE)])
             # One of them cannot be booked by any means; it must not take the others down with it.
             return [one for ending in batch for one in await self._finish_batch([ending])]
         return [FinishedHold(a["outcome"], _tightest(a["tightest"])) for a in answers]

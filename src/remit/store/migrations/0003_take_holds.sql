@@ -65,7 +65,8 @@ BEGIN
 END
 $$;
 
--- Pages once per bucket that the cap was reached.
+-- Pages once per bucket that the cap was reached. A request too large for what is left of a limit that is hardly used is
+-- its sender's mistake; the page is kept for the day the limit is used up.
 CREATE FUNCTION page_cap_reached(p_failures jsonb, p_now timestamptz) RETURNS void
 LANGUAGE sql SET search_path = remit, pg_temp AS $$
     INSERT INTO notifications (kind, audience, node_id, dimension, threshold, period_kind, period_start, body,
@@ -76,6 +77,7 @@ LANGUAGE sql SET search_path = remit, pg_temp AS $$
     FROM jsonb_array_elements(p_failures) AS f
     JOIN grants AS g ON g.id = f ->> 'node'
     WHERE NOT (f ->> 'paced')::boolean AND f ->> 'kind' NOT IN ('minute', 'inflight')
+      AND ((f ->> 'posted')::numeric + (f ->> 'held')::numeric) * 10 >= (f ->> 'limit')::numeric * 8
     ON CONFLICT DO NOTHING
 $$;
 
