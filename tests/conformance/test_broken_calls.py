@@ -25,7 +25,7 @@ def read_some(caller: socket.socket, chunks: int) -> None:
 def test_caller_hangs_up_and_the_full_cost_is_settled(system: System, name: str, abort: bool) -> None:
     """A caller who leaves after 3 chunks pays what the vendor completes, at the vendor's stated usage."""
     system.apply({name: root("5.00")})
-    system.vendor.script(chunk_ms=20, completion_tokens=20)
+    system.vendor.script(chunk_ms=80, completion_tokens=20)
     caller = open_stream(system, system.key(name), dime(30))
     read_some(caller, 3)
     if abort:
@@ -88,10 +88,10 @@ def test_vendor_500_billed_settles_each_attempt_once(system: System, name: str) 
     """The official SDK retries two billed 500s: three attempts, three holds, each settled once, one operation."""
     system.apply({name: root("5.00")})
     system.vendor.script(error=500, billed=True, first=2)
-    client = system.client(system.key(name), max_retries=2)
-    answer = client.chat.completions.create(
-        model="sim-dime", messages=HELLO, max_tokens=3, extra_headers={"idempotency-key": "one-operation"}
-    )
+    with system.client(system.key(name), max_retries=2) as client:
+        answer = client.chat.completions.create(
+            model="sim-dime", messages=HELLO, max_tokens=3, extra_headers={"idempotency-key": "one-operation"}
+        )
     assert answer.usage is not None and answer.usage.completion_tokens == 3
     assert system.vendor.books().by_outcome == {"completed": 1, "error_billed": 2}
     entries = system.entries(name)
@@ -134,8 +134,8 @@ def test_vendor_refusing_our_key_is_no_refusal_of_the_callers(system: System, na
     """A 401 of the vendor is about the gateway's key: callers see 502, not that their key is wrong."""
     system.apply({name: root("1.00")})
     system.vendor.script(error=401)
-    with pytest.raises(openai.InternalServerError) as caught:
-        system.client(system.key(name)).chat.completions.create(model="sim-dime", messages=HELLO, max_tokens=1)
+    with system.client(system.key(name)) as client, pytest.raises(openai.InternalServerError) as caught:
+        client.chat.completions.create(model="sim-dime", messages=HELLO, max_tokens=1)
     assert caught.value.status_code == 502
     system.reconcile_with_vendor(name)
 

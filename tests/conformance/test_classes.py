@@ -73,12 +73,10 @@ def test_refusals_make_no_retry_storm(noon: System, grant: dict[str, Any], error
     key = noon.key(name)
     ask(noon, key, dime())
     noon.vendor.reset()
-    with Tap(f"http://127.0.0.1:{noon.port}") as tap:
-        client = openai.OpenAI(base_url=f"{tap.url}/v1", api_key=key)
+    with Tap(f"http://127.0.0.1:{noon.port}") as tap, openai.OpenAI(base_url=f"{tap.url}/v1", api_key=key) as client:
         assert client.max_retries == 2
         with pytest.raises(error) as caught:
             client.chat.completions.create(model="sim-dime", messages=HELLO, max_tokens=1)
-        client.close()
         assert type(caught.value) is error
         assert isinstance(caught.value.body, dict) and caught.value.body["remit"]["owner"] == "ada@acme.example"
         assert tap.sent.count(b"POST /v1/chat/completions") == 1
@@ -96,10 +94,8 @@ def test_a_busy_grant_is_retried_after_the_time_it_says(noon: System) -> None:
     refused = ask(noon, key, dime())
     assert (refused.status, refused.code, refused.headers["retry-after"]) == (429, "rate_limited", "1")
     assert "x-should-retry" not in refused.headers
-    with Tap(f"http://127.0.0.1:{noon.port}") as tap:
-        client = openai.OpenAI(base_url=f"{tap.url}/v1", api_key=key)
+    with Tap(f"http://127.0.0.1:{noon.port}") as tap, openai.OpenAI(base_url=f"{tap.url}/v1", api_key=key) as client:
         client.chat.completions.create(model="sim-dime", messages=HELLO, max_tokens=1)
-        client.close()
         assert tap.sent.count(b"POST /v1/chat/completions") == 2
     slow.join()
     noon.reconcile_with_vendor("busy")
@@ -122,10 +118,11 @@ def test_pacing_spreads_what_is_left(noon: System) -> None:
         pass
     wait_seconds = int(answer.headers["retry-after"])
     assert answer.code == "paced" and 1 <= wait_seconds <= 3 and "x-should-retry" not in answer.headers
-    with Tap(f"http://127.0.0.1:{noon.port}") as tap:
-        client = openai.OpenAI(base_url=f"{tap.url}/v1", api_key=key, max_retries=1)
+    with (
+        Tap(f"http://127.0.0.1:{noon.port}") as tap,
+        openai.OpenAI(base_url=f"{tap.url}/v1", api_key=key, max_retries=1) as client,
+    ):
         client.chat.completions.create(model="sim-dime", messages=HELLO, max_tokens=1)
-        client.close()
         assert tap.sent.count(b"POST") == 2
     noon.reconcile_with_vendor("paced")
 
@@ -158,7 +155,9 @@ def test_overdraft_is_used_posted_as_debt_and_bounded(dated: tuple[System, Pages
     wanted = (
         "SELECT kind, threshold, audience FROM notifications WHERE body ->> 'path' = 'prod' ORDER BY kind, threshold"
     )
-    while len(noon.sql(wanted)) < 6 or noon.sql(wanted.replace("ORDER", "AND delivered_at IS NULL ORDER")):
+    deadline = time.monotonic() + 20
+    while (len(noon.sql(wanted)), len([page for page in pages if page["body"]["path"] == "prod"])) != (6, 6):
+        assert time.monotonic() < deadline, noon.sql(wanted)
         time.sleep(0.1)
     rows = noon.sql(wanted)
     assert {(kind, threshold) for kind, threshold, _ in rows} == {

@@ -58,11 +58,12 @@ def live_through(system: System, midnight: str, next_month: str, next_day: str) 
         assert 0 < int(before.headers["retry-after"]) <= LEAD_SECONDS + 1
         assert "x-should-retry" not in before.headers
         assert ask(system, late, dime()).remit["held"] == DIME
-        with Tap(f"http://127.0.0.1:{system.port}") as tap:
-            # The official SDK waits as long as it is told to, asks once more, and is served.
-            client = openai.OpenAI(base_url=f"{tap.url}/v1", api_key=month, max_retries=1)
+        # The official SDK waits as long as it is told to, asks once more, and is served.
+        with (
+            Tap(f"http://127.0.0.1:{system.port}") as tap,
+            openai.OpenAI(base_url=f"{tap.url}/v1", api_key=month, max_retries=1) as client,
+        ):
             client.chat.completions.create(model="sim-dime", messages=HELLO, max_tokens=1)
-            client.close()
             assert tap.sent.count(b"POST /v1/chat/completions") == 2
         assert [ask(system, month, dime()).code for _ in range(4)] == ["served"] * 2 + ["grant_exhausted"] * 2
         after = ask(system, month, dime())

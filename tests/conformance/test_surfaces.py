@@ -84,8 +84,8 @@ def test_surfaces_that_are_not_metered_are_refused(
 def test_surfaces_of_the_official_sdk_get_a_typed_error(tapped: tuple[System, Tap], key: str, surface: str) -> None:
     """The SDK's other calls raise PermissionDeniedError with the code, and are not tried again."""
     system, tap = tapped
-    with pytest.raises(openai.PermissionDeniedError) as caught:
-        CALLS[surface](system.client(key, max_retries=2))
+    with system.client(key, max_retries=2) as client, pytest.raises(openai.PermissionDeniedError) as caught:
+        CALLS[surface](client)
     assert caught.value.code == "surface_not_allowed"
     assert tap.sent == b""
 
@@ -128,11 +128,13 @@ def test_models_are_listed_free_and_as_the_grant_allows(tapped: tuple[System, Ta
     """`GET /v1/models` lists what the holder could call now, with a spent cap as well, and asks the vendor nothing."""
     system, tap = tapped
     system.apply({"few": root("0.00", shape={"models": ["sim-*", "gpt-4o-mini"]})})
-    models = {model.id for model in system.client(system.key("few")).models.list()}
+    with system.client(system.key("few")) as client:
+        models = {model.id for model in client.models.list()}
     assert {"sim-dime", "sim-tiered", "gpt-4o-mini"} <= models
     assert all(model.startswith("sim-") or model == "gpt-4o-mini" for model in models)
     assert "sim-large" not in models
-    assert "gpt-4o" in {model.id for model in system.client(key).models.list()}
+    with system.client(key) as client:
+        assert "gpt-4o" in {model.id for model in client.models.list()}
     assert tap.sent == b""
 
 
