@@ -134,17 +134,16 @@ class Gateway:
         Raises AuthorityUnreachableError where it cannot be.
         """
         revision = await self._revision()
-        if revision is None or revision <= snapshot.revision:
+        if revision is None:
+            raise AuthorityUnreachableError("the tree's revision cannot be asked for")
+        if revision <= snapshot.revision:
             return False
         for _ in range(_MAX_TREE_READS):
             # A reading that others had begun before may still be of an older tree.
             if self.snapshot.revision >= revision:
                 return True
-            try:
-                self.snapshot = await self._reread()
-            except AuthorityUnreachableError:
-                return False
-        return False
+            self.snapshot = await self._reread()
+        raise AuthorityUnreachableError("the tree changes faster than it can be read")
 
     async def _stranger(self, exchange: Exchange, now: datetime) -> Refused | None:
         """Why the caller is nobody who is known here, None where they are."""
