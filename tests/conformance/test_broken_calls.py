@@ -117,14 +117,17 @@ def test_vendor_500_not_billed_is_freed_by_the_statement(system: System, name: s
 
 @pytest.mark.parametrize("status", [400, 404, 422, 429])
 def test_vendor_errors_that_are_never_billed_free_the_hold(system: System, name: str, status: int) -> None:
-    """A vendor's own refusal reaches the caller as it is and costs nothing."""
+    """A vendor's own refusal reaches the caller as it is, costs nothing, and is booked as a request that cost nothing."""
     system.apply({name: root("0.10")})
     key = system.key(name)
     system.vendor.script(error=status)
     answer = ask(system, key, dime())
     assert (answer.status, answer.headers["remit-cost-nanousd"]) == (status, "0")
     assert "remit" not in answer.json["error"]
-    assert (system.entries(name), system.open_holds()) == ([], 0)
+    assert [(entry["kind"], entry["amount_nanousd"], entry["requests"]) for entry in system.entries(name)] == [
+        ("usage", 0, 1)
+    ]
+    assert system.open_holds() == 0
     system.vendor.script()
     assert ask(system, key, dime()).status == 200
     system.reconcile_with_vendor(name)
@@ -245,8 +248,8 @@ def test_database_away_refuses_and_settles_afterwards(system: System, name: str)
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-            for _ in range(2):
-                answer = ask(system, key, dime())
+            for known in (key, key, "rk_made-a-moment-ago"):
+                answer = ask(system, known, dime())
                 assert (answer.status, answer.code, answer.headers["retry-after"]) == (
                     503,
                     "authority_unreachable",
