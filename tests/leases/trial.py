@@ -84,6 +84,7 @@ class Trial:
     def __init__(self, url: str, seed: int = 0) -> None:
         # What survives a power cut is not the question here.
         url = make_conninfo(url, options="-c synchronous_commit=off")
+        self.url = url
         self.random = random.Random(seed)
         self.seed = seed
         self.clock = Clock(START)
