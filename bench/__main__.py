@@ -71,7 +71,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds of each phase (3)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (3)")
-    parser.add_argument("--rate", type=int, default=200, help="requests per second of the open loop (200)")
+    parser.add_argument("--rate", type=int, default=100, help="requests per second of the open loop (100)")
     parser.add_argument("--streams", type=int, default=64, help="concurrent streams (64)")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
     return parser.parse_args()

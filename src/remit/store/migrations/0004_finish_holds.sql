@@ -181,7 +181,9 @@ $$;
 -- Posting goes to the node's own money first, then to its overdraft; what exceeds both is overage. As in take_holds the
 -- buckets' numbers are in arrays while the batch is worked on.
 CREATE FUNCTION finish_holds(p_now timestamptz, p_endings jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = remit, pg_temp SET timezone = 'UTC'
+    -- See take_holds.
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_ids text[] := ARRAY (SELECT DISTINCT e ->> 'id' FROM jsonb_array_elements(p_endings) AS e);
     v_ending jsonb;
