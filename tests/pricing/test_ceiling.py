@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from remit.kernel.usage import Usage
 from remit.pricing.ceiling import Ceiling, RequestBound, ceiling, servable_tiers
 from remit.pricing.cost import Priced, price_usage
+from remit.pricing.input_bound import Unbounded
 from remit.pricing.model import Band, ModelPrices, Rates, TierRates, Unpriced
 from tests.pricing.strategies import model_prices, usages
 
@@ -113,6 +114,27 @@ def test_rounding_several_lines_stays_below_the_ceiling() -> None:
     limit = ceiling(prices, RequestBound(input_tokens_max=3, output_tokens_max=0))
     assert isinstance(cost, Priced) and isinstance(limit, Ceiling)
     assert (cost.total_nanousd, limit.nanousd) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("bound", "output_price"),
+    [
+        (RequestBound(input_tokens_max=1, output_tokens_max=1 << 31, choices=128), 100_000_000 * 1_000_000),
+        (RequestBound(input_tokens_max=1, output_tokens_max=1 << 53), 0),
+    ],
+    ids=["cost", "tokens"],
+)
+def test_a_ceiling_the_books_cannot_hold_is_no_ceiling(bound: RequestBound, output_price: int) -> None:
+    """A bound beyond what is stored is a value that says so, not a number that overflows on its way to the books."""
+    found = ceiling(_prices(default=TierRates(Rates(input=0, output=output_price))), bound)
+    assert isinstance(found, Unbounded)
+    assert "more than can be held" in found.reason
+
+
+def test_a_cost_the_books_cannot_hold_is_unpriced() -> None:
+    """A vendor that states an absurd usage cannot make an entry that overflows."""
+    prices = _prices(default=TierRates(Rates(input=0, output=100_000_000 * 1_000_000)))
+    assert isinstance(price_usage(prices, Usage(output_tokens=1 << 40), "default"), Unpriced)
 
 
 @pytest.mark.parametrize(

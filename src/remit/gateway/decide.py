@@ -151,6 +151,8 @@ def _bounded(rulebook: Rulebook, candidate: _Candidate, now: datetime, *, exact:
         service_tier=sent_service_tier(request, deployment.clamp),
     )
     worst = ceiling(prices, bound)
+    if isinstance(worst, Unbounded):
+        return _refused(principal, RefusalCode.shape_exceeded, worst.reason)
     if isinstance(worst, Unpriced):
         return _refused(principal, RefusalCode.unpriced, worst.reason)
     return Admission(

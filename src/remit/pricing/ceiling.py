@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import msgspec
 
 from remit.kernel.money import UNITS_PER_PRICE, line_ceiling_nanousd
-from remit.pricing.cost import CostLine
+from remit.pricing.cost import MAX_NANOUSD, CostLine
+from remit.pricing.input_bound import Unbounded
 from remit.pricing.model import (
     BATCH_TIER,
     DEFAULT_TIER,
@@ -16,6 +17,8 @@ from remit.pricing.model import (
     Unpriced,
     canonical_tier,
 )
+
+MAX_TOKENS = 1 << 53
 
 
 class RequestBound(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,10 +48,11 @@ class Ceiling(msgspec.Struct, frozen=True):
     requests: int = 1
 
 
-def ceiling(prices: ModelPrices, bound: RequestBound) -> Ceiling | Unpriced:
+def ceiling(prices: ModelPrices, bound: RequestBound) -> Ceiling | Unpriced | Unbounded:
     """The highest cost any usage within the bound can have, whichever tier, band or cache kind it ends up in.
 
-    Unpriced where the requested tier, or a kind that is in play, has no price.
+    Unpriced where the requested tier, or a kind that is in play, has no price; Unbounded where the bound is larger than
+    the books can hold.
     """
     candidates = _reachable_rates(prices, bound)
     if isinstance(candidates, Unpriced):
@@ -65,7 +69,10 @@ def ceiling(prices: ModelPrices, bound: RequestBound) -> Ceiling | Unpriced:
     if request_price:
         lines.append(CostLine("request", 1, request_price, line_ceiling_nanousd(1, request_price)))
     total = sum(line.amount_nanousd for line in lines)
-    return Ceiling(total, bound.input_tokens_max + output_tokens, tuple(lines))
+    tokens = bound.input_tokens_max + output_tokens
+    if total > MAX_NANOUSD or tokens > MAX_TOKENS:
+        return Unbounded(f"the request may use {tokens:,} tokens, and what they may cost is more than can be held")
+    return Ceiling(total, tokens, tuple(lines))
 
 
 def servable_tiers(requested: str | None, table: TierTable) -> frozenset[str]:

@@ -8,6 +8,10 @@ from remit.kernel.money import line_cost_nanousd
 from remit.kernel.usage import Usage
 from remit.pricing.model import DEFAULT_TIER, CostKind, ModelPrices, Unpriced, canonical_tier
 
+MAX_NANOUSD = 1 << 53
+"""Nine million dollars for one request: a number beyond that is a mistake or an attack, and sums of many such numbers
+would not fit the 64 bits of the books."""
+
 
 @dataclass(frozen=True, slots=True)
 class CostLine:
@@ -34,7 +38,8 @@ def price_usage(
     """The cost of a usage at the tier the vendor says it served.
 
     Where the vendor states no tier, the requested one counts, and `default` where none (or `auto`) was requested.
-    A tier or a used kind without a price is Unpriced. Kinds without units make no line.
+    A tier or a used kind without a price is Unpriced, and so is a cost above `MAX_NANOUSD`. Kinds without units make no
+    line.
     """
     tier = canonical_tier(served_tier or requested_tier or DEFAULT_TIER)
     if served_tier is None and tier == "auto":
@@ -58,6 +63,8 @@ def price_usage(
         amount = line_cost_nanousd(1, rates.request)
         lines.append(CostLine("request", 1, rates.request, amount))
         total += amount
+    if total > MAX_NANOUSD:
+        return Unpriced(f"the cost of the stated usage of `{prices.model}` is too large to be booked")
     return Priced(tuple(lines), total, tier, prices.source)
 
 
