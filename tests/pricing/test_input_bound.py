@@ -35,6 +35,7 @@ SHAPE = InputShape(text_bytes=100, messages=2)
         (SHAPE, None, None, 16 + 100 + 16),
         (SHAPE, None, 25, 16 + 25 + 16),
         (SHAPE, None, 900, 16 + 100 + 16),
+        (InputShape(text_bytes=0, messages=1, parts=3), None, None, 16 + 8 + 12),
         (InputShape(text_bytes=0, messages=1, tool_calls=2), None, None, 16 + 8 + 32),
         (InputShape(text_bytes=0, messages=1, tools=2, tools_bytes=300), None, None, 16 + 8 + 64 + 64 + 300),
         (InputShape(text_bytes=0, messages=1, schemas=1, schema_bytes=50), None, None, 16 + 8 + 64 + 50),

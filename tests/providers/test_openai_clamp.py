@@ -70,21 +70,21 @@ def test_the_tier_for_the_ceiling_is_the_one_sent() -> None:
     assert sent_service_tier(found, ClampOptions(service_tier_when_absent="default")) == "default"
 
 
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**30), 10**30)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
+NUMBERS = st.none() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    others=st.dictionaries(
-        st.sampled_from(["temperature", "seed", "stop", "logit_bias", "tool_choice", "verbosity"]), VALUES
+    others=st.fixed_dictionaries(
+        {},
+        optional={
+            "temperature": NUMBERS,
+            "seed": NUMBERS,
+            "stop": st.text(max_size=20) | st.lists(st.text(max_size=20), max_size=3),
+            "logit_bias": st.dictionaries(st.text(max_size=5), NUMBERS.filter(lambda number: number is not None)),
+            "tool_choice": st.sampled_from(["auto", {"type": "function", "function": {"name": "f"}}]),
+            "verbosity": st.none() | st.text(max_size=5).filter(lambda text: "\0" not in text),
+        },
     ),
     content=st.text(),
     escape=st.booleans(),

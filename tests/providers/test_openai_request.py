@@ -66,7 +66,7 @@ def test_null_is_absent() -> None:
         ),
         (
             [{"role": "user", "content": [{"type": "text", "text": "abc"}, {"type": "text", "text": "d"}]}],
-            InputShape(text_bytes=8, messages=1),
+            InputShape(text_bytes=8, messages=1, parts=2),
         ),
         (
             [
@@ -89,7 +89,7 @@ def test_null_is_absent() -> None:
                     ],
                 }
             ],
-            InputShape(text_bytes=4, messages=1, images_low=1, images_high=2, images_original=1),
+            InputShape(text_bytes=4, messages=1, parts=4, images_low=1, images_high=2, images_original=1),
         ),
     ],
     ids=["text", "unicode", "names", "parts", "tool call", "images"],
@@ -135,11 +135,11 @@ MALFORMED: list[tuple[bytes, str]] = [
     (b"\xef\xbb\xbf{}", "not JSON"),
     (b'{"model":"a","model":"b","messages":[{"role":"user","content":"x"}]}', "states a key twice"),
     (b'{"model":"a","messages":[{"role":"user","content":"x","content":"y"}]}', "states a key twice"),
-    (b'{"model":"a","messages":[{"role":"user","content":"x"}],"temperature":NaN}', "`NaN`"),
-    (b'{"model":"a","messages":[{"role":"user","content":"x"}],"temperature":-Infinity}', "`-Infinity`"),
+    (b'{"model":"a","messages":[{"role":"user","content":"x"}],"temperature":NaN}', "not JSON"),
+    (b'{"model":"a","messages":[{"role":"user","content":"x"}],"temperature":-Infinity}', "not JSON"),
     (b'{"model":"a","messages":[{"role":"user","content":"x"}],"temperature":1e999}', "not finite"),
     (b'{"model":"a","messages":[{"role":"user","content":"x"}],"seed":' + b"9" * 5000 + b"}", "too long"),
-    (b'{"model":"a","messages":[{"role":"user","content":"\\ud800"}]}', "unpaired surrogate"),
+    (b'{"model":"a","messages":[{"role":"user","content":"\\ud800"}]}', "not JSON"),
     (b'{"a":' * 70 + b"1" + b"}" * 70, "nests deeper"),
     (b"[" * 100_000, "nests deeper"),
     (request(model=None), "`model` is missing"),
@@ -188,7 +188,7 @@ UNBOUNDED: list[tuple[bytes, str]] = [
     (request(tools=[{"type": "web_search"}]), "runs at the vendor"),
     (request(tools=[{"type": "mcp", "server_url": "https://x"}]), "runs at the vendor"),
     (request(prompt_cache_options={"ttl": "12h"}), "no known price"),
-    (request(stream=True, stream_options={"continuous": 1}), "`stream_options.continuous`"),
+    (request(stream=True, stream_options={"continuous": 1}), "`stream_options`: `continuous`"),
     (request(messages=[{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]), "`input_audio`"),
     (request(messages=[{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]), "`file`"),
     (request(messages=[{"role": "user", "content": [{"type": "hologram"}]}]), "`hologram`"),
@@ -226,7 +226,11 @@ def test_what_could_bill_without_a_bound_is_refused(body: bytes, detail: str) ->
 
 
 def test_an_operator_can_vouch_for_a_field() -> None:
-    """A field of a compatible server is accepted where the deployment names it."""
+    """A field of a compatible server is accepted where the deployment names it, and its texts count as input."""
+    documents = request(documents=[{"text": "x" * 1000}])
+    found = parse_chat_request(documents, extra_fields=frozenset({"documents"}))
+    assert isinstance(found, ChatRequest)
+    assert found.shape.text_bytes == 9 + 1000 + len("text")
     body = request(top_k=5)
     assert _problem(body).code is RefusalCode.shape_exceeded
     assert isinstance(parse_chat_request(body, extra_fields=frozenset({"top_k"})), ChatRequest)
@@ -239,10 +243,10 @@ def test_recursive_and_nested_references_stay_cheap() -> None:
     for level in range(1, 61):
         below = {"$ref": f"#/$defs/D{level - 1}"}
         bomb["$defs"][f"D{level}"] = {"anyOf": [below, below, below, below]}
-    for schema, low, high in ((recursive, 100, 1000), (bomb, 1 << 40, 1 << 40)):
-        wrapped = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
-        shape = _parsed(request(response_format=wrapped)).shape
-        assert low <= shape.schema_bytes <= high
+    wrapped = [{"type": "json_schema", "json_schema": {"name": "s", "schema": schema}} for schema in (recursive, bomb)]
+    assert 100 <= _parsed(request(response_format=wrapped[0])).shape.schema_bytes <= 1000
+    problem = _problem(request(response_format=wrapped[1]))
+    assert (problem.code, "too large" in problem.detail) == (RefusalCode.shape_exceeded, True)
 
 
 @settings(max_examples=200, deadline=None)

@@ -13,6 +13,7 @@ from remit.pricing.model import ModelPrices, Unpriced
 # the oldest model). The bounds are more than twice that, for roles that render longer and channels that are added.
 REQUEST_TOKENS = 16
 MESSAGE_TOKENS = 8
+PART_TOKENS = 4  # what may separate the parts of one content
 TOOL_CALL_TOKENS = 16
 # The list of tools is rendered into a text of its own; its frame and each tool's frame cost these at most.
 TOOLS_TOKENS = 64
@@ -25,11 +26,13 @@ class InputShape(msgspec.Struct, frozen=True, kw_only=True):
     """What of a request becomes input tokens, counted before any tokenizer.
 
     `text_bytes` are UTF-8 bytes of every text the vendor renders: contents, roles, names, arguments of tool calls.
+    `parts` are the parts of contents that are lists, images included.
     `tools_bytes` and `schema_bytes` are bytes of compact JSON with every `$ref` counted as if it were inlined.
     """
 
     text_bytes: int
     messages: int
+    parts: int = 0
     tool_calls: int = 0
     tools: int = 0
     tools_bytes: int = 0
@@ -71,7 +74,8 @@ def input_token_bound(
     if isinstance(image_tokens, Unbounded):
         return image_tokens
     text_tokens = shape.text_bytes if exact_text_tokens is None else min(exact_text_tokens, shape.text_bytes)
-    bound = REQUEST_TOKENS + text_tokens + shape.messages * MESSAGE_TOKENS + shape.tool_calls * TOOL_CALL_TOKENS
+    bound = REQUEST_TOKENS + text_tokens + shape.messages * MESSAGE_TOKENS
+    bound += shape.parts * PART_TOKENS + shape.tool_calls * TOOL_CALL_TOKENS
     if shape.tools:
         bound += TOOLS_TOKENS + shape.tools * TOOL_TOKENS + shape.tools_bytes
     if shape.schemas:
