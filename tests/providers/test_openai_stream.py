@@ -101,25 +101,70 @@ def test_byte_by_byte(end: str) -> None:
     assert _forwarded(reader, pieces(stream, range(1, len(stream)))) == events(chunk(), chunk(), "[DONE]", end=end)
 
 
+def _last(*, index: int = 0, **changes: Any) -> dict[str, Any]:
+    return chunk(choices=[{"index": index, "delta": {}, "finish_reason": "stop"}], **changes)
+
+
+FIVE = Usage(input_tokens=10, output_tokens=5)
+
+
 @pytest.mark.parametrize(
     ("payloads", "usage"),
     [
         ([chunk()], None),
-        ([usage_chunk()], Usage(input_tokens=10, output_tokens=5)),
-        ([usage_chunk(completion_tokens=0, total_tokens=10)], Usage(input_tokens=10)),
+        ([_last(), usage_chunk()], FIVE),
+        ([_last(usage=USAGE)], FIVE),
+        ([usage_chunk(), "[DONE]"], FIVE),
+        ([_last(), usage_chunk(completion_tokens=0, total_tokens=10)], Usage(input_tokens=10)),
         (
-            [chunk(usage=USAGE), usage_chunk(completion_tokens=6, total_tokens=16)],
+            [chunk(usage=USAGE), _last(), usage_chunk(completion_tokens=6, total_tokens=16)],
             Usage(input_tokens=10, output_tokens=6),
         ),
-        ([usage_chunk(), chunk(usage={"prompt_tokens": "x"})], None),
-        ([chunk(usage={}), usage_chunk()], Usage(input_tokens=10, output_tokens=5)),
+        ([_last(), usage_chunk(), usage_chunk(prompt_tokens="x")], None),
+        ([chunk(usage={}), _last(), usage_chunk()], FIVE),
     ],
 )
-def test_the_last_usage_counts(payloads: list[dict[str, Any]], usage: Usage | None) -> None:
+def test_the_last_usage_counts(payloads: list[dict[str, Any] | str], usage: Usage | None) -> None:
     """Running totals end in the last statement; where that one contradicts itself the usage is unknown."""
     reader = StreamReader(hide_usage=True)
     reader.feed(events(*payloads))
     assert reader.facts.usage == usage
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize(
+    "payloads",
+    [
+        [usage_chunk(), chunk()],
+        [chunk(usage=USAGE), chunk(), chunk(), _last()],
+        [_last(), usage_chunk(), chunk(choices=[{"delta": {"content": ["odd"]}}])],
+        [chunk(usage=USAGE), _last()],
+        [_last(), usage_chunk(), "not json"],
+    ],
+    ids=["then text", "then a whole answer", "then something odd", "then only its end", "then what cannot be read"],
+)
+def test_a_usage_that_more_followed_is_no_usage(payloads: list[dict[str, Any] | str], done: bool) -> None:
+    """A total from the middle of a stream is never taken for what the call cost, however the stream ends."""
+    reader = StreamReader(hide_usage=True)
+    reader.feed(events(*payloads, *(["[DONE]"] if done else [])))
+    assert reader.facts.usage is None
+
+
+def test_a_running_total_of_a_broken_stream_is_no_usage() -> None:
+    """Without `[DONE]` a usage counts only once every choice that was asked for has finished."""
+    reader = StreamReader(hide_usage=True)
+    reader.feed(events(chunk(), chunk(usage=USAGE)))
+    assert reader.facts.usage is None
+    reader.feed(events(_last(usage=USAGE)))
+    assert reader.facts.usage == FIVE
+    two = StreamReader(hide_usage=True, choices=2)
+    two.feed(events(_last(usage=USAGE)))
+    assert two.facts.usage is None
+    two.feed(events(_last(index=1), usage_chunk()))
+    assert two.facts.usage == FIVE
+    seen = StreamReader(hide_usage=True)
+    seen.feed(events(chunk(choices=[{"index": 1, "delta": {"content": "x"}}]), _last(), usage_chunk()))
+    assert seen.facts.usage is None
 
 
 def test_a_stream_that_breaks_off() -> None:
@@ -130,7 +175,7 @@ def test_a_stream_that_breaks_off() -> None:
     assert reader.finish() == [cut]
     assert (reader.done, reader.facts.usage) == (False, None)
     late = StreamReader(hide_usage=True)
-    assert _forwarded(late, [event(usage_chunk())[:-2]]) == b""
+    assert _forwarded(late, [event(_last()), event(usage_chunk())[:-2]]) == event(_last())
     assert late.facts.usage == Usage(input_tokens=10, output_tokens=5)
 
 
@@ -159,6 +204,7 @@ def test_an_endless_event_is_a_problem() -> None:
     while reader.problem is None:
         reader.feed(piece)
         fed += len(piece)
+    assert reader.facts.usage is None
     assert fed <= MAX_EVENT_BYTES + len(piece)
     assert reader.feed(event(chunk())) == []
     assert reader.finish() == []

@@ -46,7 +46,6 @@ def _usage(usage: Any) -> Usage | None:
         ({**INCLUSIVE, "prompt_tokens_details": None, "completion_tokens_details": None}, Usage(input_tokens=100, output_tokens=50)),
         ({**INCLUSIVE, "prompt_tokens_details": {"cached_tokens": None}}, Usage(input_tokens=100, output_tokens=50)),
         ({"prompt_tokens": 100, "completion_tokens": 0, "total_tokens": 100}, Usage(input_tokens=100)),
-        ({"prompt_tokens": 0, "completion_tokens": 0}, Usage()),
     ],
 )  # fmt: skip
 def test_inclusive_numbers_become_disjoint_kinds(stated: dict[str, Any], usage: Usage) -> None:
@@ -68,7 +67,10 @@ def test_inclusive_numbers_become_disjoint_kinds(stated: dict[str, Any], usage: 
         {**INCLUSIVE, "prompt_tokens": 100.0},
         {**INCLUSIVE, "prompt_tokens": "100"},
         {**INCLUSIVE, "completion_tokens": True},
-        {**INCLUSIVE, "completion_tokens": 1 << 60},
+        {"prompt_tokens": 0, "completion_tokens": 0},
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        {"prompt_tokens": 0, "completion_tokens": 7, "total_tokens": 7},
+        {"prompt_tokens": 1, "completion_tokens": (1 << 40) + 1},
         {**INCLUSIVE, "total_tokens": 149},
         {**INCLUSIVE, "total_tokens": "150"},
         {**INCLUSIVE, "prompt_tokens_details": {"cached_tokens": 101}},
@@ -82,6 +84,21 @@ def test_inclusive_numbers_become_disjoint_kinds(stated: dict[str, Any], usage: 
 def test_what_contradicts_itself_is_unknown(stated: Any) -> None:
     """Absent, incomplete, mistyped and inconsistent numbers are no usage, never a guess."""
     assert _usage(stated) is None
+
+
+def test_an_error_states_no_usage() -> None:
+    """What stands beside an error, zeros most of all, is not what a call cost."""
+    for usage in ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, INCLUSIVE):
+        facts = usage_from_response(json.dumps({"error": {"code": "server_error"}, "usage": usage}).encode())
+        assert (facts.usage, facts.error_code) == (None, "server_error")
+
+
+def test_texts_of_a_vendor_can_be_kept() -> None:
+    """Ids, models and tiers come without NUL and of bounded length: the books have to be able to store them."""
+    body = {"id": "a\0b", "model": "m" * 1000, "service_tier": "\0", "choices": [{"finish_reason": "x\0"}] * 300}
+    facts = usage_from_response(json.dumps(body).encode())
+    assert (facts.vendor_request_id, facts.served_tier) == ("a\ufffdb", "\ufffd")
+    assert (facts.served_model, facts.finish_reasons) == ("m" * 256, ("x\ufffd",) * 128)
 
 
 def test_the_other_facts() -> None:

@@ -6,7 +6,15 @@ from typing import Any
 import msgspec
 
 from remit.kernel.usage import Usage
-from remit.providers.openai_usage import ResponseFacts, read_error, read_tier, read_usage, text_or_none
+from remit.providers.openai_usage import (
+    MAX_REASONS,
+    ResponseFacts,
+    bounded_text,
+    read_error,
+    read_tier,
+    read_usage,
+    text_or_none,
+)
 from remit.providers.sse import MAX_EVENT_BYTES, EventSplitter, event_data
 
 _DONE = b"[DONE]"
@@ -25,6 +33,7 @@ class _Delta(msgspec.Struct, gc=False):
 
 
 class _Choice(msgspec.Struct, gc=False):
+    index: int = 0
     delta: _Delta | None = None
     finish_reason: str | None = None
 
@@ -47,20 +56,28 @@ class StreamReader:
     Events are forwarded byte for byte. Where the caller did not ask for usage, the extra chunk that only states it is
     held back; bytes of an event are then forwarded when the event is complete. After `problem` is set (an event
     longer than 1 MiB) nothing more is forwarded or read.
+
+    A usage counts as final only if no event with choices came after the one that stated it, and either the vendor
+    ended the stream by itself or all choices had finished by then: vendors that state running totals would otherwise
+    be taken at a number that was true in the middle. `choices` is how many were asked for.
     """
 
     __slots__ = (
-        "_error_code", "_finish_reasons", "_hide_usage", "_id", "_model", "_splitter", "_tier", "_usage",
-        "content_bytes", "done", "events", "problem", "unreadable_events",
+        "_choices", "_error_code", "_finish_reasons", "_finished", "_hide_usage", "_id", "_model", "_open", "_splitter",
+        "_tier", "_usage", "_usage_after_all", "content_bytes", "done", "events", "problem", "unreadable_events",
     )  # fmt: skip
 
-    def __init__(self, *, hide_usage: bool) -> None:
+    def __init__(self, *, hide_usage: bool, choices: int = 1) -> None:
         self._hide_usage = hide_usage
         self._splitter = EventSplitter()
         self._id: str | None = None
         self._model: str | None = None
         self._tier: str | None = None
+        self._choices = choices
+        self._open: set[int] = set()
+        self._finished: set[int] = set()
         self._usage: Usage | None = None
+        self._usage_after_all = False  # all choices had finished when it was stated
         self._finish_reasons: list[str] = []
         self._error_code: str | None = None
         self.done = False  # `[DONE]` was seen: the vendor ended the stream by itself
@@ -73,11 +90,11 @@ class StreamReader:
     def facts(self) -> ResponseFacts:
         """What the stream has stated so far.
 
-        The last usage counts, as vendors that repeat it state running totals; where the last one contradicts itself
-        the usage is unknown.
+        The last usage counts, if it is final; where it contradicts itself the usage is unknown.
         """
+        final = self._usage_after_all or self.done
         return ResponseFacts(
-            usage=self._usage,
+            usage=self._usage if final else None,
             served_model=self._model,
             served_tier=self._tier,
             vendor_request_id=self._id,
@@ -92,6 +109,7 @@ class StreamReader:
         events = self._splitter.feed(data)
         if len(self._splitter.pending) > MAX_EVENT_BYTES or any(len(event) > MAX_EVENT_BYTES for event in events):
             self.problem = f"an event of the stream is longer than {MAX_EVENT_BYTES} bytes"
+            self._usage = None
             return []
         if not self._hide_usage:
             for event in events:
@@ -121,12 +139,13 @@ class StreamReader:
         except (msgspec.DecodeError, RecursionError):
             return self._observe_loosely(data)
         if chunk.model is not None:
-            self._model = chunk.model
+            self._model = bounded_text(chunk.model)
         if chunk.id is not None:
-            self._id = chunk.id
+            self._id = bounded_text(chunk.id)
         if chunk.service_tier is not None:
             self._tier = read_tier(chunk.service_tier) or self._tier
         if chunk.choices:
+            self._usage = None  # more was generated since it was stated
             for choice in chunk.choices:
                 self._observe_choice(choice)
         if bytes(chunk.error) != _NULL:
@@ -137,7 +156,9 @@ class StreamReader:
 
     def _observe_choice(self, choice: _Choice) -> None:
         if choice.finish_reason is not None:
-            self._finish_reasons.append(choice.finish_reason)
+            self._note_finish(choice.index, choice.finish_reason)
+        elif choice.index not in self._finished and len(self._open) <= MAX_REASONS:
+            self._open.add(choice.index)
         delta = choice.delta
         if delta is None:
             return
@@ -149,11 +170,18 @@ class StreamReader:
             if raw != _NULL:
                 self.content_bytes += len(raw)
 
+    def _note_finish(self, index: int, reason: str) -> None:
+        if len(self._finish_reasons) < MAX_REASONS:
+            self._finish_reasons.append(bounded_text(reason))
+            self._finished.add(index)
+            self._open.discard(index)
+
     def _observe_usage(self, stated: Any) -> bool:
         """Keeps a stated usage; True where there is one, even if it cannot be read."""
         if stated is None:
             return False
         self._usage = read_usage(stated)
+        self._usage_after_all = not self._open and len(self._finished) >= self._choices
         return True
 
     def _observe_loosely(self, data: bytes) -> bool:
@@ -161,6 +189,7 @@ class StreamReader:
         chunk = _loose(data)
         if not isinstance(chunk, dict):
             self.unreadable_events += 1
+            self._usage = None
             return True
         self._model = text_or_none(chunk.get("model")) or self._model
         self._id = text_or_none(chunk.get("id")) or self._id
@@ -168,6 +197,8 @@ class StreamReader:
         self._error_code = read_error(chunk.get("error")) or self._error_code
         choices = chunk.get("choices")
         if choices:
+            self._usage = None
+            self._open.add(-1)  # which choice it is of, and whether that has finished, is not known
             self.content_bytes += len(data)  # of unknown make, so all of it counts
         return not self._observe_usage(chunk.get("usage")) or bool(choices)
 

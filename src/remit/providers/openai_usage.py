@@ -11,9 +11,18 @@ import msgspec
 
 from remit.kernel.usage import Usage
 
+MAX_TOKENS = 1 << 40
+"""More than the largest request can ask for: 128 choices of 2^31 tokens."""
+MAX_REASONS = 128
+_LONGEST_TEXT = 256
+
 
 class ResponseFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vendor's answer states. `usage` None is unknown; `served_tier` None is not stated."""
+    """What a vendor's answer states. `usage` None is unknown; `served_tier` None is not stated.
+
+    `usage` is the final one or None, never a running total. It does not say that the call succeeded: what an answer
+    with an error status or an `error_code` costs is for settlement to decide.
+    """
 
     usage: Usage | None
     served_model: str | None = None
@@ -24,7 +33,7 @@ class ResponseFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def usage_from_response(body: bytes) -> ResponseFacts:
-    """Facts of a whole (not streamed) response; a body that cannot be read has none."""
+    """Facts of a whole (not streamed) response; a body that cannot be read has none, and an error no usage."""
     try:
         answer = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
@@ -35,17 +44,20 @@ def usage_from_response(body: bytes) -> ResponseFacts:
     found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
     reasons = [choice.get("finish_reason") for choice in found]
     return ResponseFacts(
-        usage=read_usage(answer.get("usage")),
+        usage=read_usage(answer.get("usage")) if answer.get("error") is None else None,
         served_model=text_or_none(answer.get("model")),
         served_tier=read_tier(answer.get("service_tier")),
         vendor_request_id=text_or_none(answer.get("id")),
-        finish_reasons=tuple(reason for reason in reasons if isinstance(reason, str)),
+        finish_reasons=tuple(bounded_text(reason) for reason in reasons[:MAX_REASONS] if isinstance(reason, str)),
         error_code=read_error(answer.get("error")),
     )
 
 
 def read_usage(stated: Any) -> Usage | None:
-    """Disjoint kinds of a `usage` object; None where it is absent, incomplete or contradicts itself."""
+    """Disjoint kinds of a `usage` object; None where it is absent, incomplete, impossible or contradicts itself.
+
+    Zero output stays zero. Zero input is no count: numbers that are all zero are placeholders, of errors mostly.
+    """
     if not isinstance(stated, dict):
         return None
     prompt, completion = _count(stated.get("prompt_tokens")), _count(stated.get("completion_tokens"))
@@ -57,6 +69,8 @@ def read_usage(stated: Any) -> Usage | None:
         return None
     if completion is None or output_audio is None or reasoning is None:
         return None
+    if prompt == 0:
+        return None  # every request has a message, so a vendor that states no input has not counted
     total = stated.get("total_tokens")
     if total is not None:
         total = _count(total)
@@ -80,7 +94,7 @@ def read_usage(stated: Any) -> Usage | None:
 
 def read_tier(stated: Any) -> str | None:
     """The served tier; `auto` is a request, not a tier, so it states nothing."""
-    return stated if isinstance(stated, str) and stated != "auto" else None
+    return bounded_text(stated) if isinstance(stated, str) and stated != "auto" else None
 
 
 def read_error(stated: Any) -> str | None:
@@ -89,17 +103,22 @@ def read_error(stated: Any) -> str | None:
         return None
     if isinstance(stated, dict):
         named = stated.get("code") or stated.get("type")
-        return named if isinstance(named, str) else "error"
+        return bounded_text(named) if isinstance(named, str) else "error"
     return "error"
 
 
 def text_or_none(value: Any) -> str | None:
-    """The value where it is a text."""
-    return value if isinstance(value, str) else None
+    """The value where it is a text, fit to be kept."""
+    return bounded_text(value) if isinstance(value, str) else None
+
+
+def bounded_text(text: str) -> str:
+    """A vendor's text as books can hold it: of bounded length and without NUL, which PostgreSQL cannot store."""
+    return text[:_LONGEST_TEXT].replace("\0", "\ufffd")
 
 
 def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value < 1 << 53 else None
+    return value if type(value) is int and 0 <= value <= MAX_TOKENS else None
 
 
 def _detail(details: Any, name: str) -> int | None:
