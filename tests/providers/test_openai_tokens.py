@@ -43,6 +43,19 @@ def test_exact_counts_by_exact_model(vendor: str, model: str, tokens: int | None
     assert exact_input_tokens(vendor, model, ["hello", " world"]) == tokens
 
 
+@pytest.mark.parametrize(
+    "texts", [["a" * 1_000_000], ["\u4e2d" * 30_000], ["x"] * 5000], ids=["long", "long in bytes", "many"]
+)
+def test_what_takes_long_to_count_is_not_counted(texts: list[str]) -> None:
+    """Above its bounds the count is unknown and the bytes stand; the tokenizer is never handed what it cannot take."""
+    assert exact_input_tokens("openai", "gpt-4o", texts) is None
+
+
+def test_a_tokenizer_that_fails_is_an_unknown_count() -> None:
+    """What the package cannot encode does not fail the request."""
+    assert exact_input_tokens("openai", "gpt-4o", [b"no text"]) is None  # type: ignore[list-item]
+
+
 @settings(max_examples=100, deadline=None)
 @given(contents=st.lists(st.text(max_size=80), min_size=1, max_size=3))
 def test_the_exact_bound_is_never_above_the_byte_bound(contents: list[str]) -> None:

@@ -2,11 +2,16 @@
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import cache
 from typing import Any
 
 from remit.pricing.input_bound import ImageTokens
+
+# A process counts while nobody else is served: at most some 50 ms for the densest text of this size. Longer texts are
+# not cut into pieces, because nothing proves that the tokens of the pieces are as many as those of the whole.
+MAX_EXACT_BYTES = 64 << 10
+MAX_EXACT_TEXTS = 4096
 
 _DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
@@ -65,15 +70,28 @@ def image_tokens(vendor: str, model: str, *, override: int | None = None) -> Ima
     return _IMAGES.get(_DATED.sub("", model))
 
 
-def exact_input_tokens(vendor: str, model: str, texts: Iterable[str]) -> int | None:
+def exact_input_tokens(vendor: str, model: str, texts: Collection[str]) -> int | None:
     """Tokens of the texts in the model's own tokenizer; None where that is unknown or not installed.
 
-    Costs milliseconds on large inputs, so it is for requests that do not fit by the byte bound. Template overhead is
-    not in it (`input_token_bound` adds it).
+    Also None above `MAX_EXACT_BYTES`, and where the tokenizer fails: the byte bound stands then. Costs milliseconds, so
+    it is for requests that do not fit by the byte bound. Template overhead is not in it (`input_token_bound` adds it).
     """
     name = _ENCODINGS.get(_DATED.sub("", model)) if vendor == "openai" else None
-    encoding = None if name is None else published_encoding(name)
-    return None if encoding is None else sum(len(encoding.encode_ordinary(text)) for text in texts)
+    if name is None or not _is_small(texts):
+        return None
+    encoding = published_encoding(name)
+    if encoding is None:
+        return None
+    try:
+        return sum(len(encoding.encode_ordinary(text)) for text in texts)
+    except Exception:  # noqa: BLE001 - whatever the package raises, the bound by bytes holds without it
+        return None
+
+
+def _is_small(texts: Collection[str]) -> bool:
+    if len(texts) > MAX_EXACT_TEXTS or sum(map(len, texts)) > MAX_EXACT_BYTES:
+        return False
+    return sum(len(text) if text.isascii() else len(text.encode()) for text in texts) <= MAX_EXACT_BYTES
 
 
 @cache
