@@ -96,7 +96,7 @@ class Stage:
 
 
 def malformed_request(stage: Stage) -> Answer:
-    return stage.post(stage.key("malformed"), b'{"model": "gpt-4o-mini", "messages": [')
+    return stage.chat(stage.key("malformed"), messages="hello")
 
 
 def too_large(stage: Stage) -> Answer:
