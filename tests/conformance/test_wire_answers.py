@@ -2,7 +2,6 @@
 
 import socket
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -88,22 +87,27 @@ def test_a_refused_stream_is_a_plain_answer(system: System, name: str) -> None:
     assert (answer.status, answer.code, answer.headers["content-type"]) == (402, "grant_exhausted", "application/json")
 
 
-Step = tuple[RefusalCode, Callable[[], Any]]
+# A grant below which a request can break every rule at once.
+ONION: dict[str, Any] = root(
+    starts="2026-01-01",
+    **{"class": "experimentation"},
+    children={
+        "team": {
+            "owner": "cy@acme.example",
+            "starts": "2026-01-01",
+            "limits": [{"usd": "1.00", "per": "month"}, {"usd": "0.05", "per": "once"}],
+            "rate": {"tpm": 1},
+            "required_tags": ["feature"],
+            "on_exhausted": {"pace_from_percent": 1},
+            "shape": {"surfaces": ["embeddings"], "models": ["gpt-4o"], "max_output_tokens": 9},
+        }
+    },
+)
 
 
 def test_precedence_of_refusals(noon: System) -> None:
     """A request that breaks every rule is answered with the documented first; each rule mended shows the next."""
-    team = {
-        "owner": "cy@acme.example",
-        "starts": "2026-01-01",
-        "limits": [{"usd": "1.00", "per": "month"}, {"usd": "0.05", "per": "once"}],
-        "rate": {"tpm": 1},
-        "required_tags": ["feature"],
-        "on_exhausted": {"pace_from_percent": 1},
-        "shape": {"surfaces": ["embeddings"], "models": ["gpt-4o"], "max_output_tokens": 9},
-    }
-    top = root(starts="2026-01-01", **{"class": "experimentation"})
-    noon.apply({"onion": {**top, "children": {"team": team}}})
+    noon.apply({"onion": ONION})
     soon = noon.authority.clock.now() + timedelta(seconds=1)
     made = noon.authority.keys().create("onion/team", "token", ADMIN)
     keys = {
