@@ -45,12 +45,14 @@ LANGUAGE sql SET search_path = remit, pg_temp AS $$
     ON CONFLICT DO NOTHING
 $$;
 
--- Tells a person, once per hold, of money that moved in an unusual way.
+-- Tells a person, once per grant and day, of money that moved in an unusual way; every single case is in the ledger.
 CREATE FUNCTION page_about_hold(p_kind text, p_hold holds, p_node text, p_amount bigint, p_now timestamptz)
 RETURNS void
-LANGUAGE sql SET search_path = remit, pg_temp AS $$
-    INSERT INTO notifications (kind, audience, node_id, dimension, period_kind, body, created_at, next_attempt_at)
-    SELECT p_kind, CASE g.class WHEN 'production' THEN 'on_call' ELSE 'owner' END, g.id, 'usd', p_hold.id,
+LANGUAGE sql SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
+    INSERT INTO notifications (kind, audience, node_id, dimension, period_kind, period_start, body, created_at,
+                               next_attempt_at)
+    SELECT p_kind, CASE g.class WHEN 'production' THEN 'on_call' ELSE 'owner' END, g.id, 'usd', 'day',
+           date_trunc('day', p_now),
            jsonb_build_object('path', g.path, 'owner', g.owner, 'class', g.class, 'amount_nanousd', p_amount,
                               'hold_id', p_hold.id, 'request_id', p_hold.request_id), p_now, p_now
     FROM grants AS g WHERE g.id = p_node
