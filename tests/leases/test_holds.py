@@ -1,6 +1,8 @@
 """Single stories about holds on a real PostgreSQL: boundaries, repetition, lateness, debts, calendars."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,7 +12,7 @@ import pytest
 from remit.grants.model import Grant, Limit, Overdraft, Rate
 from remit.leases.model import NodeLimit
 from remit.store.postgres_lessor import _hold_json
-from tests.leases.trial import Trial, as_json, grant, usd
+from tests.leases.trial import SETTLED, Trial, as_json, grant, usd
 from tests.store.database import fresh_database
 
 
@@ -265,3 +267,20 @@ def test_a_hold_that_could_never_be_booked_is_not_taken(trial: Trial) -> None:
     body = as_json([_hold_json(replace(hold, entry=entry))])
     with pytest.raises(psycopg.errors.CheckViolation):
         trial.call(trial.gateway, "SELECT take_holds(%s, %s, %s::jsonb)", trial.revision(), trial.clock.now(), body)
+
+
+@pytest.mark.parametrize("limits", [(), (usd(100),)])
+def test_two_who_end_one_hold_at_the_same_time_end_it_once(trial: Trial, limits: tuple[Limit, ...]) -> None:
+    """The second waits for the first and finds it ended, also where no bucket makes it wait."""
+    root = trial.write(grant("root", limits=limits))
+    hold = trial.hold(root, 50)
+    trial.take(hold)
+    rows = as_json([{"id": hold.id, "outcome": "settled", "usd": 30, "tokens": 0, "entry": SETTLED}])
+    with ThreadPoolExecutor(1) as pool:
+        trial.gateway.execute("BEGIN")
+        assert trial.settle(hold.id, 30) == "settled"
+        second = pool.submit(trial.call, trial.authority, "SELECT finish_holds(%s, %s::jsonb)", trial.clock.now(), rows)
+        time.sleep(0.1)
+        assert not second.done()
+        trial.gateway.execute("COMMIT")
+        assert second.result(10)[0]["outcome"] == "already_settled"
