@@ -1,0 +1,95 @@
+"""Reports that sum to the ledger, and checks that find what is wrong, on a real PostgreSQL."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from remit.ledger.service import ReportMismatchError, UnknownDimensionError, check_books, spend_report
+from tests.leases.trial import Trial, grant, usd
+from tests.store.database import fresh_database
+
+
+@pytest.fixture
+def trial() -> Iterator[Trial]:
+    """Some calls of two grants: one settled, one beyond its ceiling, one in doubt, one open, one voided."""
+    made = Trial(fresh_database())
+    root = made.write(grant("root", limits=(usd(1_000),)))
+    leaves = [made.write(grant(name, root, limits=(usd(500),))) for name in ("a", "b")]
+    holds = [made.hold(leaves[number % 2], 50, 10, seconds=60 if number == 2 else 600) for number in range(5)]
+    assert all(made.take(*holds))
+    made.settle(holds[0].id, 20, 4)
+    made.settle(holds[1].id, 70, 10)
+    made.clock.instant += timedelta(seconds=61)
+    assert made.expire() == 1
+    made.void(holds[3].id)
+    yield made
+    made.close()
+
+
+def problems(trial: Trial) -> set[str]:
+    return {difference.check for result in check_books(trial.ledger) for difference in result.differences}
+
+
+@pytest.mark.parametrize(
+    "by", [("grant",), ("class", "model"), ("team",), ("kind",), ("day", "owner"), ("no-such-tag",)]
+)
+def test_every_report_sums_to_the_ledger(trial: Trial, by: tuple[str, ...]) -> None:
+    """However it is grouped: 20 settled, 70 with overage, 50 in doubt."""
+    report = spend_report(trial.ledger, by)
+    assert (report.total.amount_nanousd, report.total.suspense_nanousd, report.total.requests) == (140, 50, 3)
+    assert sum(row.amount_nanousd for row in report.rows) == trial.ledger.total_nanousd(None, None)
+
+
+def test_a_correction_takes_a_doubt_out_of_the_report(trial: Trial) -> None:
+    """Evidence lowers the total, and nothing is in suspense any more."""
+    (waiting,) = trial.ledger.unresolved_suspense()
+    assert trial.evidence((waiting["hold_id"], 15, 2)) == ["corrected"]
+    report = spend_report(trial.ledger, ("grant",))
+    assert (report.total.amount_nanousd, report.total.suspense_nanousd, report.total.tokens) == (105, 0, 16)
+    assert trial.ledger.unresolved_suspense() == []
+
+
+def test_a_report_by_nonsense_is_refused(trial: Trial) -> None:
+    """What can be neither a dimension nor a tag is said to be so."""
+    with pytest.raises(UnknownDimensionError):
+        spend_report(trial.ledger, ("Robert'); --",))
+
+
+def test_a_report_that_does_not_sum_is_not_shown(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A total that disagrees with the ledger raises instead of being printed."""
+    monkeypatch.setattr(trial.ledger, "total_nanousd", lambda since, until: 1)
+    with pytest.raises(ReportMismatchError):
+        spend_report(trial.ledger, ("grant",))
+
+
+def test_healthy_books_have_no_differences(trial: Trial) -> None:
+    """The doctor looks at something and finds nothing."""
+    assert problems(trial) == set()
+    assert all(result.examined for result in check_books(trial.ledger))
+
+
+@pytest.mark.parametrize(
+    ("damage", "check"),
+    [
+        ("UPDATE buckets SET posted = posted - 1 WHERE node_id = 'grant_a'", "buckets"),
+        ("UPDATE buckets SET held = held - 1 WHERE node_id = 'grant_a'", "buckets"),
+        ("UPDATE entries SET amount_nanousd = amount_nanousd - 1 WHERE kind = 'usage'", "hashes"),
+        ("DELETE FROM entries WHERE kind = 'suspense'", "settled_once"),
+        ("UPDATE holds SET state = 'voided' WHERE state = 'settled'", "settled_once"),
+        ("UPDATE holds SET expires_at = expires_at - interval '1 day' WHERE state = 'open'", "overdue_holds"),
+    ],
+)
+def test_each_kind_of_damage_is_found(trial: Trial, damage: str, check: str) -> None:
+    """Done by a superuser with triggers off, it is still seen by the check that is about it."""
+    trial.looking.execute("SET session_replication_role = replica")
+    trial.looking.execute(damage.encode())
+    assert check in problems(trial)
+
+
+def test_the_tail_goes_on_where_it_was_left(trial: Trial) -> None:
+    """Entries come oldest first, and after a sequence number only what is newer."""
+    entries = trial.ledger.tail(10, None)
+    assert [entry["kind"] for entry in entries] == ["usage", "usage", "overage", "suspense"]
+    assert [entry["seq"] for entry in trial.ledger.tail(10, entries[1]["seq"])] == [e["seq"] for e in entries[2:]]
+    assert len(trial.ledger.tail(2, None)) == 2
