@@ -49,6 +49,8 @@ def answer(sim: "VendorSim", request: "Request") -> tuple[bytes, bytes]:
             return _json(sim.scripts.default)
         case b"POST", "/sim/script":
             return _set_script(sim, request.body)
+        case b"POST", "/sim/release":
+            return _json({"released": sim.release()})
         case b"POST", "/sim/reset":
             sim.reset()
             return _json({"reset": True})

@@ -26,7 +26,7 @@ class Call:
     """A running chat call. `work` is what will be done; at most one row is written for it."""
 
     __slots__ = (
-        "_billed", "_books", "_due", "_ending", "_fault_met", "_hanging", "_request", "_step_count", "_steps_done", "_timer", "_writer",
+        "_billed", "_books", "_due", "_ending", "_fault_met", "_hanging", "_request", "_step_count", "_steps_done", "_timer", "_waiting", "_writer",
         "connection", "received_at", "request_id", "sim", "work",
     )  # fmt: skip
 
@@ -42,6 +42,7 @@ class Call:
         self._fault_met: bool | None = None  # None until it is decided
         self._hanging = False
         self._timer: asyncio.Handle | None = None
+        self._waiting: asyncio.Handle | None = None  # the timer of the latency, while that is what is waited for
         self._writer: wire.StreamWriter | None = None
         self._ending: Callable[[], None] = self._end_stream
         self._step_count = 0
@@ -61,9 +62,17 @@ class Call:
         self.sim.inflight.add(self)
         seconds = self.sim.latency_seconds(self.work.script)
         if seconds:
-            self._timer = self.sim.loop.call_later(seconds, self._answer)
+            self._waiting = self._timer = self.sim.loop.call_later(seconds, self._answer)
         else:
             self._answer()
+
+    def release(self) -> bool:
+        """Answer now if the call still waits out its latency; whether it did."""
+        if self._waiting is None or self._waiting is not self._timer:
+            return False
+        self._waiting.cancel()
+        self._answer()
+        return True
 
     def cancel(self) -> None:
         """Forget the call: the vendor itself stops, nothing more is billed."""
@@ -133,7 +142,7 @@ class Call:
     # the answer
 
     def _answer(self) -> None:
-        self._timer = None
+        self._timer = self._waiting = None
         self._fault_met = self.work.script.has_fault and self.sim.meets_fault(self.work)
         if self._fault_met:
             faults.play(self)

@@ -98,6 +98,11 @@ class VendorProcess:
         """Set the default behaviour; keys that are not named go back to their defaults. Raises VendorError."""
         self.post("/sim/script", msgspec.json.encode(keys))
 
+    def release(self) -> int:
+        """Have every call that waits out its latency answered now; how many those were."""
+        released: int = msgspec.json.decode(self.post("/sim/release", b""))["released"]
+        return released
+
     def reset(self) -> None:
         """Begin again: empty books and the default script."""
         self.post("/sim/reset", b"")
