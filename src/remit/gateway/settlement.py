@@ -1,8 +1,10 @@
 """What a call's end means for its hold: pure, from what the vendor answered to an `Ending`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from remit.gateway.decide import Admission
 from remit.kernel.usage import Usage
@@ -53,8 +55,8 @@ def _settled(hold_id: str, facts: ResponseFacts, priced: Priced | Unpriced, usag
         entry={
             **_served(facts),
             "tier": priced.tier,
-            "usage": asdict(usage),
-            "price_lines": [asdict(line) for line in priced.lines],
+            "usage": msgspec.to_builtins(usage),
+            "price_lines": msgspec.to_builtins(priced.lines),
             "price_source": priced.source,
             "usage_source": "vendor",
         },

@@ -8,6 +8,7 @@ from datetime import datetime
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS = 80
+_PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 
 
 def new_id(prefix: str, now: datetime) -> str:
@@ -19,7 +20,7 @@ def new_id(prefix: str, now: datetime) -> str:
 def encode_ulid(value: int) -> str:
     """26 base-32 characters of a 128-bit number."""
     assert 0 <= value < 1 << 128
-    return "".join(ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def is_id(text: str, prefix: str) -> bool:

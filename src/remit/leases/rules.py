@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from remit.kernel.decisions import Dimension, RefusalCode, Refused
 from remit.kernel.money import format_usd
-from remit.kernel.periods import BEGINNING, FOREVER, Period, period_of
+from remit.kernel.periods import BEGINNING, FOREVER, Period, PeriodKind, period_of
 from remit.leases.model import HoldLine, LineFailure, NodeTerms
 
 _RATE_KINDS = ("minute", "inflight")
+# The period found last for each kind and zone. Periods are disjoint: the one that contains an instant is its answer.
+_recent: dict[tuple[PeriodKind, ZoneInfo], Period] = {}
 INFLIGHT_RETRY_SECONDS = 1
 
 
@@ -25,7 +28,7 @@ def bucket_lines(node: NodeTerms, amounts: dict[Dimension, int], now: datetime) 
     """The lines of one node; with zero amounts, simply its buckets at that instant."""
     lines = []
     for limit in node.limits:
-        period = period_of(limit.period, now, node.zone)
+        period = _period_of(limit.period, now, node.zone)
         money = limit.dimension == "usd"
         lines.append(
             HoldLine(
@@ -41,13 +44,13 @@ def bucket_lines(node: NodeTerms, amounts: dict[Dimension, int], now: datetime) 
                 page_percents=node.page_percents,
             )
         )
-    minute = period_of("minute", now, node.zone)
     rates: tuple[tuple[Dimension, int | None], ...] = (
         ("requests", node.requests_per_minute),
         ("tokens", node.tokens_per_minute),
     )
     for dimension, rate in rates:
         if rate is not None:
+            minute = _period_of("minute", now, node.zone)
             lines.append(
                 HoldLine(
                     node_id=node.node_id,
@@ -72,6 +75,13 @@ def bucket_lines(node: NodeTerms, amounts: dict[Dimension, int], now: datetime) 
             )
         )
     return lines
+
+
+def _period_of(kind: PeriodKind, now: datetime, zone: ZoneInfo) -> Period:
+    recent = _recent.get((kind, zone))
+    if recent is None or now not in recent:
+        recent = _recent[kind, zone] = period_of(kind, now, zone)
+    return recent
 
 
 def pace_line(limit: int, pace_from_percent: int, period: Period, now: datetime) -> int:
