@@ -23,6 +23,12 @@ def test_migrations_produce_the_reviewed_schema() -> None:
     )
 
 
+def test_migrations_are_numbered_without_gaps() -> None:
+    """Each file has a number of its own, counted from 0001: the order they are applied in is never a matter of names."""
+    numbers = [int(name[:4]) for name, _ in migrations()]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
 def test_migrating_again_does_nothing() -> None:
     """All files are applied once, in order; then there is nothing left to do."""
     url = empty_database()
