@@ -53,7 +53,7 @@ class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `models` are exact names or prefixes with one trailing `*`. `unbilled_statuses` are answers for which the vendor is
     known not to charge; after any other error the ceiling stays booked until evidence says otherwise. Left out, they are the
     client errors (4xx) that OpenAI documents as free; for the vendor `azure` without 400, which it charges when a
-    prompt is filtered.
+    prompt is filtered. `output_bound_field` left out is the one the vendor documents.
     """
 
     base_url: str
@@ -62,7 +62,7 @@ class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     api_key_file: Path | None = None
     models: tuple[str, ...] = ("*",)
     wire: Literal["openai"] = "openai"
-    output_bound_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    output_bound_field: Literal["max_completion_tokens", "max_tokens"] | None = None
     unbilled_statuses: tuple[int, ...] | None = None
     connect_timeout_seconds: float = 5.0
     first_byte_timeout_seconds: float = 300.0

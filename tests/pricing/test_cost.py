@@ -19,6 +19,7 @@ PRICES = ModelPrices(
     tiers={
         "default": TierRates(BASE, (Band(200_000, LONG),)),
         "priority": TierRates(Rates(input=4 * USD, output=16 * USD)),
+        "cheap": TierRates(Rates(input=USD, output=4 * USD)),
     },
     source="test 1",
     effective_from=datetime(2026, 1, 1, tzinfo=UTC),
@@ -65,10 +66,13 @@ def test_each_token_is_priced_once(
         (None, "auto", "default"),
         (None, None, "default"),
         ("priority", None, "priority"),
+        (None, "cheap", "default"),
+        ("cheap", "cheap", "cheap"),
+        ("cheap", None, "cheap"),
     ],
 )
 def test_the_served_tier_is_charged(served: str | None, requested: str | None, tier: str) -> None:
-    """What was served counts; what was requested only where the vendor does not say."""
+    """What was served counts; where the vendor does not say, the dearer of what was requested and the default."""
     priced = price_usage(PRICES, Usage(input_tokens=1), served, requested_tier=requested)
     assert isinstance(priced, Priced)
     assert priced.tier == tier

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remit.pricing.input_bound import ImageTokens, InputShape, Unbounded, input_token_bound, output_token_bound
+from remit.pricing.input_bound import (
+    OPENAI_OVERHEAD,
+    ImageTokens,
+    InputShape,
+    Unbounded,
+    input_token_bound,
+    output_token_bound,
+    overhead_of,
+)
 from remit.pricing.model import ModelPrices, Rates, TierRates, Unpriced
 from remit.providers.openai_tokens import published_encoding
 
@@ -49,33 +57,41 @@ SHAPE = InputShape(text_bytes=100, messages=2)
 )
 def test_the_bound_adds_up(shape: InputShape, images: ImageTokens | None, exact: int | None, bound: int) -> None:
     """Each part of a request adds its own bound; an exact count replaces the bytes of the text only."""
-    assert input_token_bound(shape, images, exact_text_tokens=exact) == bound
+    assert input_token_bound(shape, images, OPENAI_OVERHEAD, exact_text_tokens=exact) == bound
 
 
 def test_an_unknown_image_formula_has_no_bound() -> None:
     """Images of a model or a detail whose formula is not known make the request unbounded."""
     seen = InputShape(text_bytes=0, messages=1, images_low=1)
     original = InputShape(text_bytes=0, messages=1, images_original=1)
-    assert isinstance(input_token_bound(seen), Unbounded)
-    assert isinstance(input_token_bound(original, ImageTokens(low=1, high=1)), Unbounded)
+    assert isinstance(input_token_bound(seen, None, OPENAI_OVERHEAD), Unbounded)
+    assert isinstance(input_token_bound(original, ImageTokens(low=1, high=1), OPENAI_OVERHEAD), Unbounded)
 
 
 @pytest.mark.parametrize(
-    ("stated", "shape_max", "model_max", "context", "bound"),
+    ("stated", "shape_max", "choices", "model_max", "context", "bound"),
     [
-        (7, 100, 1000, 9000, 7),
-        (None, 100, 1000, 9000, 100),
-        (None, 5000, 1000, 9000, 1000),
-        (None, None, 1000, 9000, 1000),
-        (None, None, None, 9000, 9000),
-        (None, None, None, None, None),
-        (7, None, None, None, 7),
+        (7, 100, 1, 1000, 9000, 7),
+        (None, 100, 1, 1000, 9000, 100),
+        (None, 100, 3, 1000, 9000, 33),
+        (None, 2, 3, 1000, 9000, 0),
+        (None, 5000, 1, 1000, 9000, 1000),
+        (None, 5000, 2, 1000, 9000, 1000),
+        (None, None, 2, 1000, 9000, 1000),
+        (None, None, 1, None, 9000, 9000),
+        (None, None, 1, None, None, None),
+        (7, None, 2, None, None, 7),
     ],
 )
-def test_the_output_bound(
-    stated: int | None, shape_max: int | None, model_max: int | None, context: int | None, bound: int | None
+def test_the_output_bound(  # noqa: PLR0917 - the columns of the table
+    stated: int | None,
+    shape_max: int | None,
+    choices: int,
+    model_max: int | None,
+    context: int | None,
+    bound: int | None,
 ) -> None:
-    """The caller's bound counts, else the smaller of the grant's and the model's; with none there is no ceiling."""
+    """The caller's bound per choice counts, else the smaller of the choice's part of the grant's and the model's."""
     prices = ModelPrices(
         vendor="acme",
         model="m",
@@ -85,5 +101,24 @@ def test_the_output_bound(
         max_output_tokens=model_max,
         context_tokens=context,
     )
-    found = output_token_bound(stated, shape_max, prices)
+    found = output_token_bound(stated, shape_max, prices, choices=choices)
     assert (None if isinstance(found, Unpriced) else found) == bound
+
+
+@pytest.mark.parametrize(
+    ("vendor", "model", "prompt_tokens", "tools"),
+    [
+        # What is added by the vendor itself, for a request of next to nothing.
+        ("anthropic", "claude-3-opus", 530, 1),  # Anthropic, "Tool use": tokens of its tool use system prompt
+        ("groq", "openai/gpt-oss-120b", 61, 0),  # the system message of OpenAI's Harmony format, counted in o200k
+        ("azure", "gpt-oss-120b", 61, 0),
+        ("openai", "gpt-4o", 7, 0),  # OpenAI's cookbook: 3 for the message, 1 for a name, 3 for the reply
+    ],
+)
+def test_what_vendors_add_by_themselves_is_within_the_bound(
+    vendor: str, model: str, prompt_tokens: int, tools: int
+) -> None:
+    """A vendor's own prompts are paid for by the caller, so they are in the bound."""
+    shape = InputShape(text_bytes=2, messages=1, tools=tools)
+    bound = input_token_bound(shape, None, overhead_of(vendor, model))
+    assert isinstance(bound, int) and bound >= prompt_tokens + 2

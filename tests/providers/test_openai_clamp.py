@@ -22,9 +22,13 @@ def _clamped(body: bytes, bound: int = 100, **options: Any) -> bytes:
     [
         ({}, {}, {"max_completion_tokens": 100}),
         ({}, {"output_field": "max_tokens"}, {"max_tokens": 100}),
-        ({"max_tokens": 500}, {}, {"max_tokens": 100}),
-        ({"max_completion_tokens": 500}, {"output_field": "max_tokens"}, {"max_completion_tokens": 100}),
-        ({"max_tokens": 500, "max_completion_tokens": 7}, {}, {"max_tokens": 100, "max_completion_tokens": 100}),
+        ({"max_tokens": 500}, {}, {"max_tokens": None, "max_completion_tokens": 100}),
+        (
+            {"max_completion_tokens": 500},
+            {"output_field": "max_tokens"},
+            {"max_completion_tokens": None, "max_tokens": 100},
+        ),
+        ({"max_tokens": 500, "max_completion_tokens": 7}, {}, {"max_tokens": None, "max_completion_tokens": 100}),
         ({"metadata": {"team": "a"}}, {}, {"max_completion_tokens": 100, "metadata": None}),
         ({"metadata": {"team": "a"}}, {"keep_metadata": True}, {"max_completion_tokens": 100}),
         ({"metadata": {"team": "a"}, "store": True}, {}, {"max_completion_tokens": 100}),
@@ -48,7 +52,7 @@ def _clamped(body: bytes, bound: int = 100, **options: Any) -> bytes:
     ],
 )
 def test_what_changes(changes: dict[str, Any], options: dict[str, Any], expected: dict[str, Any]) -> None:
-    """The bound goes in under the caller's own name for it; the rest changes only where an option says so."""
+    """The bound goes in under the one name this vendor reads; the rest changes only where an option says so."""
     body = request(**changes)
     wanted = {**json.loads(body), **expected}
     assert json.loads(_clamped(body, **options)) == {name: value for name, value in wanted.items() if value is not None}

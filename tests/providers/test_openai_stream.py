@@ -23,7 +23,7 @@ STREAM = SEEN + event(usage_chunk()) + event("[DONE]")
 
 def test_the_usage_chunk_is_hidden_from_who_did_not_ask() -> None:
     """The extra chunk is held back whole, its numbers are kept, and everything else passes byte for byte."""
-    reader = StreamReader(hide_usage=True)
+    reader = StreamReader(hide_usage=True, choices=1)
     assert _forwarded(reader, [STREAM]) == SEEN + event("[DONE]")
     assert reader.facts.usage == Usage(input_tokens=10, output_tokens=5)
     assert (reader.facts.served_model, reader.facts.served_tier) == ("gpt-4o-2024-08-06", "default")
@@ -33,7 +33,7 @@ def test_the_usage_chunk_is_hidden_from_who_did_not_ask() -> None:
 
 def test_who_asked_for_usage_gets_every_byte() -> None:
     """Nothing is held back and nothing waits for the end of an event."""
-    reader = StreamReader(hide_usage=False)
+    reader = StreamReader(hide_usage=False, choices=1)
     assert [reader.feed(bytes([byte])) for byte in STREAM] == [[bytes([byte])] for byte in STREAM]
     assert reader.finish() == []
     assert reader.facts.usage == Usage(input_tokens=10, output_tokens=5)
@@ -84,10 +84,10 @@ def test_fragmentation_changes_nothing(data: st.DataObject, stream: tuple[bytes,
     """However a stream is cut, the same bytes are forwarded and the same facts are found."""
     whole, seen = stream
     cuts = data.draw(st.lists(st.integers(0, len(whole)), max_size=12))
-    one = StreamReader(hide_usage=True)
+    one = StreamReader(hide_usage=True, choices=1)
     assert _forwarded(one, [whole]) == seen
     for parts in (pieces(whole, cuts), pieces(whole, range(1, len(whole)))):
-        many = StreamReader(hide_usage=True)
+        many = StreamReader(hide_usage=True, choices=1)
         assert _forwarded(many, parts) == seen
         assert many.facts == one.facts
         assert (many.events, many.content_bytes, many.done) == (one.events, one.content_bytes, one.done)
@@ -97,7 +97,7 @@ def test_fragmentation_changes_nothing(data: st.DataObject, stream: tuple[bytes,
 def test_byte_by_byte(end: str) -> None:
     """Single bytes with any line end are the hardest cut, and give the same."""
     stream = events(usage_chunk(), chunk(), usage_chunk(), chunk(), "[DONE]", end=end)
-    reader = StreamReader(hide_usage=True)
+    reader = StreamReader(hide_usage=True, choices=1)
     assert _forwarded(reader, pieces(stream, range(1, len(stream)))) == events(chunk(), chunk(), "[DONE]", end=end)
 
 
@@ -126,7 +126,7 @@ FIVE = Usage(input_tokens=10, output_tokens=5)
 )
 def test_the_last_usage_counts(payloads: list[dict[str, Any] | str], usage: Usage | None) -> None:
     """Running totals end in the last statement; where that one contradicts itself the usage is unknown."""
-    reader = StreamReader(hide_usage=True)
+    reader = StreamReader(hide_usage=True, choices=1)
     reader.feed(events(*payloads))
     assert reader.facts.usage == usage
 
@@ -145,14 +145,14 @@ def test_the_last_usage_counts(payloads: list[dict[str, Any] | str], usage: Usag
 )
 def test_a_usage_that_more_followed_is_no_usage(payloads: list[dict[str, Any] | str], done: bool) -> None:
     """A total from the middle of a stream is never taken for what the call cost, however the stream ends."""
-    reader = StreamReader(hide_usage=True)
+    reader = StreamReader(hide_usage=True, choices=1)
     reader.feed(events(*payloads, *(["[DONE]"] if done else [])))
     assert reader.facts.usage is None
 
 
 def test_a_running_total_of_a_broken_stream_is_no_usage() -> None:
     """Without `[DONE]` a usage counts only once every choice that was asked for has finished."""
-    reader = StreamReader(hide_usage=True)
+    reader = StreamReader(hide_usage=True, choices=1)
     reader.feed(events(chunk(), chunk(usage=USAGE)))
     assert reader.facts.usage is None
     reader.feed(events(_last(usage=USAGE)))
@@ -162,26 +162,26 @@ def test_a_running_total_of_a_broken_stream_is_no_usage() -> None:
     assert two.facts.usage is None
     two.feed(events(_last(index=1), usage_chunk()))
     assert two.facts.usage == FIVE
-    seen = StreamReader(hide_usage=True)
+    seen = StreamReader(hide_usage=True, choices=1)
     seen.feed(events(chunk(choices=[{"index": 1, "delta": {"content": "x"}}]), _last(), usage_chunk()))
     assert seen.facts.usage is None
 
 
 def test_a_stream_that_breaks_off() -> None:
     """What was pending is forwarded at the end, and a usage stated without its blank line still counts."""
-    reader = StreamReader(hide_usage=True)
+    reader = StreamReader(hide_usage=True, choices=1)
     cut = event(chunk())[:-1]
     assert reader.feed(SEEN + cut) == [event(chunk()), SEEN[len(event(chunk())) :]]
     assert reader.finish() == [cut]
     assert (reader.done, reader.facts.usage) == (False, None)
-    late = StreamReader(hide_usage=True)
+    late = StreamReader(hide_usage=True, choices=1)
     assert _forwarded(late, [event(_last()), event(usage_chunk())[:-2]]) == event(_last())
     assert late.facts.usage == Usage(input_tokens=10, output_tokens=5)
 
 
 def test_an_error_in_the_stream_is_noted() -> None:
     """A vendor that fails in mid-stream says so in an event, which passes through."""
-    reader = StreamReader(hide_usage=True)
+    reader = StreamReader(hide_usage=True, choices=1)
     failure = event({"error": {"message": "overloaded", "type": "server_error"}})
     assert reader.feed(failure) == [failure]
     assert reader.facts.error_code == "server_error"
@@ -190,7 +190,7 @@ def test_an_error_in_the_stream_is_noted() -> None:
 def test_generated_bytes_are_counted_in_every_form() -> None:
     """Text, refusals, reasoning and tool calls all count as content that arrived."""
     call = {"index": 0, "function": {"name": "f", "arguments": "{}"}}
-    reader = StreamReader(hide_usage=True)
+    reader = StreamReader(hide_usage=True, choices=1)
     for delta in ({"refusal": "no"}, {"reasoning_content": "\u00e9"}, {"tool_calls": [call]}):
         reader.feed(event(chunk(choices=[{"delta": delta}])))
     assert reader.content_bytes == 2 + 2 + len(json.dumps([call]))
@@ -198,7 +198,7 @@ def test_generated_bytes_are_counted_in_every_form() -> None:
 
 def test_an_endless_event_is_a_problem() -> None:
     """Memory stays bounded: after a mebibyte without an event's end nothing more is read or forwarded."""
-    reader = StreamReader(hide_usage=True)
+    reader = StreamReader(hide_usage=True, choices=1)
     piece = b"x" * 65_536
     fed = 0
     while reader.problem is None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remit.pricing.input_bound import ImageTokens, input_token_bound
+from remit.pricing.input_bound import OPENAI_OVERHEAD, ImageTokens, input_token_bound
 from remit.providers.openai import ChatRequest, exact_input_tokens, image_tokens, parse_chat_request
 from tests.providers.bodies import request
 
@@ -65,6 +65,9 @@ def test_the_exact_bound_is_never_above_the_byte_bound(contents: list[str]) -> N
     exact = exact_input_tokens("openai", "gpt-4o", found.texts)
     assert exact is not None
     assert exact <= found.shape.text_bytes
-    close, far = input_token_bound(found.shape, exact_text_tokens=exact), input_token_bound(found.shape)
+    close, far = (
+        input_token_bound(found.shape, None, OPENAI_OVERHEAD, exact_text_tokens=exact),
+        input_token_bound(found.shape, None, OPENAI_OVERHEAD),
+    )
     assert isinstance(close, int) and isinstance(far, int)
     assert exact < close <= far

@@ -178,10 +178,15 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class CapabilityProblem:
-    """Why a capability is of no use now; `reason` is one lower-case phrase without any secret."""
+    """Why a capability is of no use now; `reason` is one lower-case phrase without any secret.
+
+    Where nothing but proof of possession is missing, `unproven` is what it would authorise: whether it was revoked can
+    and must be told first.
+    """
 
     code: ProblemCode
     reason: str
+    unproven: Verified | None = None
 
     @property
     def refusal_code(self) -> RefusalCode:

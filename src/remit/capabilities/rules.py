@@ -136,9 +136,7 @@ def _authentic_block0(stored: StoredCapability, keys: IssuerKeys, audience: str)
 def _usable(stored: StoredCapability, block: Block0, now: datetime, *, bearer: bool) -> Verified | CapabilityProblem:
     if problem := check_window(block.not_before, block.not_after, now):
         return problem
-    if block.confirmation is not None or not bearer:
-        return CapabilityProblem("proof_required", "proof of possession is not accepted by this release")
-    return Verified(
+    verified = Verified(
         kid=stored.kid,
         grant=block.grant,
         tenant=block.tenant,
@@ -155,6 +153,10 @@ def _usable(stored: StoredCapability, block: Block0, now: datetime, *, bearer: b
             ),
         ),
     )
+    if block.confirmation is not None or not bearer:
+        reason = "proof of possession is not accepted by this release"
+        return CapabilityProblem("proof_required", reason, unproven=verified)
+    return verified
 
 
 def _instant(second: int) -> str:

@@ -121,7 +121,7 @@ def _priced(row: StatementRow, call: Mapping[str, Any], prices: PriceBook) -> Pr
     if row.usage is None:
         return None
     book = prices.lookup(call["vendor"], row.model or call["model_requested"], call["held_at"])
-    return book if isinstance(book, Unpriced) else price_usage(book, row.usage, row.tier)
+    return book if isinstance(book, Unpriced) else price_usage(book, row.usage, row.tier, requested_tier=call["tier"])
 
 
 def _evidence(

@@ -1,7 +1,8 @@
 """What every answer carries: request and decision ids, cost, what is left; and refusals in the surface's shape."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from urllib.parse import quote
 
 import msgspec
@@ -14,8 +15,15 @@ from remit.providers.openai import openai_error
 JSON = (b"content-type", b"application/json")
 # Client libraries retry 429 by themselves; beyond this wait that only makes noise.
 RETRY_WORTHWHILE_SECONDS = 60
-COST_TRAILER = b"remit-cost-nanousd"
-REMAINING_TRAILER = b"remit-remaining-nanousd"
+_NO_PATHS: Mapping[str, str] = MappingProxyType({})
+COST = b"remit-cost-nanousd"
+REMAINING = {
+    "usd": b"remit-remaining-nanousd",
+    "tokens": b"remit-remaining-tokens",
+    "requests": b"remit-remaining-requests",
+}
+BINDING_NODE = b"remit-binding-node"
+MONEY_TRAILERS = b", ".join((COST, REMAINING["usd"], BINDING_NODE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +38,15 @@ class Ids:
         return [(b"x-request-id", self.request.encode()), (b"remit-decision-id", self.decision.encode())]
 
 
-def money_headers(cost_nanousd: int, tightest: Tightest | None) -> Headers:
-    """The cost of this call, and what the limit with the least left has left, both in nano-USD."""
-    headers: Headers = [(COST_TRAILER, b"%d" % cost_nanousd)]
+def money_headers(cost_nanousd: int, tightest: Tightest | None, paths: Mapping[str, str] = _NO_PATHS) -> Headers:
+    """The cost of this call, what the limit with the least left has left, both in nano-USD, and whose limit that is.
+
+    `paths` are the nodes' names by id.
+    """
+    headers: Headers = [(COST, b"%d" % cost_nanousd)]
     if tightest is not None:
-        headers.append((REMAINING_TRAILER, b"%d" % tightest.remaining))
-        headers.append((b"remit-binding-node", tightest.node_id.encode()))
+        headers.append((REMAINING["usd"], b"%d" % tightest.remaining))
+        headers.append((BINDING_NODE, paths.get(tightest.node_id, tightest.node_id).encode()))
     return headers
 
 
@@ -43,10 +54,12 @@ def refusal(refused: Refused, ids: Ids, renew_url: str | None) -> tuple[int, Hea
     """Status, headers and body of a refusal on the OpenAI surface. `renew_url` may contain `{path}`."""
     if renew_url is not None and refused.path is not None and refused.renew_url is None:
         refused = replace(refused, renew_url=renew_url.replace("{path}", quote(refused.path, safe="")))
-    headers = [*ids.headers(), JSON, (b"remit-refused", refused.code.name.encode()), (COST_TRAILER, b"0")]
-    if refused.dimension == "usd" and refused.limit is not None:
+    headers = [*ids.headers(), JSON, (b"remit-refused", refused.code.name.encode()), (COST, b"0")]
+    if refused.dimension is not None and refused.limit is not None:
         left = max(0, refused.limit - (refused.posted or 0) - (refused.held or 0))
-        headers.append((REMAINING_TRAILER, b"%d" % left))
+        headers.append((REMAINING[refused.dimension], b"%d" % left))
+    if refused.binding_node is not None:
+        headers.append((BINDING_NODE, refused.binding_node.encode()))
     wait = refused.retry_after_seconds
     if wait is not None:
         headers.append((b"retry-after", b"%d" % wait))
@@ -57,18 +70,27 @@ def refusal(refused: Refused, ids: Ids, renew_url: str | None) -> tuple[int, Hea
     return refused.status, headers, openai_error(refused, request_id=ids.request, decision_id=ids.decision)
 
 
-def malformed(status: int, reason: str, ids: Ids) -> tuple[Headers, bytes]:
-    """What the wire answers by itself to what is no request, in the same shape."""
-    refused = Refused(code=RefusalCode.malformed_request, status=status, detail=reason)
+def unreadable(status: int, reason: str, ids: Ids) -> tuple[Headers, bytes]:
+    """What the wire answers by itself: to what is no request, to one that came too slowly, and where it is overloaded."""
+    if status >= 500:
+        code = "gateway_overloaded" if status == 503 else "gateway_failed"
+        _, headers, body = failure(status, code, reason, ids, money_headers(0, None), retry=status == 503)
+        return headers, body
+    # Whoever was too slow may well try again.
+    refused = Refused(code=RefusalCode.malformed_request, status=status, detail=reason, transient=status == 408)
     _, headers, body = refusal(refused, ids, renew_url=None)
     return headers, body
 
 
 def failure(
-    status: int, code: str, detail: str, ids: Ids, money: Sequence[tuple[bytes, bytes]] = ()
+    status: int, code: str, detail: str, ids: Ids, money: Sequence[tuple[bytes, bytes]], *, retry: bool = False
 ) -> tuple[int, Headers, bytes]:
-    """A failure of a vendor (502) or of ours (500). Not a refusal: the call may have cost money."""
+    """A failure of a vendor (502) or of ours (500, 503). Not a refusal: the call may have cost money.
+
+    `retry` leaves it to client libraries to try again: only where nothing was sent. Otherwise a retry is a second call
+    that may be charged too, and the caller's decision, not their library's.
+    """
     error = {"message": detail, "type": "server_error", "code": code, "param": None}
     body = msgspec.json.encode({"error": {**error, "remit": {"request_id": ids.request, "decision_id": ids.decision}}})
-    # A retry is a second call that may be charged too; that is the caller's decision, not their library's.
-    return status, [*ids.headers(), JSON, *money, (b"x-should-retry", b"false")], body
+    headers = [*ids.headers(), JSON, *money]
+    return status, headers if retry else [*headers, (b"x-should-retry", b"false")], body

@@ -12,7 +12,14 @@ from remit.grants.tags import MAX_TAGS, ResolvedTags, check_tags, class_contradi
 from remit.kernel.decisions import RefusalCode, Refused
 from remit.pricing.book import PriceBook
 from remit.pricing.ceiling import Ceiling, RequestBound, ceiling
-from remit.pricing.input_bound import Unbounded, input_token_bound, output_token_bound
+from remit.pricing.input_bound import (
+    NO_IMAGES,
+    OPENAI_OVERHEAD,
+    Unbounded,
+    input_token_bound,
+    output_token_bound,
+    overhead_of,
+)
 from remit.pricing.model import ModelPrices, Unpriced
 from remit.providers.openai import ChatRequest, Problem, exact_input_tokens, image_tokens, sent_service_tier
 
@@ -38,6 +45,12 @@ class Admission:
     @property
     def path(self) -> str:
         return self.principal.leaf.grant.leaf.path
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """How the nodes that are held on are called, by their ids."""
+        nodes = self.principal.leaf.terms_with(self.principal.verified.blocks)
+        return {node.node_id: node.path for node in nodes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +102,10 @@ def decide(
         return _refused(principal, RefusalCode.shape_exceeded, problem)
     if not allowed:
         return _without_deployment(rulebook, principal, request, now)
-    return _bounded(rulebook, _Candidate(principal, request, allowed[0], resolved), now, exact=False)
+    # The first that has a price; where none has, the first says why.
+    priced = [one for one in allowed if isinstance(rulebook.prices.lookup(one.vendor, request.model, now), ModelPrices)]
+    deployment = (priced or allowed)[0]
+    return _bounded(rulebook, _Candidate(principal, request, deployment, resolved), now, exact=False)
 
 
 def with_exact_count(rulebook: Rulebook, admission: Admission, now: datetime) -> Admission | None:
@@ -98,9 +114,10 @@ def with_exact_count(rulebook: Rulebook, admission: Admission, now: datetime) ->
         return None
     candidate = _Candidate(admission.principal, admission.request, admission.deployment, admission.tags)
     better = _bounded(rulebook, candidate, now, exact=True)
-    if isinstance(better, Refused) or better.ceiling.nanousd >= admission.ceiling.nanousd:
+    if isinstance(better, Refused):
         return None
-    return better
+    before, after = admission.ceiling, better.ceiling
+    return better if after.nanousd < before.nanousd or after.tokens < before.tokens else None
 
 
 def models_allowed(rulebook: Rulebook, principal: Principal, names: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -129,21 +146,26 @@ def _bounded(rulebook: Rulebook, candidate: _Candidate, now: datetime, *, exact:
     principal, request, deployment = candidate.principal, candidate.request, candidate.deployment
     vendor, model, shape = deployment.vendor, request.model, principal.leaf.grant.shape
     prices = rulebook.prices.lookup(vendor, model, now)
-    if isinstance(prices, Unpriced):
-        return _refused(principal, RefusalCode.unpriced, prices.reason)
     count = exact_input_tokens(vendor, model, request.texts) if exact else None
-    images = image_tokens(vendor, model, override=prices.max_image_tokens)
-    input_bound = input_token_bound(request.shape, images, exact_text_tokens=count)
+    override = prices.max_image_tokens if isinstance(prices, ModelPrices) else None
+    images = image_tokens(vendor, model, override=override)
+    input_bound = input_token_bound(request.shape, images, overhead_of(vendor, model), exact_text_tokens=count)
     if isinstance(input_bound, Unbounded):
         return _refused(principal, RefusalCode.shape_exceeded, input_bound.reason)
     if shape.max_input_tokens is not None and input_bound > shape.max_input_tokens:
         if not exact:
             return _bounded(rulebook, candidate, now, exact=True)
-        detail = f"the input may be {input_bound:,} tokens, the grant allows {shape.max_input_tokens:,} per request"
-        return _refused(principal, RefusalCode.shape_exceeded, detail)
-    output_bound = output_token_bound(request.output_tokens_max, shape.max_output_tokens, prices)
+        return _too_long(principal, input_bound, shape.max_input_tokens)
+    if isinstance(prices, Unpriced):
+        return _refused(principal, RefusalCode.unpriced, prices.reason)
+    output_bound = output_token_bound(
+        request.output_tokens_max, shape.max_output_tokens, prices, choices=request.choices
+    )
     if isinstance(output_bound, Unpriced):
         return _refused(principal, RefusalCode.unpriced, output_bound.reason)
+    if output_bound < 1:
+        detail = f"the output tokens that are allowed do not make one for each of {request.choices} choices"
+        return _refused(principal, RefusalCode.shape_exceeded, detail)
     bound = RequestBound(
         input_tokens_max=input_bound,
         output_tokens_max=output_bound,
@@ -168,7 +190,18 @@ def _bounded(rulebook: Rulebook, candidate: _Candidate, now: datetime, *, exact:
     )
 
 
+def _too_long(principal: Principal, input_bound: int, allowed: int) -> Refused:
+    detail = f"the input may be {input_bound:,} tokens, the grant allows {allowed:,} per request"
+    return _refused(principal, RefusalCode.shape_exceeded, detail)
+
+
 def _without_deployment(rulebook: Rulebook, principal: Principal, request: ChatRequest, now: datetime) -> Refused:
+    allowed = principal.leaf.grant.shape.max_input_tokens
+    # Nothing is known of the model; its text alone may be too long all the same.
+    input_bound = input_token_bound(request.shape, NO_IMAGES, OPENAI_OVERHEAD)
+    assert isinstance(input_bound, int)
+    if allowed is not None and input_bound > allowed:
+        return _too_long(principal, input_bound, allowed)
     vendors = {one.vendor for one in rulebook.deployments}
     if all(isinstance(rulebook.prices.lookup(vendor, request.model, now), Unpriced) for vendor in vendors):
         return _refused(principal, RefusalCode.unpriced, f"`{request.model}` is not in the price book")
@@ -197,7 +230,10 @@ def _check_tags(principal: Principal, tags: Mapping[str, str]) -> ResolvedTags |
         return replace(
             _refused(principal, RefusalCode.tags_missing, detail), extra={"missing_tags": list(resolved.missing)}
         )
-    if contradiction := class_contradiction(grant.grant_class, tags):
+    # The issuer's own tags as well: a label may not book an experiment as production either.
+    if contradiction := class_contradiction(grant.grant_class, resolved.tags) or class_contradiction(
+        grant.grant_class, tags
+    ):
         name, value = contradiction
         detail = f"tag `{name}={value}` contradicts the class {grant.grant_class} of `{grant.leaf.path}`"
         return replace(_refused(principal, RefusalCode.class_mismatch, detail), extra={"tag": name, "value": value})
@@ -209,8 +245,9 @@ def _output_or_tools_problem(principal: Principal, request: ChatRequest) -> str 
     if shape.tools is False and request.tool_names:
         return "the grant allows no tools"
     stated = request.output_tokens_max
-    if stated is not None and shape.max_output_tokens is not None and stated > shape.max_output_tokens:
-        return f"{stated:,} output tokens are more than the {shape.max_output_tokens:,} the grant allows per request"
+    total = None if stated is None else stated * request.choices
+    if total is not None and shape.max_output_tokens is not None and total > shape.max_output_tokens:
+        return f"{total:,} output tokens are more than the {shape.max_output_tokens:,} the grant allows per request"
     if stated is not None and stated < 1:
         return "an output bound is at least 1 token"
     return None

@@ -7,11 +7,13 @@ from urllib.parse import urlsplit
 from remit.gateway.wire.limits import VendorLimits
 from remit.gateway.wire.pool import Origin, VendorPool
 from remit.gateway.wire.tls import vendor_ssl_context
-from remit.providers.openai import ClampOptions
+from remit.providers.openai import ClampOptions, OutputField
 from remit.settings import Settings, SettingsError, VendorSettings, vendor_key
 
 # OpenAI's own servers know service tiers; pinning `default` keeps the project's setting from choosing a dearer one.
 _TIERED_VENDORS = frozenset({"openai"})
+# Vendors whose documentation has `max_completion_tokens`; the others document `max_tokens`, some of them nothing else.
+_COMPLETION_BOUND_VENDORS = frozenset({"azure", "cerebras", "groq", "openai", "x-ai"})
 _UNBILLED_STATUSES = frozenset({400, 401, 403, 404, 405, 409, 413, 415, 422, 429})
 # Azure charges for prompts that its content filter turns away with 400 (its documentation of content filtering).
 _UNBILLED_AT = {"azure": _UNBILLED_STATUSES - {400}}
@@ -69,13 +71,14 @@ def _open(name: str, vendor: VendorSettings, settings: Settings, environment: Ma
     vendor_name = vendor.vendor or name
     unbilled = _UNBILLED_AT.get(vendor_name, _UNBILLED_STATUSES)
     tier = "default" if vendor_name in _TIERED_VENDORS else None
+    field: OutputField = "max_completion_tokens" if vendor_name in _COMPLETION_BOUND_VENDORS else "max_tokens"
     return Deployment(
         name=name,
         vendor=vendor_name,
         models=vendor.models,
         target=f"{base}/v1/chat/completions".encode(),
         fixed_headers=headers,
-        clamp=ClampOptions(output_field=vendor.output_bound_field, service_tier_when_absent=tier),
+        clamp=ClampOptions(output_field=vendor.output_bound_field or field, service_tier_when_absent=tier),
         unbilled_statuses=unbilled if vendor.unbilled_statuses is None else frozenset(vendor.unbilled_statuses),
         pool=VendorPool(origin, context, limits),
     )

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from remit.gateway.answers import COST_TRAILER, REMAINING_TRAILER
+from remit.gateway.answers import MONEY_TRAILERS
 from remit.gateway.settlement import VendorResult
 from remit.gateway.wire.exchange import Exchange
 from remit.gateway.wire.head import Headers
@@ -36,11 +36,11 @@ class Forwarding:
         "status",
     )
 
-    def __init__(self, exchange: Exchange, stream_headers: Headers | None, *, hide_usage: bool) -> None:
+    def __init__(self, exchange: Exchange, stream_headers: Headers | None, *, hide_usage: bool, choices: int) -> None:
         """`stream_headers` go to the caller with the head of a streamed answer; None where no stream was asked for."""
         self.exchange = exchange
         self.finished: asyncio.Future[VendorResult] = asyncio.get_running_loop().create_future()
-        self.reader = StreamReader(hide_usage=hide_usage)
+        self.reader = StreamReader(hide_usage=hide_usage, choices=choices)
         self.status: int | None = None
         self.content_type = b"application/json"
         self.body: list[bytes] = []
@@ -70,7 +70,7 @@ class Forwarding:
                     *self._stream_headers,
                     (b"content-type", self.content_type),
                     (b"cache-control", b"no-cache"),
-                    (b"trailer", COST_TRAILER + b", " + REMAINING_TRAILER),
+                    (b"trailer", MONEY_TRAILERS),
                 ],
             )
 
@@ -99,6 +99,11 @@ class Forwarding:
     def on_failure(self, reason: FailureReason, sent: bool, head_received: bool) -> None:
         facts = self._facts() if head_received else None
         self._finish(VendorResult(sent=sent, status=self.status, facts=facts, broken=reason))
+
+    @property
+    def sent(self) -> bool:
+        """Whether a byte of the request may have reached the vendor."""
+        return self._call is not None and self._call.sent
 
     @property
     def streamed(self) -> bool:

@@ -1,7 +1,6 @@
 """The life of one request, from the parsed head to the settled hold."""
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
@@ -13,6 +12,7 @@ from remit.gateway.decide import CHAT_SURFACE, Admission, Rulebook, caller_tags,
 from remit.gateway.forward import Forwarding
 from remit.gateway.holding import wanted_hold
 from remit.gateway.models import models_answer
+from remit.gateway.operations import Operations
 from remit.gateway.principal import Principal, authenticate
 from remit.gateway.settlement import VendorResult, ending_of
 from remit.gateway.snapshot import TreeSnapshot
@@ -21,7 +21,7 @@ from remit.gateway.wire.head import Headers
 from remit.grants.tags import parse_tag_header
 from remit.kernel.clock import Clock
 from remit.kernel.decisions import RefusalCode, Refused
-from remit.kernel.ids import encode_ulid, new_id
+from remit.kernel.ids import new_id
 from remit.leases.model import Ending, LineFailure, WantedHold
 from remit.leases.ports import AuthorityUnreachableError, FinishedHold, Lessor, StaleTreeError, TakenHold
 from remit.leases.rules import refusal_of
@@ -62,6 +62,7 @@ class Gateway:
         self._reread = reread
         self._revision = revision
         self._report = report
+        self._operations = Operations()
         self._calls: set[asyncio.Task[None]] = set()
 
     def handle(self, exchange: Exchange) -> None:
@@ -78,7 +79,7 @@ class Gateway:
         now = self._clock.now()
         ids = Ids(new_id("req", now), new_id("dec", now), new_id("op", now))
         _log.info("malformed", request_id=ids.request, decision_id=ids.decision, status=status, detail=reason)
-        return answers.malformed(status, reason, ids)
+        return answers.unreadable(status, reason, ids)
 
     async def idle(self) -> None:
         """Waits until every call is settled, also those whose callers have left."""
@@ -87,7 +88,7 @@ class Gateway:
 
     async def _answer(self, exchange: Exchange) -> None:
         now = self._clock.now()
-        ids = Ids(new_id("req", now), new_id("dec", now), _operation_id(exchange) or new_id("op", now))
+        ids = Ids(new_id("req", now), new_id("dec", now), self._operations.of(exchange, now))
         try:
             if (exchange.method, exchange.path) == _CHAT:
                 await self._chat(exchange, ids, now)
@@ -96,12 +97,16 @@ class Gateway:
         except AuthorityUnreachableError:
             self._refuse(exchange, _unreachable(None, None), ids)
         except Exception:  # noqa: BLE001 - a fault of ours ends this request, not the process
-            # If a hold was taken it stays, and is booked at its ceiling when its time is up.
-            _log.exception("request_failed", request_id=ids.request)
-            if exchange.started:
-                exchange.abort()
-            else:
-                exchange.respond(*answers.failure(500, "gateway_failed", "the gateway failed to answer", ids))
+            self._fail(exchange, ids, cost_nanousd=0)
+
+    def _fail(self, exchange: Exchange, ids: Ids, cost_nanousd: int) -> None:
+        """Ends a request that met a fault of ours, the exception being handled."""
+        _log.exception("request_failed", request_id=ids.request)
+        if exchange.started:
+            exchange.abort()
+        else:
+            money = answers.money_headers(cost_nanousd, None)
+            exchange.respond(*answers.failure(500, "gateway_failed", "the gateway failed to answer", ids, money))
 
     async def _other(self, exchange: Exchange, ids: Ids, now: datetime) -> None:
         snapshot = self.snapshot
@@ -111,7 +116,7 @@ class Gateway:
         if isinstance(answer, Refused):
             self._refuse(exchange, answer, ids)
         else:
-            exchange.respond(200, [*ids.headers(), answers.JSON, (answers.COST_TRAILER, b"0")], answer)
+            exchange.respond(200, [*ids.headers(), answers.JSON, (answers.COST, b"0")], answer)
 
     def _other_answer(self, exchange: Exchange, now: datetime) -> bytes | Refused:
         """Everything but the one metered surface: the list of models, or a refusal."""
@@ -166,7 +171,7 @@ class Gateway:
         held = await self._admit_and_hold(exchange, request, tags, ids)
         if isinstance(held, Refused):
             return self._refuse(exchange, held, ids)
-        await self._forward_and_settle(exchange, *held, ids)
+        await self._serve(exchange, *held, ids)
         return None
 
     async def _admit_and_hold(
@@ -215,36 +220,36 @@ class Gateway:
         nodes = admission.principal.leaf.terms_with(admission.principal.verified.blocks)
         return refusal_of(answer, nodes, path=admission.path, now=now, renew_url=None)
 
-    async def _forward_and_settle(
+    async def _serve(
         self, exchange: Exchange, admission: Admission, hold: WantedHold, taken: TakenHold, ids: Ids
     ) -> None:
+        """Forwards and settles. A fault of ours on the way ends the hold at once, by whether anything was sent."""
         if exchange.gone:
             # Nobody waits for the answer any more and nothing was sent: it need not cost anything.
             await self._lessor.finish(Ending(hold_id=hold.id, outcome="voided"))
             return
-        request, deployment = admission.request, admission.deployment
-        body = clamp(exchange.body, request, output_tokens_max=admission.output_bound, options=deployment.clamp)
-        exchange.body = b""
-        stream_headers = [*ids.headers(), (b"remit-held-nanousd", b"%d" % hold.ceiling_nanousd)]
-        hide_usage = not request.include_usage
-        forwarding = Forwarding(exchange, stream_headers if request.stream else None, hide_usage=hide_usage)
-        message = (
-            b"POST %b HTTP/1.1\r\n%bx-client-request-id: %b\r\nidempotency-key: %b\r\ncontent-length: %d\r\n\r\n%b"
-            % (
-                deployment.target,
-                deployment.fixed_headers,
-                ids.request.encode(),
-                hold.id.encode(),
-                len(body),
-                body,
-            )
-        )
-        forwarding.begin(deployment.pool, message, self._settings.request_seconds)
+        forwarding = None
+        try:
+            message = _vendor_message(exchange.body, admission, hold, ids)
+            exchange.body = b""
+            forwarding = _forwarding(exchange, admission, hold, ids)
+            await self._forward_and_settle(forwarding, message, admission, hold, ids)
+        except Exception:  # noqa: BLE001 - a fault of ours ends this request, not the process
+            sent = forwarding is not None and forwarding.sent
+            self._fail(exchange, ids, cost_nanousd=hold.ceiling_nanousd if sent else 0)
+            note = {"note": "cost unknown: the gateway failed"} if sent else {}
+            await self._lessor.finish(Ending(hold_id=hold.id, outcome="suspense" if sent else "voided", entry=note))
+
+    async def _forward_and_settle(
+        self, forwarding: Forwarding, message: bytes, admission: Admission, hold: WantedHold, ids: Ids
+    ) -> None:
+        forwarding.begin(admission.deployment.pool, message, self._settings.request_seconds)
         result = await forwarding.finished
         ending = ending_of(hold.id, admission, result, self._rulebook.prices, hold.taken_at)
         finished = await self._lessor.finish(ending)
         cost = _cost_of(ending, hold)
-        self._conclude(exchange, forwarding, result, ids, answers.money_headers(cost, finished.tightest))
+        money = answers.money_headers(cost, finished.tightest, admission.paths)
+        self._conclude(forwarding.exchange, forwarding, result, ids, money)
         amounts = {"ceiling_nanousd": hold.ceiling_nanousd, "cost_nanousd": cost}
         _log_served(ids, admission, ending, result, finished, **amounts)
 
@@ -254,7 +259,7 @@ class Gateway:
         """The answer, now that the call is settled."""
         if forwarding.streamed:
             if result.broken is None:
-                exchange.finish(money[:2])
+                exchange.finish(money)
             else:
                 exchange.abort()
         elif not result.sent:
@@ -288,6 +293,31 @@ class Gateway:
             binding_node=refused.binding_node,
             detail=refused.detail,
         )
+
+
+def _vendor_message(body: bytes, admission: Admission, hold: WantedHold, ids: Ids) -> bytes:
+    """The request as it goes to the vendor, head and body."""
+    deployment = admission.deployment
+    body = clamp(body, admission.request, output_tokens_max=admission.output_bound, options=deployment.clamp)
+    return b"POST %b HTTP/1.1\r\n%bx-client-request-id: %b\r\nidempotency-key: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+        deployment.target,
+        deployment.fixed_headers,
+        ids.request.encode(),
+        hold.id.encode(),
+        len(body),
+        body,
+    )
+
+
+def _forwarding(exchange: Exchange, admission: Admission, hold: WantedHold, ids: Ids) -> Forwarding:
+    request = admission.request
+    stream_headers = [*ids.headers(), (b"remit-held-nanousd", b"%d" % hold.ceiling_nanousd)]
+    return Forwarding(
+        exchange,
+        stream_headers if request.stream else None,
+        hide_usage=not request.include_usage,
+        choices=request.choices,
+    )
 
 
 def _log_served(
@@ -339,13 +369,3 @@ def _tags_of(exchange: Exchange, request: ChatRequest | Problem) -> dict[str, st
     if isinstance(parsed, str):
         return Problem(RefusalCode.malformed_request, f"header `remit-tags`: {parsed}")
     return caller_tags(parsed, request.metadata if isinstance(request, ChatRequest) else {})
-
-
-def _operation_id(exchange: Exchange) -> str | None:
-    """One id for all attempts of an operation: client libraries send the same `idempotency-key` with each retry."""
-    key = exchange.header(b"idempotency-key")
-    if not key:
-        return None
-    scope = exchange.header(b"authorization") or b""
-    digest = hashlib.sha256(scope + b"\0" + key).digest()
-    return f"op_{encode_ulid(int.from_bytes(digest[:16], 'big'))}"

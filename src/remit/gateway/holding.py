@@ -7,6 +7,7 @@ from remit.gateway.decide import Admission
 from remit.kernel.ids import new_id
 from remit.leases.model import WantedHold
 from remit.leases.rules import hold_lines
+from remit.providers.openai import sent_service_tier
 
 
 def wanted_hold(admission: Admission, ids: Ids, tree_revision: int, now: datetime, expires_at: datetime) -> WantedHold:
@@ -37,7 +38,7 @@ def wanted_hold(admission: Admission, ids: Ids, tree_revision: int, now: datetim
             "vendor": admission.deployment.vendor,
             "deployment": admission.deployment.name,
             "model_requested": admission.request.model,
-            "tier": admission.request.service_tier,
+            "tier": sent_service_tier(admission.request, admission.deployment.clamp),
             "price_source": admission.prices.source,
             "policy_version": tree_revision,
             "decision_id": ids.decision,

@@ -24,7 +24,6 @@ class Principal:
 
     verified: Verified
     leaf: Leaf
-    key_id: str | None
 
 
 def authenticate(
@@ -52,19 +51,29 @@ def authenticate(
         if isinstance(found, Verified):
             _cache(snapshot, known.secret_hash, found)
         key_id, revoked = known.id, known.revoked_at is not None
-    if isinstance(found, CapabilityProblem):
+    verified = found if isinstance(found, Verified) else found.unproven
+    if verified is None:
+        assert isinstance(found, CapabilityProblem)
         return _refused(found.refusal_code, found.reason)
-    leaf = snapshot.leaf(found.grant)
+    leaf = snapshot.leaf(verified.grant)
     if leaf is None:
         return _refused(RefusalCode.capability_invalid, "the capability's grant does not exist")
-    if revoked:
-        return _refused(RefusalCode.capability_revoked, f"access key `{key_id}` was revoked", leaf)
-    if not snapshot.revoked_blocks.isdisjoint(found.block_ids):
-        return _refused(RefusalCode.capability_revoked, "the capability was revoked with its access key", leaf)
-    if found.epoch < leaf.grant.leaf.epoch:
-        detail = f"`{leaf.grant.leaf.path}` was revoked after this capability was issued"
-        return _refused(RefusalCode.capability_revoked, detail, leaf)
-    return Principal(found, leaf, key_id)
+    if why := _revocation(snapshot, verified, leaf, revoked_key=key_id if revoked else None):
+        return _refused(RefusalCode.capability_revoked, why, leaf)
+    if isinstance(found, CapabilityProblem):
+        return _refused(found.refusal_code, found.reason, leaf)
+    return Principal(found, leaf)
+
+
+def _revocation(snapshot: TreeSnapshot, verified: Verified, leaf: Leaf, *, revoked_key: str | None) -> str | None:
+    """How the capability was revoked, None where it was not."""
+    if revoked_key is not None:
+        return f"access key `{revoked_key}` was revoked"
+    if not snapshot.revoked_blocks.isdisjoint(verified.block_ids):
+        return "the capability was revoked with its access key"
+    if verified.epoch < leaf.grant.leaf.epoch:
+        return f"`{leaf.grant.leaf.path}` was revoked after this capability was issued"
+    return None
 
 
 def _verify_token(snapshot: TreeSnapshot, text: str, audience: str, now: datetime) -> Verified | CapabilityProblem:

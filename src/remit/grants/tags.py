@@ -31,11 +31,11 @@ def resolve_tags(fixed: Mapping[str, str], from_caller: Mapping[str, str], requi
     return ResolvedTags(tags, conflicts, tuple(name for name in required if not tags.get(name)))
 
 
-def class_contradiction(grant_class: GrantClass, from_caller: Mapping[str, str]) -> tuple[str, str] | None:
-    """The caller's (tag, value) that says the other class than the grant's, if any: tags `class` and `environment`."""
+def class_contradiction(grant_class: GrantClass, tags: Mapping[str, str]) -> tuple[str, str] | None:
+    """The (tag, value) that says the other class than the grant's, if any: tags `class` and `environment`."""
     other = EXPERIMENTATION_WORDS if grant_class == "production" else PRODUCTION_WORDS
     for name in ("class", "environment"):
-        value = from_caller.get(name)
+        value = tags.get(name)
         if value is not None and value.strip().casefold() in other:
             return name, value
     return None

@@ -79,15 +79,17 @@ def servable_tiers(requested: str | None, table: TierTable) -> frozenset[str]:
     """The tiers of a table a vendor may serve when this one was requested.
 
     OpenAI serves the requested tier or falls back to `default` and says which in the response; without a request the
-    project's setting decides, which the caller cannot see.
+    project's setting decides, which the caller cannot see. No synchronous call is served at the price of a batch.
     """
     if requested is None or requested == "auto":
         return frozenset(table) - {BATCH_TIER}
-    return frozenset({canonical_tier(requested), DEFAULT_TIER}) & frozenset(table)
+    return frozenset({canonical_tier(requested), DEFAULT_TIER}) & frozenset(table) - {BATCH_TIER}
 
 
 def _reachable_rates(prices: ModelPrices, bound: RequestBound) -> list[Rates] | Unpriced:
     requested = bound.service_tier
+    if canonical_tier(requested or "") == BATCH_TIER:
+        return Unpriced(f"service tier `{BATCH_TIER}` is not for calls that are answered at once")
     if requested not in {None, "auto"} and canonical_tier(requested or "") not in prices.tiers:
         return Unpriced(f"`{prices.model}` has no price for service tier `{requested}`")
     return [

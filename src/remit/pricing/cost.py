@@ -37,13 +37,20 @@ def price_usage(
 ) -> Priced | Unpriced:
     """The cost of a usage at the tier the vendor says it served.
 
-    Where the vendor states no tier, the requested one counts, and `default` where none (or `auto`) was requested.
-    A tier or a used kind without a price is Unpriced, and so is a cost above `MAX_NANOUSD`. Kinds without units make no
-    line.
+    Where the vendor states no tier, it may have served the requested one or `default`: the dearer counts, and `default`
+    where none (or `auto`) was requested. A tier or a used kind without a price is Unpriced, and so is a cost above
+    `MAX_NANOUSD`. Kinds without units make no line.
     """
-    tier = canonical_tier(served_tier or requested_tier or DEFAULT_TIER)
-    if served_tier is None and tier == "auto":
-        tier = DEFAULT_TIER
+    if served_tier is None and requested_tier not in {None, "auto"}:
+        requested = _price_at(prices, usage, canonical_tier(requested_tier or ""))
+        default = _price_at(prices, usage, DEFAULT_TIER)
+        if isinstance(requested, Unpriced) or isinstance(default, Unpriced):
+            return requested if isinstance(requested, Unpriced) else default
+        return max(default, requested, key=lambda priced: priced.total_nanousd)
+    return _price_at(prices, usage, canonical_tier(served_tier or DEFAULT_TIER))
+
+
+def _price_at(prices: ModelPrices, usage: Usage, tier: str) -> Priced | Unpriced:
     table = prices.tiers.get(tier)
     if table is None:
         return Unpriced(f"`{prices.model}` has no price for service tier `{tier}`")

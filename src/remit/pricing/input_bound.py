@@ -11,15 +11,31 @@ from remit.pricing.model import ModelPrices, Unpriced
 
 # OpenAI's published counting recipe uses 3 tokens per message, 1 per name and 3 to prime the reply (4, -1 and 2 for
 # the oldest model). The bounds are more than twice that, for roles that render longer and channels that are added.
-REQUEST_TOKENS = 16
 MESSAGE_TOKENS = 8
 PART_TOKENS = 4  # what may separate the parts of one content
 TOOL_CALL_TOKENS = 16
-# The list of tools is rendered into a text of its own; its frame and each tool's frame cost these at most.
-TOOLS_TOKENS = 64
-TOOL_TOKENS = 32
+TOOL_TOKENS = 32  # each tool's frame in the text that the list of tools is rendered into
 SCHEMA_TOKENS = 64
 IMAGE_FRAME_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """Tokens a vendor adds by itself: `request` to every request, `tools` to one that has tools."""
+
+    request: int
+    tools: int
+
+
+OPENAI_OVERHEAD = Overhead(request=16, tools=64)
+# Others put prompts of their own before the caller's: Anthropic documents up to 530 tokens where there are tools, the
+# template of gpt-oss adds 61 and that of Llama 3 about 25 to every request.
+OTHER_OVERHEAD = Overhead(request=256, tools=1024)
+
+
+def overhead_of(vendor: str, model: str) -> Overhead:
+    """What is added to requests for this model; the constants of OpenAI hold for the models it serves itself."""
+    return OPENAI_OVERHEAD if vendor in {"azure", "openai"} and "oss" not in model else OTHER_OVERHEAD
 
 
 class InputShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +72,9 @@ class ImageTokens:
     original: int | None = None
 
 
+NO_IMAGES = ImageTokens(low=0, high=0, original=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Unbounded:
     """No sound bound exists, so the request is refused. `reason` is a lower-case clause."""
@@ -64,7 +83,7 @@ class Unbounded:
 
 
 def input_token_bound(
-    shape: InputShape, images: ImageTokens | None = None, *, exact_text_tokens: int | None = None
+    shape: InputShape, images: ImageTokens | None, overhead: Overhead, *, exact_text_tokens: int | None = None
 ) -> int | Unbounded:
     """Most input tokens the vendor can count for a request of this shape.
 
@@ -74,10 +93,10 @@ def input_token_bound(
     if isinstance(image_tokens, Unbounded):
         return image_tokens
     text_tokens = shape.text_bytes if exact_text_tokens is None else min(exact_text_tokens, shape.text_bytes)
-    bound = REQUEST_TOKENS + text_tokens + shape.messages * MESSAGE_TOKENS
+    bound = overhead.request + text_tokens + shape.messages * MESSAGE_TOKENS
     bound += shape.parts * PART_TOKENS + shape.tool_calls * TOOL_CALL_TOKENS
     if shape.tools:
-        bound += TOOLS_TOKENS + shape.tools * TOOL_TOKENS + shape.tools_bytes
+        bound += overhead.tools + shape.tools * TOOL_TOKENS + shape.tools_bytes
     if shape.schemas:
         bound += shape.schemas * SCHEMA_TOKENS + shape.schema_bytes
     return bound + image_tokens
@@ -94,16 +113,20 @@ def _image_token_bound(shape: InputShape, images: ImageTokens | None) -> int | U
     return counted + shape.images_original * (images.original or 0) + shape.images * IMAGE_FRAME_TOKENS
 
 
-def output_token_bound(stated: int | None, shape_max: int | None, prices: ModelPrices) -> int | Unpriced:
+def output_token_bound(
+    stated: int | None, shape_max: int | None, prices: ModelPrices, *, choices: int = 1
+) -> int | Unpriced:
     """Output tokens per choice to hold for and to send: the caller's bound, else the grant's, else the model's.
 
-    Where a model states no longest output its context window bounds it; where even that is unknown there is no
-    ceiling, so the request is as good as unpriced. A caller's bound above the grant's is refused elsewhere.
+    `shape_max` is for a whole request, so each of its choices gets an equal part, which can be 0. Where a model states
+    no longest output its context window bounds it; where even that is unknown there is no ceiling, so the request is as
+    good as unpriced. A caller's bound above the grant's is refused elsewhere.
     """
     if stated is not None:
         return stated
     model_max = prices.context_tokens if prices.max_output_tokens is None else prices.max_output_tokens
-    known = [bound for bound in (shape_max, model_max) if bound is not None]
+    shape_part = None if shape_max is None else shape_max // choices
+    known = [bound for bound in (shape_part, model_max) if bound is not None]
     if not known:
         return Unpriced(f"neither the request, the grant nor the price book bounds the output of `{prices.model}`")
     return min(known)

@@ -18,8 +18,9 @@ _OUTPUT_FIELDS: tuple[OutputField, ...] = ("max_completion_tokens", "max_tokens"
 class ClampOptions:
     """How a deployment wants its requests.
 
-    `output_field` bounds the output where the caller stated no bound: OpenAI knows `max_completion_tokens` on every
-    chat model, many compatible servers know only `max_tokens`. `service_tier_when_absent` pins the tier where the
+    `output_field` is the one field the output bound is sent in, whichever the caller wrote: OpenAI knows
+    `max_completion_tokens` on every chat model, many compatible servers know only `max_tokens` and ignore the other, so
+    that a bound in it would bind nothing. `service_tier_when_absent` pins the tier where the
     caller leaves it to the project's setting (`default` is right for OpenAI; None for servers without tiers).
     `model` is the vendor's name of the model. `keep_metadata` sends `metadata` although `store` is not true.
     """
@@ -45,12 +46,10 @@ def clamp(body: bytes, request: ChatRequest, *, output_tokens_max: int, options:
     """
     assert output_tokens_max >= 1
     fields = _split(body)
-    stated = [name for name in _OUTPUT_FIELDS if fields.get(name, _NULL) != _NULL]
     for name in _OUTPUT_FIELDS:
-        if name not in stated:
+        if name != options.output_field:
             fields.pop(name, None)
-    for name in stated or [options.output_field]:
-        fields[name] = b"%d" % output_tokens_max
+    fields[options.output_field] = b"%d" % output_tokens_max
     if request.stream:
         fields["stream_options"] = _with_usage(fields.get("stream_options"))
     tier = sent_service_tier(request, options)

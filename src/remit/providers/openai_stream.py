@@ -67,7 +67,7 @@ class StreamReader:
         "_tier", "_usage", "_usage_after_all", "content_bytes", "done", "events", "problem", "unreadable_events",
     )  # fmt: skip
 
-    def __init__(self, *, hide_usage: bool, choices: int = 1) -> None:
+    def __init__(self, *, hide_usage: bool, choices: int) -> None:
         self._hide_usage = hide_usage
         self._splitter = EventSplitter()
         self._id: str | None = None
@@ -180,7 +180,9 @@ class StreamReader:
         """Keeps a stated usage; True where there is one, even if it cannot be read."""
         if stated is None:
             return False
-        self._usage = read_usage(stated)
+        before, self._usage = self._usage, read_usage(stated)
+        if before is not None and self._usage is not None and self._usage.total_tokens < before.total_tokens:
+            self._usage = None  # nothing was taken back in between: one of the two is wrong
         self._usage_after_all = not self._open and len(self._finished) >= self._choices
         return True
 

@@ -77,8 +77,11 @@ def read_usage(stated: Any) -> Usage | None:
         if total == prompt + completion + reasoning:
             # xAI and Gemini's compatible interface leave reasoning out of `completion_tokens` but in the total.
             completion += reasoning
+            reasoning = 0
         elif total != prompt + completion:
             return None
+    if reasoning > completion:
+        return None
     plain_input, plain_output = prompt - cached - written - input_audio, completion - output_audio
     if plain_input < 0 or plain_output < 0:
         return None
@@ -93,8 +96,8 @@ def read_usage(stated: Any) -> Usage | None:
 
 
 def read_tier(stated: Any) -> str | None:
-    """The served tier; `auto` is a request, not a tier, so it states nothing."""
-    return bounded_text(stated) if isinstance(stated, str) and stated != "auto" else None
+    """The served tier; `auto` is a request, not a tier, so it states nothing, and neither does an empty text."""
+    return bounded_text(stated) if isinstance(stated, str) and stated not in {"", "auto"} else None
 
 
 def read_error(stated: Any) -> str | None:

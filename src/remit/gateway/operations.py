@@ -1,0 +1,44 @@
+"""Which operation a request is an attempt at: a caller's retries of one call share an operation id."""
+
+import hashlib
+from collections import OrderedDict
+from datetime import datetime
+
+from remit.gateway.wire.exchange import Exchange
+from remit.kernel.ids import encode_ulid, new_id
+
+MAX_REMEMBERED = 10_000
+_RETRY_COUNT = b"x-stainless-retry-count"
+
+
+class Operations:
+    """The operations of one gateway process.
+
+    A caller names an operation by `idempotency-key`. OpenAI's libraries send none, but number their attempts
+    (`x-stainless-retry-count`, from 0): an attempt that is not the first belongs to the last first attempt of the same
+    holder with the same body, if it came to this process and was among its latest `MAX_REMEMBERED`.
+    """
+
+    def __init__(self) -> None:
+        self._remembered: OrderedDict[bytes, str] = OrderedDict()
+
+    def of(self, exchange: Exchange, now: datetime) -> str:
+        """The id of the operation."""
+        holder = exchange.header(b"authorization") or b""
+        if key := exchange.header(b"idempotency-key"):
+            return f"op_{encode_ulid(int.from_bytes(_digest(holder, key)[:16], 'big'))}"
+        attempt = exchange.header(_RETRY_COUNT)
+        if attempt is None:
+            return new_id("op", now)
+        digest = _digest(holder, exchange.body)
+        if attempt != b"0" and (known := self._remembered.get(digest)) is not None:
+            return known
+        fresh = self._remembered[digest] = new_id("op", now)
+        self._remembered.move_to_end(digest)
+        if len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return fresh
+
+
+def _digest(holder: bytes, what: bytes) -> bytes:
+    return hashlib.sha256(holder + b"\0" + what).digest()
