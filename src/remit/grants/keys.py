@@ -51,8 +51,8 @@ class NewKey:
 class KeyStore(Protocol):
     """Where access keys are kept."""
 
-    def insert(self, key: StoredKey, replaces: str | None, now: datetime) -> None:
-        """Stores a key; in the same transaction revokes the one it replaces."""
+    def insert(self, key: StoredKey, replaces: str | None, now: datetime) -> bool:
+        """Stores a key; in the same transaction revokes the one it replaces. False, and nothing, where that is not alive."""
         ...
 
     def find(self, key_id: str) -> StoredKey | None: ...
@@ -144,7 +144,7 @@ class KeyService:
         """
         old = self._store.find(key_id)
         if old is None or old.revoked_at is not None:
-            return Problem(code="unknown_key", path=key_id, detail=f"there is no living access key `{key_id}`")
+            return _not_living(key_id)
         grant, problem = self._grant_for(old.grant_id, actor, "rotate keys of")
         if grant is None:
             assert problem is not None
@@ -176,7 +176,7 @@ class KeyService:
         *,
         token: str | None = None,
         replaces: StoredKey | None = None,
-    ) -> NewKey:
+    ) -> NewKey | Problem:
         fresh = new_access_key(self._random)
         now = self._clock.now()
         key = StoredKey(
@@ -190,7 +190,10 @@ class KeyService:
             expires_at=expires_at,
             rotated_from=replaces.id if replaces else None,
         )
-        self._store.insert(key, replaces.id if replaces else None, now)
+        if not self._store.insert(key, replaces.id if replaces else None, now):
+            # Revoked since it was read: a new key would bring its capability back to life.
+            assert replaces is not None
+            return _not_living(replaces.id)
         return NewKey(key=key, text=fresh.text, token=token)
 
     def _grant_for(
@@ -208,3 +211,7 @@ class KeyService:
             detail = f"`{actor.name}` may not {deed} `{grant.path}`: that takes one of its owners or an admin"
             return None, Problem(code="not_permitted", path=grant.path, detail=detail)
         return grant, None
+
+
+def _not_living(key_id: str) -> Problem:
+    return Problem(code="unknown_key", path=key_id, detail=f"there is no living access key `{key_id}`")

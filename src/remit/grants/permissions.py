@@ -57,6 +57,7 @@ def raised_fields(old: Grant, new: Grant) -> list[str]:
         "required_tags": bool(names_outside(old.required_tags, new.required_tags)),
         "delegation": _raises_delegation(old.delegation, new.delegation),
         "overdraft": _above(_escrow(new), _escrow(old)),
+        "on_exhausted": _paces_less(old, new),
         "starts_at": new.starts_at < old.starts_at,
         "expires_at": new.expires_at > old.expires_at,
         "renewal": old.renewal.auto_tier != new.renewal.auto_tier,
@@ -67,6 +68,11 @@ def raised_fields(old: Grant, new: Grant) -> list[str]:
 
 def _escrow(grant: Grant) -> int:
     return grant.overdraft.max_nanousd if grant.overdraft else 0
+
+
+def _paces_less(old: Grant, new: Grant) -> bool:
+    """Whether more can be spent at once than the pace allowed."""
+    return _above(new.on_exhausted.pace_from_percent, old.on_exhausted.pace_from_percent)
 
 
 def _above(new: int | None, old: int | None) -> bool:

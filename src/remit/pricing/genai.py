@@ -31,8 +31,8 @@ _COUNTED = {
     "requests_kcount": "request",
 }
 _HARMLESS = {"web_searches_kcount", "storage_searches_kcount", "cache_write_1h_mtok", "cache_audio_read_mtok"}
-# These bill a fee per search on every call, which is neither in the usage nor in the catalogue's price.
-_SEARCHES_BY_ITSELF = re.compile(r"search|deep-research")
+# These bill a fee per search on every call, or images they make, which are neither in the usage nor in the catalogue's price.
+_BILLS_MORE = re.compile(r"search|deep-research|online|image")
 _ANCHORED = re.compile(r"\^.*\$")
 
 
@@ -51,8 +51,8 @@ class GenaiCatalogue:
         info = self._names.get(vendor, {}).get(name) or self._by_pattern(vendor, name)
         if info is None:
             return Unpriced(f"`{model}` is not in the price book")
-        if _SEARCHES_BY_ITSELF.search(name):
-            return Unpriced(f"`{model}` bills searches that no usage states; set an override to allow it")
+        if _BILLS_MORE.search(name):
+            return Unpriced(f"`{model}` bills searches or images that no usage states; set an override to allow it")
         names = frozenset({name, *(n for n, owner in self._names[vendor].items() if owner is info)})
         return _convert(vendor, info, names, self._source, known_max_output_tokens(vendor, info.id, name))
 

@@ -17,10 +17,14 @@ class PostgresKeys:
     def __init__(self, url: str) -> None:
         self._url = url
 
-    def insert(self, key: StoredKey, replaces: str | None, now: datetime) -> None:
+    def insert(self, key: StoredKey, replaces: str | None, now: datetime) -> bool:
         with self._connect() as connection, connection.transaction():
             # Before any row is locked, so that two writes of one key cannot deadlock.
             connection.execute("SELECT lock_tree(true)")
+            if replaces is not None:
+                revoking = {"id": replaces, "by": key.created_by, "now": now}
+                if connection.execute(query("key_revoke"), revoking).rowcount != 1:
+                    return False
             connection.execute(
                 query("key_insert"),
                 {
@@ -37,8 +41,7 @@ class PostgresKeys:
                     "rotated_from": key.rotated_from,
                 },
             )
-            if replaces is not None:
-                connection.execute(query("key_revoke"), {"id": replaces, "by": key.created_by, "now": now})
+        return True
 
     def find(self, key_id: str) -> StoredKey | None:
         with self._connect() as connection:
