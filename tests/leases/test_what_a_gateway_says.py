@@ -117,6 +117,24 @@ def test_an_ending_says_how_the_call_went(trial: Trial, hold: WantedHold) -> Non
     assert {name: written[name] for name in said} == said
 
 
+def test_prices_of_a_ceiling_explain_only_what_is_booked_at_it(trial: Trial) -> None:
+    """Suspense shows the lines the hold was taken with; settled and corrected calls show theirs, or none."""
+    ceiling, settled = [{"kind": "output", "units": 9}], [{"kind": "output", "units": 1}]
+    plain = [trial.hold(trial.grants["grant_root"], 9) for _ in range(3)]
+    priced, free, lost = (replace(one, entry={**one.entry, "price_lines": ceiling}) for one in plain)
+    trial.take(priced, free, lost)
+    finish(trial, id=priced.id, outcome="settled", usd=1, tokens=0, entry={**SETTLED, "price_lines": settled})
+    trial.oracle.holds[priced.id].state = "settled"
+    trial.oracle.holds[priced.id].actual = {"usd": 1, "tokens": 0, "requests": 1}
+    trial.settle(free.id, 12)
+    trial.finish((lost.id, "suspense", 0, 0))
+    trial.evidence((lost.id, 2, 0))
+    found = "SELECT jsonb_object_agg(kind, coalesce(price_lines, 'null')) FROM entries WHERE hold_id = %s"
+    assert trial.one(found, priced.id) == {"usage": settled}
+    assert trial.one(found, free.id) == {"usage": None, "overage": None}
+    assert trial.one(found, lost.id) == {"suspense": ceiling, "correction": None}
+
+
 @pytest.mark.parametrize("change", ["line", "missing", "ceiling_nanousd", "ceiling_tokens"])
 def test_a_hold_below_zero_is_not_taken(trial: Trial, change: str) -> None:
     """It would free what others hold."""

@@ -33,7 +33,8 @@ BEGIN
 END
 $$;
 
--- As in 0004, and the ending is checked.
+-- As in 0004, and the ending is checked. A call in suspense shows the prices it was held at, which is what was booked; no
+-- other entry does.
 CREATE OR REPLACE FUNCTION book_hold(p_hold holds, p_usd bigint, p_tokens bigint, p_debts jsonb, p_more jsonb,
                                      p_now timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = remit, pg_temp AS $$
@@ -41,9 +42,10 @@ DECLARE
     v_debt jsonb;
     v_number integer := 0;
     v_memo jsonb := '{"usage": null, "price_lines": null, "tokens": 0, "requests": 0}';
+    v_prices jsonb := CASE p_more ->> 'kind' WHEN 'suspense' THEN '{}' ELSE '{"price_lines": null}' END;
 BEGIN
     PERFORM check_ending(p_hold.id, p_usd, p_tokens, p_more - 'kind');
-    PERFORM append_entry(p_hold, p_more || jsonb_build_object(
+    PERFORM append_entry(p_hold, v_prices || p_more || jsonb_build_object(
         'amount_nanousd', least(p_usd, p_hold.ceiling_nanousd), 'tokens', p_tokens, 'requests', 1), '', p_now);
     IF p_usd > p_hold.ceiling_nanousd THEN
         PERFORM append_entry(p_hold, p_more || v_memo || jsonb_build_object(
@@ -70,7 +72,7 @@ DECLARE
     v_back bigint;
     v_lent bigint;
     v_over_back bigint;
-    v_more jsonb := '{"usage_source": "recovered"}' || coalesce(p_more, '{}');
+    v_more jsonb := '{"usage_source": "recovered", "price_lines": null}' || coalesce(p_more, '{}');
 BEGIN
     SELECT * INTO v_suspense FROM entries WHERE hold_id = p_hold.id AND kind = 'suspense';
     IF NOT FOUND OR EXISTS (SELECT FROM entries WHERE corrects = v_suspense.id) THEN
