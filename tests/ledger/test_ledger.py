@@ -1,5 +1,6 @@
 """Reports that sum to the ledger, and checks that find what is wrong, on a real PostgreSQL."""
 
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import pytest
 from remit.ledger.model import ReportRow
 from remit.ledger.service import ReportMismatchError, UnknownDimensionError, check_books, spend_report
 from remit.store.connect import connect
+from remit.store.named import query
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_lessor import _hold_json
 from tests.leases.trial import SETTLED, Trial, as_json, grant, usd
@@ -145,3 +147,20 @@ def test_the_tail_goes_on_where_it_was_left(trial: Trial) -> None:
     assert [entry["kind"] for entry in entries] == ["usage", "usage", "overage", "suspense"]
     assert [entry["seq"] for entry in trial.ledger.tail(10, entries[1]["seq"])] == [e["seq"] for e in entries[2:]]
     assert len(trial.ledger.tail(2, None)) == 2
+
+
+@pytest.mark.parametrize("name", ["ledger_newest", "ledger_after"])
+def test_the_tail_reads_no_more_than_it_shows(trial: Trial, name: str) -> None:
+    """Entries are read in the order of their index, so a long ledger is no slower to look at."""
+    trial.looking.execute("SET enable_seqscan = off")
+    asked = {"count": 2, "after": 0, "nodes": None}
+    plan = "\n".join(row[0] for row in trial.looking.execute(b"EXPLAIN " + query(name), asked).fetchall())
+    assert re.search("Limit.*\n.*Index Scan.* using entries_pkey", plan), plan
+
+
+def test_a_sum_of_a_grant_reads_only_entries_below_it(trial: Trial) -> None:
+    """A limit that changes keeps everybody waiting for as long as its own entries take, not all there are."""
+    assert trial.one("SELECT ledger_sum('grant_b', 'usd', '1970-01-01', '9999-12-31')") == 70
+    trial.looking.execute("SET session_replication_role = replica")
+    trial.looking.execute("UPDATE entries SET node_ids = '{grant_root,grant_a,grant_b}' WHERE grant_id = 'grant_a'")
+    assert trial.one("SELECT ledger_sum('grant_b', 'usd', '1970-01-01', '9999-12-31')") == 70

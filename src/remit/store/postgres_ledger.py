@@ -95,8 +95,9 @@ class PostgresLedger:
 
     def tail(self, count: int, after_seq: int | None) -> list[dict[str, Any]]:
         parameters = {"count": count, "after": after_seq, "nodes": self._nodes}
+        name = "ledger_newest" if after_seq is None else "ledger_after"
         with self._connect() as connection:
-            rows = connection.execute(query("ledger_tail"), parameters).fetchall()
+            rows = connection.execute(query(name), parameters).fetchall()
         return [row[0] for row in rows]
 
     def counts(self) -> dict[str, int]:
