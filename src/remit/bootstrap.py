@@ -27,7 +27,7 @@ from remit.pricing.book import LayeredPriceBook
 from remit.pricing.genai import GenaiCatalogue
 from remit.pricing.overrides import parse_overrides
 from remit.settings import Settings, SettingsError
-from remit.store.embedded import start_embedded
+from remit.store.embedded import gateway_login, start_embedded
 from remit.store.migrate import migrate
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_grants import PostgresGrants
@@ -48,6 +48,16 @@ def open_database(settings: Settings) -> str:
     url = settings.database_url or start_embedded(settings.data_dir)
     migrate(url)
     return url
+
+
+def gateway_database(settings: Settings, url: str) -> str:
+    """The URL that gateway processes connect with, given the one of `open_database`.
+
+    As set, else the embedded server's login for gateways. One's own database without a login for them is used as it is.
+    """
+    if settings.gateway_database_url is not None:
+        return settings.gateway_database_url
+    return url if settings.database_url is not None else gateway_login(url)
 
 
 def make_clock(settings: Settings) -> Clock:

@@ -168,7 +168,7 @@ def test_the_doctor_finds_a_healthy_system_healthy(cli: Cli, spent: str) -> None
 
 
 def test_the_doctor_finds_a_difference(cli: Cli, spent: str, system: System) -> None:
-    """A bucket that is not what the ledger says is exit code 1, with both numbers."""
+    """A bucket that is not what the ledger says is exit code 1, with both numbers; the report of its period differs as well."""
     change = "UPDATE remit.buckets SET posted = posted {} 7 WHERE node_id = (SELECT id FROM remit.grants WHERE path = 'books')"
     with psycopg.connect(system.url, autocommit=True) as connection:
         connection.execute(change.format("+"))
@@ -176,7 +176,7 @@ def test_the_doctor_finds_a_difference(cli: Cli, spent: str, system: System) -> 
             ran = cli("doctor")
         finally:
             connection.execute(change.format("-"))
-    assert ran.code == 1 and "differs buckets equal the ledger" in ran.out and "1 difference" in ran.out
+    assert ran.code == 1 and "differs buckets equal the ledger" in ran.out and "2 differences" in ran.out
 
 
 def test_the_doctor_looks_at_settings(cli: Cli, system: System, tmp_path: Path) -> None:

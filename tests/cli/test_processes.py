@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import openai
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tests.cli.conftest import HELLO, Cli
 from tests.system.harness import System, free_port, root
@@ -32,6 +34,20 @@ def test_settings_that_cannot_be_used_are_exit_code_two(cli: Cli, tmp_path: Path
     alone = cli("gateway")
     assert alone.code == 2 and "gateway_database_url" in alone.err
     assert cli("doctor", REMIT_DATABASE_URL="postgresql://[").code in (2, 3)
+
+
+def test_gateway_processes_have_nothing_to_go_back_to(system: System) -> None:
+    """Every connection they have is of a login of their own; undoing its step down leaves it without any right to money."""
+    users = system.sql("SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name = 'remit-gateway'")
+    assert users == [("remit_gateway_login",)]
+    with psycopg.connect(make_conninfo(system.url, user="remit_gateway_login"), autocommit=True) as connection:
+        connection.execute("SET ROLE remit_gateway; RESET ROLE")
+        for role in ("postgres", "remit_owner", "remit_authority", "remit_reader"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"SET ROLE {role}".encode())
+        for statement in ("SELECT * FROM remit.entries", "UPDATE remit.buckets SET posted = 0"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement.encode())
 
 
 def test_a_gateway_alone_serves_the_same_tree(cli: Cli, system: System) -> None:

@@ -217,7 +217,8 @@ def test_tag_spoof_is_recorded_and_the_issuer_wins(system: System, name: str, wa
     (entry,) = system.entries(name)
     assert entry["tags"] == {"team": "search", "stage": "canary", "feature": "answers"}
     assert entry["tag_conflicts"] == {"team": "finance", "stage": "prod-like"}
-    by_team = {row.group: row.amount_nanousd for row in system.authority.ledger.report(["team", "grant"], None, None)}
+    rows, _ = system.authority.ledger.report(["team", "grant"], None, None)
+    by_team = {row.group: row.amount_nanousd for row in rows}
     assert by_team["search", name] == DIME
     assert not any(group == ("finance", name) for group in by_team)
     system.reconcile_with_vendor(name)

@@ -62,6 +62,7 @@ def test_vendor_drops_mid_stream_and_the_hold_is_gone(system: System, name: str,
     system.wait_until_no_hold_is_open(5)
     (entry,) = system.entries(name)
     assert (entry["kind"], entry["amount_nanousd"]) == ("suspense", 20 * DIME)
+    assert sum(line["amount_nanousd"] for line in entry["price_lines"]) == 20 * DIME
     assert len(system.reconcile_with_vendor(name)) == 1
     assert system.spent(name) == 10 * DIME
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from remit.grants.model import Grant, Limit, Overdraft, Rate
+from remit.grants.model import Grant, Limit, OnExhausted, Overdraft, Rate
 from remit.leases.model import NodeLimit
 from remit.store.postgres_lessor import _hold_json
 from tests.leases.trial import SETTLED, Trial, as_json, grant, usd
@@ -284,3 +284,17 @@ def test_two_who_end_one_hold_at_the_same_time_end_it_once(trial: Trial, limits:
         assert not second.done()
         trial.gateway.execute("COMMIT")
         assert second.result(10)[0]["outcome"] == "already_settled"
+
+
+def test_thresholds_passed_together_have_a_page_each(trial: Trial) -> None:
+    """Two calls that end in one batch and pass 80 and 100 write both pages, once; repeating and going on write none."""
+    root = trial.write(grant("root", limits=(usd(100),), on_exhausted=OnExhausted(page_percents=(80, 100))))
+    first, second, beyond = trial.hold(root, 79), trial.hold(root, 21), trial.hold(root, 0)
+    assert trial.take(first, second, beyond) == [True] * 3
+    endings = [(first.id, "settled", 79, 0), (second.id, "settled", 21, 0)]
+    assert trial.finish(*endings) == ["settled"] * 2
+    pages = "SELECT array_agg(threshold ORDER BY id) FROM notifications WHERE kind = 'threshold'"
+    assert trial.one(pages) == [80, 100]
+    assert trial.finish(*endings) == ["already_settled"] * 2
+    trial.settle(beyond.id, 0)
+    assert trial.one(pages) == [80, 100]

@@ -1,12 +1,23 @@
 """Reports that sum to the ledger, and checks that find what is wrong, on a real PostgreSQL."""
 
+import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
+from itertools import count
+from typing import Any
 
 import pytest
 
+from remit.ledger.model import ReportRow
 from remit.ledger.service import ReportMismatchError, UnknownDimensionError, check_books, spend_report
-from tests.leases.trial import Trial, grant, usd
+from remit.store.connect import connect
+from remit.store.named import query
+from remit.store.postgres_ledger import PostgresLedger
+from remit.store.postgres_lessor import _hold_json
+from tests.leases.trial import SETTLED, Trial, as_json, grant, usd
 from tests.store.database import fresh_database
 
 
@@ -56,11 +67,52 @@ def test_a_report_by_nonsense_is_refused(trial: Trial) -> None:
         spend_report(trial.ledger, ("Robert'); --",))
 
 
-def test_a_report_that_does_not_sum_is_not_shown(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+class Forgetful(PostgresLedger):
+    """A ledger whose reports lose a group."""
+
+    def report(self, *asked: Any) -> tuple[list[ReportRow], int]:
+        rows, total = super().report(*asked)
+        return rows[1:], total
+
+
+def test_a_report_that_does_not_sum_is_not_shown(trial: Trial) -> None:
     """A total that disagrees with the ledger raises instead of being printed."""
-    monkeypatch.setattr(trial.ledger, "total_nanousd", lambda since, until: 1)
     with pytest.raises(ReportMismatchError):
-        spend_report(trial.ledger, ("grant",))
+        spend_report(Forgetful(trial.url, trial.clock), ("grant",))
+
+
+def test_reports_and_checks_agree_while_calls_are_booked_and_corrected(trial: Trial) -> None:
+    """Entries that go up and down while the books are read never look like a difference."""
+    root = trial.write(replace(trial.grants["grant_root"], limits=(usd(10**9),)))
+    revision = trial.revision()
+
+    stop = threading.Event()
+
+    def book(writer: int) -> int:
+        with connect(trial.url, "remit_authority") as connection:
+            for booked in count():
+                if stop.is_set():
+                    return booked
+                hold = trial.hold(root, 1000, name=f"hold_{writer}_{booked}")
+                now, taken = trial.clock.now(), as_json([_hold_json(hold)])
+                end = as_json([{"id": hold.id, "outcome": "suspense"}])
+                said = as_json([{"hold_id": hold.id, "usd": 1, "tokens": 0, "entry": SETTLED}])
+                connection.execute("SELECT take_holds(%s, %s, %s::jsonb)", (revision, now, taken))
+                connection.execute("SELECT finish_holds(%s, %s::jsonb)", (now, end))
+                connection.execute("SELECT apply_evidence(%s, %s::jsonb)", (now, said))
+        raise AssertionError
+
+    with ThreadPoolExecutor(3) as pool:
+        writers = [pool.submit(book, number) for number in range(3)]
+        try:
+            for _ in range(6):
+                spend_report(trial.ledger, ("grant",))
+                assert problems(trial) == set()
+        finally:
+            stop.set()
+        booked = sum(writer.result() for writer in writers)
+    assert booked
+    assert spend_report(trial.ledger, ("grant",)).total.amount_nanousd == 140 + booked
 
 
 def test_healthy_books_have_no_differences(trial: Trial) -> None:
@@ -73,6 +125,8 @@ def test_healthy_books_have_no_differences(trial: Trial) -> None:
     ("damage", "check"),
     [
         ("UPDATE buckets SET posted = posted - 1 WHERE node_id = 'grant_a'", "buckets"),
+        ("UPDATE buckets SET posted = posted - 1 WHERE node_id = 'grant_root'", "reports"),
+        ("UPDATE entries SET held_at = held_at - interval '1 year' WHERE kind = 'usage'", "reports"),
         ("UPDATE buckets SET held = held - 1 WHERE node_id = 'grant_a'", "buckets"),
         ("UPDATE entries SET amount_nanousd = amount_nanousd - 1 WHERE kind = 'usage'", "hashes"),
         ("DELETE FROM entries WHERE kind = 'suspense'", "settled_once"),
@@ -93,3 +147,20 @@ def test_the_tail_goes_on_where_it_was_left(trial: Trial) -> None:
     assert [entry["kind"] for entry in entries] == ["usage", "usage", "overage", "suspense"]
     assert [entry["seq"] for entry in trial.ledger.tail(10, entries[1]["seq"])] == [e["seq"] for e in entries[2:]]
     assert len(trial.ledger.tail(2, None)) == 2
+
+
+@pytest.mark.parametrize("name", ["ledger_newest", "ledger_after"])
+def test_the_tail_reads_no_more_than_it_shows(trial: Trial, name: str) -> None:
+    """Entries are read in the order of their index, so a long ledger is no slower to look at."""
+    trial.looking.execute("SET enable_seqscan = off")
+    asked = {"count": 2, "after": 0, "nodes": None}
+    plan = "\n".join(row[0] for row in trial.looking.execute(b"EXPLAIN " + query(name), asked).fetchall())
+    assert re.search("Limit.*\n.*Index Scan.* using entries_pkey", plan), plan
+
+
+def test_a_sum_of_a_grant_reads_only_entries_below_it(trial: Trial) -> None:
+    """A limit that changes keeps everybody waiting for as long as its own entries take, not all there are."""
+    assert trial.one("SELECT ledger_sum('grant_b', 'usd', '1970-01-01', '9999-12-31')") == 70
+    trial.looking.execute("SET session_replication_role = replica")
+    trial.looking.execute("UPDATE entries SET node_ids = '{grant_root,grant_a,grant_b}' WHERE grant_id = 'grant_a'")
+    assert trial.one("SELECT ledger_sum('grant_b', 'usd', '1970-01-01', '9999-12-31')") == 70

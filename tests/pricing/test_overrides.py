@@ -1,5 +1,6 @@
 """Prices as operators write them."""
 
+import re
 import tomllib
 from datetime import UTC, datetime
 from typing import Any
@@ -36,7 +37,7 @@ def test_an_override_is_read_in_full() -> None:
     assert entry.names == {"model-a", "model-a-2026-01-01"}
     assert entry.effective_from == datetime(2026, 10, 1, tzinfo=UTC)
     assert (entry.context_tokens, entry.max_output_tokens, entry.max_image_tokens) == (128_000, 16_384, 1_445)
-    assert entry.source == "override"
+    assert re.fullmatch("override:[0-9a-f]{12}", entry.source)
     default, fast, flex = entry.tiers["default"], entry.tiers["priority"], entry.tiers["flex"]
     assert (default.base.input, default.base.cache_read, default.base.cache_write) == (
         2_250_000_000,
@@ -53,6 +54,26 @@ def test_an_override_is_read_in_full() -> None:
     priced = price_usage(prices, Usage(input_tokens=1000), "default")
     assert isinstance(priced, Priced)
     assert priced.total_nanousd == 2_250_000 + 5_000_000
+
+
+def test_an_override_is_named_by_its_content() -> None:
+    """The same prices have the same source however they are written; any other price, instant or bound has another."""
+    (entry,) = tomllib.loads(SETTINGS)["prices"]
+
+    def source(**changed: Any) -> str:
+        return parse_overrides([{**entry, **changed}])[0].source
+
+    rewritten = dict(reversed(list(entry.items()))) | {"from": "2026-10-01T02:00:00+02:00", "input": "2.250"}
+    assert parse_overrides([rewritten])[0].source == source()
+    changes: list[dict[str, Any]] = [
+        {"input": "2.26"},
+        {"from": "2026-10-02T00:00:00Z"},
+        {"max_image_tokens": 1446},
+        {"aliases": []},
+        {"tiers": []},
+        {"service_tiers": {}},
+    ]
+    assert len({source(), *(source(**change) for change in changes)}) == 1 + len(changes)
 
 
 def test_zero_is_legal_when_written() -> None:

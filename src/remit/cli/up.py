@@ -26,7 +26,7 @@ def up(
     Makes the database and the issuer key on the first run. Logs go to standard error, one JSON object a line. Ends on
     Ctrl-C or SIGTERM, after the calls under way.
     """
-    from remit.bootstrap import Authority, open_database
+    from remit.bootstrap import Authority, gateway_database, open_database
     from remit.cli.codes import CommandError
     from remit.cli.logs import set_up_logs
     from remit.cli.running import run_gateways
@@ -41,7 +41,7 @@ def up(
         api = authority.api()
     except OSError as error:
         raise CommandError(f"the API cannot listen on `{settings.api.listen}`: {error.strerror}") from None
-    return run_gateways(settings, url, authority.upkeep(), api)
+    return run_gateways(settings, gateway_database(settings, url), authority.upkeep(), api)
 
 
 def gateway_overrides(listen: str | None, workers: int | None, vendor_url: str | None) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+import msgspec
+
 from remit.gateway.answers import Ids
 from remit.gateway.decide import Admission
 from remit.kernel.ids import new_id
@@ -39,6 +41,8 @@ def wanted_hold(admission: Admission, ids: Ids, tree_revision: int, now: datetim
             "deployment": admission.deployment.name,
             "model_requested": admission.request.model,
             "tier": sent_service_tier(admission.request, admission.deployment.clamp),
+            # Of the ceiling: what the entry shows if the hold is booked at it. A settled call has lines of its own.
+            "price_lines": msgspec.to_builtins(worst.lines),
             "price_source": admission.prices.source,
             "policy_version": tree_revision,
             "decision_id": ids.decision,

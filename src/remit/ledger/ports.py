@@ -10,12 +10,19 @@ from remit.ledger.model import CheckResult, ReportRow
 class LedgerReader(Protocol):
     """Reads entries; nobody writes them through this port."""
 
-    def report(self, by: Sequence[str], since: datetime | None, until: datetime | None) -> list[ReportRow]:
-        """Sums of spend by group, largest first."""
+    def report(self, by: Sequence[str], since: datetime | None, until: datetime | None) -> tuple[list[ReportRow], int]:
+        """Sums of spend by group, largest first, and the sum of spend without grouping, as of the same instant."""
         ...
 
     def total_nanousd(self, since: datetime | None, until: datetime | None) -> int:
         """Sum of spend, computed without grouping."""
+        ...
+
+    def reports_of_buckets(self) -> list[tuple[str, int, int]]:
+        """For every limit in money at the top of the tree: its name, what a report comes to, and what is posted.
+
+        The report is the one of its grant and period; amounts are in nano-USD, as of one instant.
+        """
         ...
 
     def tail(self, count: int, after_seq: int | None) -> list[dict[str, Any]]:

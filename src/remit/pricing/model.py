@@ -110,7 +110,7 @@ class ModelPrices:
     model: str
     names: frozenset[str]
     tiers: TierTable
-    source: str  # where the numbers come from, with its version: `genai-prices 0.2.3`, `override`
+    source: str  # where the numbers come from, with its version: `genai-prices 0.2.3`, `override:5f0c9a1b2c3d`
     effective_from: datetime = BEGINNING
     effective_until: datetime | None = None
     daily_window: tuple[int, int] | None = None

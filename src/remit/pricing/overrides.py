@@ -16,9 +16,13 @@ One table per model and start::
     service_tiers = { priority = { input = "4.00", output = "16.00" } }
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from remit.kernel.money import UNITS_PER_PRICE, InvalidAmountError, parse_usd
 from remit.pricing.model import BEGINNING, DEFAULT_TIER, Band, ModelPrices, Rates, TierRates, canonical_tier
@@ -26,6 +30,8 @@ from remit.pricing.model import BEGINNING, DEFAULT_TIER, Band, ModelPrices, Rate
 _PRICES = frozenset({"input", "output", "cache_read", "cache_write", "input_audio", "output_audio", "request"})
 _COUNTS = frozenset({"context_tokens", "max_output_tokens", "max_image_tokens"})
 _KEYS = _PRICES | _COUNTS | {"vendor", "model", "aliases", "from", "tiers", "service_tiers"}
+
+_DIGEST_DIGITS = 12
 
 
 class InvalidOverrideError(ValueError):
@@ -73,7 +79,7 @@ def _parse_entry(entry: Mapping[str, Any], where: str) -> ModelPrices:
         _only(stated, _PRICES | {"tiers"}, inside)
         inherited = {key: entry[key] for key in (*_PRICES, "tiers") if key in entry}
         tiers[canonical_tier(name)] = _tier_rates({**inherited, **stated}, inside)
-    return ModelPrices(
+    prices = ModelPrices(
         vendor=vendor,
         model=model,
         names=frozenset(name.lower() for name in (model, *aliases)),
@@ -84,6 +90,18 @@ def _parse_entry(entry: Mapping[str, Any], where: str) -> ModelPrices:
         max_output_tokens=_count(entry, "max_output_tokens", where),
         max_image_tokens=_count(entry, "max_image_tokens", where),
     )
+    return replace(prices, source=f"override:{_digest(prices)}")
+
+
+def _digest(prices: ModelPrices) -> str:
+    """Names an override by what it comes to, so that an entry says which one it was priced by after the settings changed.
+
+    However it is written (`2.5` or `2.50`, keys in any order), the same prices have the same name.
+    """
+    content = msgspec.json.encode(
+        {field.name: getattr(prices, field.name) for field in fields(prices) if field.name != "source"}, order="sorted"
+    )
+    return hashlib.sha256(content).hexdigest()[:_DIGEST_DIGITS]
 
 
 def _tier_rates(stated: Mapping[str, Any], where: str) -> TierRates:

@@ -5,11 +5,13 @@ from importlib.resources import files
 
 import psycopg
 
+from remit.store.named import query
+
 _LOCK_KEY = 7237493
 
 
 class MigrationError(Exception):
-    """The database has a migration that this version does not know, or knows differently."""
+    """The database cannot be brought to this version; the message says why, and what to do where something can be done."""
 
 
 def migrations() -> list[tuple[str, str]]:
@@ -22,8 +24,8 @@ def migrations() -> list[tuple[str, str]]:
 def migrate(url: str) -> list[str]:
     """Applies what is missing and returns the names applied; each file runs in a transaction of its own.
 
-    Safe to call from several processes at once. Raises MigrationError when an applied file has changed or the database
-    is newer than this version.
+    Safe to call from several processes at once. Raises MigrationError when an applied file has changed, the database is
+    newer than this version, or the login may not work as one of the schema's roles.
     """
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK_KEY,))
@@ -37,6 +39,8 @@ def migrate(url: str) -> list[str]:
         known = migrations()
         if unknown := sorted(set(applied) - {name for name, _ in known}):
             raise MigrationError(f"the database is newer than this version of remit: it has `{unknown[-1]}`")
+        if len(applied) < len(known):
+            _prepare_roles(connection)
         done = []
         for name, sql in known:
             digest = hashlib.sha256(sql.encode()).hexdigest()
@@ -49,3 +53,16 @@ def migrate(url: str) -> list[str]:
                 connection.execute("INSERT INTO public.remit_migrations (name, sha256) VALUES (%s, %s)", (name, digest))
             done.append(name)
         return done
+
+
+def _prepare_roles(connection: psycopg.Connection) -> None:
+    """Makes the roles where missing and sees to it that the migrations may hand objects to them and work as them."""
+    connection.execute(query("roles_create"))
+    for role, grant in connection.execute(query("roles_missing")).fetchall():
+        try:
+            connection.execute(grant.encode())
+        except psycopg.errors.InsufficientPrivilege:
+            raise MigrationError(
+                f"role `{role}` is there, made by somebody else, and this login may not work as it; a superuser can "
+                f"allow that: `{grant}`"
+            ) from None

@@ -1,7 +1,8 @@
 """The ledger in PostgreSQL: `remit.ledger.ports.LedgerReader`."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -71,23 +72,32 @@ class PostgresLedger:
         """The part of the ledger that these grants were charged for; of none, nothing."""
         return PostgresLedger(self._url, self._clock, nodes)
 
-    def report(self, by: Sequence[str], since: datetime | None, until: datetime | None) -> list[ReportRow]:
-        parameters = {"by": list(by), "since": since, "until": until, "nodes": self._nodes}
-        with self._connect() as connection:
-            rows = connection.execute(query("ledger_report"), parameters).fetchall()
-        return [ReportRow(tuple(row[0]), *row[1:]) for row in rows]
+    def report(self, by: Sequence[str], since: datetime | None, until: datetime | None) -> tuple[list[ReportRow], int]:
+        with self._snapshot() as connection:
+            rows = _report(connection, by, since, until, self._nodes)
+            return rows, _total(connection, since, until, self._nodes)
 
     def total_nanousd(self, since: datetime | None, until: datetime | None) -> int:
-        parameters = {"since": since, "until": until, "nodes": self._nodes}
         with self._connect() as connection:
-            row = connection.execute(query("ledger_total"), parameters).fetchone()
-        assert row is not None
-        return int(row[0])
+            return _total(connection, since, until, self._nodes)
+
+    def reports_of_buckets(self) -> list[tuple[str, int, int]]:
+        with self._snapshot() as connection:
+            buckets = connection.execute(query("posted_at_the_root")).fetchall()
+            return [
+                (
+                    subject,
+                    sum(row.amount_nanousd for row in _report(connection, ("grant",), start, end, [node])),
+                    posted,
+                )
+                for subject, node, start, end, posted in buckets
+            ]
 
     def tail(self, count: int, after_seq: int | None) -> list[dict[str, Any]]:
         parameters = {"count": count, "after": after_seq, "nodes": self._nodes}
+        name = "ledger_newest" if after_seq is None else "ledger_after"
         with self._connect() as connection:
-            rows = connection.execute(query("ledger_tail"), parameters).fetchall()
+            rows = connection.execute(query(name), parameters).fetchall()
         return [row[0] for row in rows]
 
     def counts(self) -> dict[str, int]:
@@ -123,16 +133,13 @@ class PostgresLedger:
 
     def checks(self) -> Iterable[CheckResult]:
         counts = self.counts()
-        # One snapshot for all checks, so that holds ending meanwhile cannot look like differences.
-        with self._connect() as connection:
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            with connection.transaction():
-                buckets = connection.execute(query("check_buckets")).fetchall()
-                hashes = connection.execute(query("check_hashes")).fetchall()
-                settlements = connection.execute(query("check_settled_once")).fetchall()
-                overdue = connection.execute(
-                    query("check_overdue_holds"), {"now": self._clock.now(), "grace_seconds": OVERDUE_GRACE_SECONDS}
-                ).fetchall()
+        with self._snapshot() as connection:
+            buckets = connection.execute(query("check_buckets")).fetchall()
+            hashes = connection.execute(query("check_hashes")).fetchall()
+            settlements = connection.execute(query("check_settled_once")).fetchall()
+            overdue = connection.execute(
+                query("check_overdue_holds"), {"now": self._clock.now(), "grace_seconds": OVERDUE_GRACE_SECONDS}
+            ).fetchall()
         yield _bucket_check(buckets)
         yield CheckResult(
             "hashes",
@@ -153,8 +160,36 @@ class PostgresLedger:
             tuple(Difference("overdue_holds", row[0], "ended", f"open since {row[1]}") for row in overdue),
         )
 
+    @contextmanager
+    def _snapshot(self) -> Iterator[psycopg.Connection]:
+        """Everything as of one instant, so that holds ending meanwhile cannot look like differences."""
+        with self._connect() as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            with connection.transaction():
+                yield connection
+
     def _connect(self) -> psycopg.Connection:
         return connect(self._url, "remit_reader")
+
+
+def _report(
+    connection: psycopg.Connection,
+    by: Sequence[str],
+    since: datetime | None,
+    until: datetime | None,
+    nodes: list[str] | None,
+) -> list[ReportRow]:
+    parameters = {"by": list(by), "since": since, "until": until, "nodes": nodes}
+    rows = connection.execute(query("ledger_report"), parameters).fetchall()
+    return [ReportRow(tuple(row[0]), *row[1:]) for row in rows]
+
+
+def _total(
+    connection: psycopg.Connection, since: datetime | None, until: datetime | None, nodes: list[str] | None
+) -> int:
+    row = connection.execute(query("ledger_total"), {"since": since, "until": until, "nodes": nodes}).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _bucket_check(rows: list[Any]) -> CheckResult:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from remit.bootstrap import Authority, open_database
+from remit.bootstrap import Authority, gateway_database, open_database
 from remit.cli.logs import set_up_logs
 from remit.cli.running import run_gateways
 from remit.settings import Settings
@@ -39,7 +39,7 @@ def main() -> int:
     authority.keys()
     print(url, flush=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    return run_gateways(settings, url, authority.upkeep())
+    return run_gateways(settings, gateway_database(settings, url), authority.upkeep())
 
 
 def _first_line(descriptor: int) -> bytes:
