@@ -1,7 +1,8 @@
 """Settings: a TOML file, a few environment variables, defaults that work on one machine.
 
 Order: defaults < file (`remit.toml`, or `REMIT_CONFIG`) < environment < command line. Unknown keys are refused.
-Secrets are never in the file: a vendor's key is named by the environment variable or the file that holds it.
+No secret has to be in the file: a vendor's key is named by the environment variable or the file that holds it, and URLs
+that contain a password or a token can come by environment.
 """
 
 import os

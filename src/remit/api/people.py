@@ -90,8 +90,9 @@ class PeopleService:
     def authenticate(self, token: str) -> Actor | NotAuthenticated:
         """Who presents this token.
 
-        A text that is no token, an unknown id and a wrong secret get one answer, and the secret is compared in
-        constant time in each case; only who has the secret learns that a token has expired or was revoked.
+        A text that is no token, an unknown id and a wrong secret get one answer. A text of the form of a token is
+        looked up, and its secret compared in constant time, whether or not its id is known; any other text is refused
+        before that. Only who has the secret learns that a token has expired or was revoked.
         """
         shape = _TOKEN.fullmatch(token)
         secret = decode_base64url(shape[2]) if shape else None

@@ -88,7 +88,7 @@ class EffectiveGrant:
     def _refused(self, code: RefusalCode, node: Grant, sentence: str) -> Refused:
         return Refused(
             code=code,
-            detail=f"{sentence}; ask its owner {node.owner}",
+            detail=f"{sentence}; ask its owner `{node.owner}`",
             path=self.leaf.path,
             binding_node=node.path,
             owner=node.owner,
