@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import msgspec
@@ -164,6 +164,22 @@ def parse_listen(text: str) -> tuple[str, int]:
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise SettingsError(f"`{text}` is not `host:port`")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def encode_settings(settings: Settings) -> bytes:
+    """The settings as one line of JSON, for a process that is started with them."""
+    return msgspec.json.encode(settings, enc_hook=_encode)
+
+
+def decode_settings(line: bytes) -> Settings:
+    """The settings of such a line, exactly as they were."""
+    return msgspec.json.decode(line, type=Settings, dec_hook=_decode)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, PurePath):
+        return str(value)
+    raise NotImplementedError(type(value))
 
 
 def _decode(kind: type, value: Any) -> Any:

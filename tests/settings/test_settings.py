@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from remit.settings import SettingsError, VendorSettings, load_settings, parse_listen, vendor_key
+from remit.settings import (
+    SettingsError,
+    VendorSettings,
+    decode_settings,
+    encode_settings,
+    load_settings,
+    parse_listen,
+    vendor_key,
+)
 
 
 def test_without_anything_the_defaults_work_on_one_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,6 +49,15 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, says: str) -> None:
     file.write_text(text)
     with pytest.raises(SettingsError, match=says):
         load_settings(file, environment={})
+
+
+def test_settings_can_be_handed_to_a_process(tmp_path: Path) -> None:
+    """One line of JSON holds all of them, paths and instants included."""
+    file = tmp_path / "remit.toml"
+    file.write_text('clock_at = 2027-01-01T00:00:00Z\n[vendors.v]\nbase_url = "http://v"\nca_file = "/etc/ca.pem"\n')
+    settings = load_settings(file, environment={})
+    line = encode_settings(settings)
+    assert b"\n" not in line and decode_settings(line) == settings
 
 
 def test_a_missing_file_is_an_error_only_if_it_was_asked_for(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from remit.capabilities.encoding import decode_base64url, encode_base64url
 from remit.grants.model import Actor, Problem
 from remit.kernel.clock import Clock
 from remit.kernel.ids import ALPHABET
+from remit.kernel.names import PERSON_NAME
 from remit.store.postgres_people import PostgresPeople, StoredPerson
 
 DEFAULT_LIFE = timedelta(days=90)
@@ -25,8 +26,6 @@ _SECRET_BYTES = 32
 _HASH_DOMAIN = b"rmt1-person-token\0"
 _NO_HASH = bytes(32)
 _TOKEN = re.compile(r"rp_([0-9a-hjkmnp-tv-z]{12})_([A-Za-z0-9_-]{43})")
-# As the owner of a grant is written, with which it is compared.
-_NAME = re.compile(r"[^\s@<>,;\"'`/]{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
 
 NotAuthenticated = Literal["unauthenticated", "token_expired", "token_revoked"]
 
@@ -51,7 +50,7 @@ class PeopleService:
         self, name: str, by: str, *, is_admin: bool = False, life: timedelta = DEFAULT_LIFE
     ) -> NewPerson | Problem:
         """A token for a person of that e-mail-like name; one person may have several."""
-        if not _NAME.fullmatch(name):
+        if not PERSON_NAME.fullmatch(name):
             detail = f"`{name}` is not an e-mail address of a person"
             return Problem(code="name_invalid", path="", field="name", detail=detail)
         if not timedelta() < life <= MAX_LIFE:
