@@ -27,7 +27,9 @@ from remit.pricing.book import LayeredPriceBook
 from remit.pricing.genai import GenaiCatalogue
 from remit.pricing.overrides import parse_overrides
 from remit.settings import Settings, SettingsError
+from remit.store.connect import Opens, opener
 from remit.store.embedded import start_embedded
+from remit.store.kept import KeptConnections
 from remit.store.migrate import migrate
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_grants import PostgresGrants
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from remit.api.server import ApiServer
 
 ISSUER_KEY_FILE = "issuer.key"
+# As many as the API has threads: each piece of its work has one.
+API_CONNECTIONS = 8
 
 
 def open_database(settings: Settings) -> str:
@@ -73,7 +77,7 @@ class Authority:
         self.clock = make_clock(settings)
         self.repository = PostgresGrants(url)
         self.grants = GrantService(self.repository, self.clock)
-        self.key_store = PostgresKeys(url)
+        self.key_store = PostgresKeys(opener(url, "remit_authority"))
         self.ledger = PostgresLedger(url, self.clock)
         self.care = PostgresCare(url, self.clock)
 
@@ -81,9 +85,10 @@ class Authority:
         """The service for access keys; makes the issuer key on first use."""
         return self._keys_over(self._issuer_key())(self.key_store, self.repository)
 
-    def people(self) -> PeopleService:
-        """The service for person tokens."""
-        return PeopleService(PostgresPeople(self.url), self.clock, secrets.token_bytes)
+    def people(self, opens: Opens | None = None) -> PeopleService:
+        """The service for person tokens; `opens` gives connections other than new ones."""
+        store = PostgresPeople(opens or opener(self.url, "remit_authority"))
+        return PeopleService(store, self.clock, secrets.token_bytes)
 
     def api(self) -> "ApiServer":
         """The control plane's server, bound and not started yet. Raises OSError where its address is taken."""
@@ -93,15 +98,17 @@ class Authority:
 
     def api_services(self) -> Services:
         """What the control plane's routes need."""
+        connections = KeptConnections(self.url, "remit_authority", API_CONNECTIONS)
         return Services(
             clock=self.clock,
             repository=self.repository,
-            writes=PostgresWrites(self.url),
+            writes=PostgresWrites(connections.use),
+            connections=connections,
             keys_over=self._keys_over(self._issuer_key()),
             key_list=self.key_store,
             ledger=self.ledger,
             notifications=PostgresNotifications(self.url),
-            people=self.people(),
+            people=self.people(connections.use),
         )
 
     def _issuer_key(self) -> Ed25519PrivateKey:

@@ -40,9 +40,10 @@ class Keys(Controller):
         """The access keys of the grants one sees."""
         sight = seen(services, request.user)
         one = None if grant is None else found(sight, grant_ref(grant))
-        visible = sight.ids()
+        seen_ids = sight.ids()
+        visible = None if seen_ids is None else set(seen_ids)
         rows = services.key_list.list(None if one is None else one.id)
-        rows = [row for row in rows if visible is None or row["grant_id"] in set(visible)]
+        rows = [row for row in rows if visible is None or row["grant_id"] in visible]
         rows.sort(key=lambda row: row["id"])
         rows = [row for row in rows if after is None or row["id"] > after]
         page = [

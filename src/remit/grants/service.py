@@ -248,10 +248,9 @@ def _save(unit: GrantUnit, old: Grant | None, grant: Grant, by: Authorship, now:
 
 def _first_answer(first: Remembered, body: Mapping[str, Any]) -> Answer:
     """The remembered answer, or which field of the request differs from the remembered one."""
-    for name in [*body, *(name for name in first.body if name not in body)]:
-        if name not in body or name not in first.body or body[name] != first.body[name]:
-            detail = f"the idempotency key `{first.key}` was used for another request: {name} differs"
-            return NotWritten((Problem(code=f"conflict_different_{name}", path="", field=name, detail=detail),))
+    conflict = first.conflict(body)
+    if conflict is not None:
+        return NotWritten((conflict,))
     return Written(grants=tuple(from_body(one) for one in first.answer["grants"]), replayed=True)
 
 
