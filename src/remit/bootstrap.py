@@ -22,11 +22,12 @@ from remit.grants.ports import GrantRepository
 from remit.grants.service import GrantService
 from remit.jobs.upkeep import Upkeep
 from remit.kernel.clock import Clock, ShiftedClock, SystemClock
+from remit.notify.signature import Signer
 from remit.notify.webhook import Webhook
 from remit.pricing.book import LayeredPriceBook
 from remit.pricing.genai import GenaiCatalogue
 from remit.pricing.overrides import parse_overrides
-from remit.settings import Settings, SettingsError
+from remit.settings import Settings, SettingsError, webhook_secret
 from remit.store.connect import Opens, opener
 from remit.store.embedded import start_embedded
 from remit.store.kept import KeptConnections
@@ -121,9 +122,14 @@ class Authority:
         return lambda store, grants: KeyService(store, grants, self.clock, issuer_key, audience, secrets.token_bytes)
 
     def upkeep(self) -> Upkeep:
-        """The background work, not started yet."""
+        """The background work, not started yet. Raises SettingsError for a webhook that cannot be used."""
         notify = self.settings.notify
-        webhook = Webhook(notify.webhook_url, notify.grant_webhook_hosts, notify.timeout_seconds)
+        secret = webhook_secret(notify)
+        signer = None if secret is None else Signer(secret, self.clock)
+        try:
+            webhook = Webhook(notify.webhook_url, notify.grant_webhook_hosts, notify.timeout_seconds, signer)
+        except ValueError as error:
+            raise SettingsError(f"`notify`: {error}") from None
         # With nowhere to send them, notifications stay due: a webhook set up later gets them.
         send = webhook.send if notify.webhook_url or notify.grant_webhook_hosts else None
         return Upkeep(self.care, self.grants, self.clock, self.settings.sweep_seconds, send)

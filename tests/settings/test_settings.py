@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from remit.settings import (
+    NotifySettings,
     SettingsError,
     VendorSettings,
     decode_settings,
@@ -12,6 +13,7 @@ from remit.settings import (
     load_settings,
     parse_listen,
     vendor_key,
+    webhook_secret,
 )
 
 
@@ -76,6 +78,28 @@ def test_a_vendors_key_comes_from_where_the_settings_say(tmp_path: Path) -> None
     file.write_text("secret\n")
     assert vendor_key("v", VendorSettings(base_url="https://vendor.example", api_key_file=file), {}) == "secret"
     assert vendor_key("v", VendorSettings(base_url="https://vendor.example"), {}) is None
+
+
+def test_a_webhooks_secret_comes_from_where_the_settings_say(tmp_path: Path) -> None:
+    """From the environment or a file that only its owner may read; no message holds it."""
+    secret, file = "sixteen bytes and more", tmp_path / "secret"
+    by_environment = NotifySettings(webhook_secret_env="HOOK_SECRET")
+    assert webhook_secret(by_environment, {"HOOK_SECRET": secret}) == secret.encode()
+    assert webhook_secret(NotifySettings(), {"HOOK_SECRET": secret}) is None
+    file.write_text(f"{secret}\n")
+    by_file = NotifySettings(webhook_secret_file=file, webhook_secret_env="HOOK_SECRET")
+    file.chmod(0o644)
+    with pytest.raises(SettingsError, match="mode has to be 0600"):
+        webhook_secret(by_file, {})
+    file.chmod(0o600)
+    assert webhook_secret(by_file, {}) == secret.encode()
+    for environment in ({}, {"HOOK_SECRET": ""}, {"HOOK_SECRET": "short"}):
+        with pytest.raises(SettingsError, match="HOOK_SECRET") as raised:
+            webhook_secret(by_environment, environment)
+        assert "short" not in str(raised.value)
+    file.unlink()
+    with pytest.raises(SettingsError, match="webhook_secret_file"):
+        webhook_secret(by_file, {})
 
 
 @pytest.mark.parametrize(
