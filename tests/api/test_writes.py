@@ -78,6 +78,7 @@ def test_a_repetition_waits_for_no_other_write(plane: Plane, admin: Caller, name
     [
         ("POST", "/grants", {"path": "x", "owner": ADMIN, "class": "production", "expires_at": END, "reason": "test"}),
         ("PATCH", "/grants/{name}", {"reason": "test"}),
+        ("POST", "/grants/{name}/activate", {"reason": "test"}),
         ("POST", "/grants/{name}/suspend", {"reason": "test"}),
         ("POST", "/grants/{name}/resume", {"reason": "test"}),
         ("POST", "/grants/{name}/renew", {"reason": "test", "expires_at": END}),

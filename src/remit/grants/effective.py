@@ -49,7 +49,9 @@ class EffectiveGrant:
     def refusal_at(self, now: datetime) -> Refused | None:
         """`grant_inactive` before `grant_expired`, each naming the highest such node and its owner, or `None`."""
         for node in self.nodes:
-            if node.status in ("requested", "suspended", "revoked"):
+            if node.status == "requested":
+                return self._not_activated(node)
+            if node.status in ("suspended", "revoked"):
                 return self._refused(RefusalCode.grant_inactive, node, f"`{node.path}` is {node.status}")
             if now < node.starts_at:
                 sentence = f"`{node.path}` starts at {instant_text(node.starts_at)}"
@@ -60,10 +62,20 @@ class EffectiveGrant:
                 return self._refused(RefusalCode.grant_expired, node, sentence)
         return None
 
+    def _not_activated(self, node: Grant) -> Refused:
+        """Names who can activate it, which its own owner cannot."""
+        above = self.nodes[: self.nodes.index(node)]
+        helper = f"`{above[-1].owner}`, the owner of `{above[-1].path}`," if above else "an admin"
+        sentence = f"`{node.path}` is requested and not activated yet; ask {helper} to activate it"
+        return self._refusal(RefusalCode.grant_inactive, node, sentence)
+
     def _refused(self, code: RefusalCode, node: Grant, sentence: str) -> Refused:
+        return self._refusal(code, node, f"{sentence}; ask its owner `{node.owner}`")
+
+    def _refusal(self, code: RefusalCode, node: Grant, detail: str) -> Refused:
         return Refused(
             code=code,
-            detail=f"{sentence}; ask its owner `{node.owner}`",
+            detail=detail,
             path=self.leaf.path,
             binding_node=node.path,
             owner=node.owner,
