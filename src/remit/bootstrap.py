@@ -28,7 +28,7 @@ from remit.pricing.book import LayeredPriceBook
 from remit.pricing.genai import GenaiCatalogue
 from remit.pricing.overrides import parse_overrides
 from remit.settings import Settings, SettingsError, webhook_secret
-from remit.store.connect import Opens, opener
+from remit.store.connect import opener
 from remit.store.embedded import start_embedded
 from remit.store.kept import KeptConnections
 from remit.store.migrate import migrate
@@ -79,16 +79,25 @@ class Authority:
         self.repository = PostgresGrants(url)
         self.grants = GrantService(self.repository, self.clock)
         self.key_store = PostgresKeys(opener(url, "remit_authority"))
+        self.writes = PostgresWrites(opener(url, "remit_authority"))
         self.ledger = PostgresLedger(url, self.clock)
         self.care = PostgresCare(url, self.clock)
 
     def keys(self) -> KeyService:
         """The service for access keys; makes the issuer key on first use."""
-        return self._keys_over(self._issuer_key())(self.key_store, self.repository)
+        return self.keys_over()(self.key_store, self.repository)
 
-    def people(self, opens: Opens | None = None) -> PeopleService:
-        """The service for person tokens; `opens` gives connections other than new ones."""
-        store = PostgresPeople(opens or opener(self.url, "remit_authority"))
+    def keys_over(self) -> Callable[[KeyStore, GrantRepository], KeyService]:
+        """Makes the same service over stores bound to one transaction."""
+        issuer_key, audience = self._issuer_key(), self.settings.gateway.audience
+        return lambda store, grants: KeyService(store, grants, self.clock, issuer_key, audience, secrets.token_bytes)
+
+    def people(self) -> PeopleService:
+        """The service for person tokens."""
+        return self.people_over(PostgresPeople(opener(self.url, "remit_authority")))
+
+    def people_over(self, store: PostgresPeople) -> PeopleService:
+        """The same service over other connections, or over those of one transaction."""
         return PeopleService(store, self.clock, secrets.token_bytes)
 
     def api(self) -> "ApiServer":
@@ -105,21 +114,17 @@ class Authority:
             repository=self.repository,
             writes=PostgresWrites(connections.use),
             connections=connections,
-            keys_over=self._keys_over(self._issuer_key()),
+            keys_over=self.keys_over(),
             key_list=self.key_store,
             ledger=self.ledger,
             notifications=PostgresNotifications(self.url),
-            people=self.people(connections.use),
+            people=self.people_over(PostgresPeople(connections.use)),
         )
 
     def _issuer_key(self) -> Ed25519PrivateKey:
         issuer_key = load_or_create_issuer_key(self.settings.data_dir)
         self.key_store.make_issuer_known(issuer_key_of(issuer_key), self.clock.now())
         return issuer_key
-
-    def _keys_over(self, issuer_key: Ed25519PrivateKey) -> Callable[[KeyStore, GrantRepository], KeyService]:
-        audience = self.settings.gateway.audience
-        return lambda store, grants: KeyService(store, grants, self.clock, issuer_key, audience, secrets.token_bytes)
 
     def upkeep(self) -> Upkeep:
         """The background work, not started yet. Raises SettingsError for a webhook that cannot be used."""

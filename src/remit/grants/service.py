@@ -204,7 +204,7 @@ class GrantService:
         return self._write(by, {"operation": verb, "grant": grant_ref}, decide)
 
     def _write(self, by: Authorship, request: Mapping[str, Any], decide: _Decide) -> Answer:
-        wrong = _authorship_problems(by)
+        wrong = authorship_problems(by)
         if wrong:
             return NotWritten(tuple(wrong))
         body = {**request, "reason": by.reason, "actor": by.actor.name}
@@ -254,7 +254,8 @@ def _first_answer(first: Remembered, body: Mapping[str, Any]) -> Answer:
     return Written(grants=tuple(from_body(one) for one in first.answer["grants"]), replayed=True)
 
 
-def _authorship_problems(by: Authorship) -> list[Problem]:
+def authorship_problems(by: Authorship) -> list[Problem]:
+    """What is missing of who, why and under which key; empty for a write that says it all."""
     problems = []
     if not by.reason.strip() or len(by.reason) > _MAX_REASON:
         detail = f"a write needs a reason of at most {_MAX_REASON} characters"
