@@ -22,12 +22,15 @@ from remit.grants.ports import GrantRepository
 from remit.grants.service import GrantService
 from remit.jobs.upkeep import Upkeep
 from remit.kernel.clock import Clock, ShiftedClock, SystemClock
+from remit.notify.signature import Signer
 from remit.notify.webhook import Webhook
 from remit.pricing.book import LayeredPriceBook
 from remit.pricing.genai import GenaiCatalogue
 from remit.pricing.overrides import parse_overrides
-from remit.settings import Settings, SettingsError
+from remit.settings import Settings, SettingsError, webhook_secret
+from remit.store.connect import opener
 from remit.store.embedded import gateway_login, start_embedded
+from remit.store.kept import KeptConnections
 from remit.store.migrate import migrate
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_grants import PostgresGrants
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
     from remit.api.server import ApiServer
 
 ISSUER_KEY_FILE = "issuer.key"
+# As many as the API has threads: each piece of its work has one.
+API_CONNECTIONS = 8
 
 
 def open_database(settings: Settings) -> str:
@@ -83,17 +88,27 @@ class Authority:
         self.clock = make_clock(settings)
         self.repository = PostgresGrants(url)
         self.grants = GrantService(self.repository, self.clock)
-        self.key_store = PostgresKeys(url)
+        self.key_store = PostgresKeys(opener(url, "remit_authority"))
+        self.writes = PostgresWrites(opener(url, "remit_authority"))
         self.ledger = PostgresLedger(url, self.clock)
         self.care = PostgresCare(url, self.clock)
 
     def keys(self) -> KeyService:
         """The service for access keys; makes the issuer key on first use."""
-        return self._keys_over(self._issuer_key())(self.key_store, self.repository)
+        return self.keys_over()(self.key_store, self.repository)
+
+    def keys_over(self) -> Callable[[KeyStore, GrantRepository], KeyService]:
+        """Makes the same service over stores bound to one transaction."""
+        issuer_key, audience = self._issuer_key(), self.settings.gateway.audience
+        return lambda store, grants: KeyService(store, grants, self.clock, issuer_key, audience, secrets.token_bytes)
 
     def people(self) -> PeopleService:
         """The service for person tokens."""
-        return PeopleService(PostgresPeople(self.url), self.clock, secrets.token_bytes)
+        return self.people_over(PostgresPeople(opener(self.url, "remit_authority")))
+
+    def people_over(self, store: PostgresPeople) -> PeopleService:
+        """The same service over other connections, or over those of one transaction."""
+        return PeopleService(store, self.clock, secrets.token_bytes)
 
     def api(self) -> "ApiServer":
         """The control plane's server, bound and not started yet. Raises OSError where its address is taken."""
@@ -103,15 +118,17 @@ class Authority:
 
     def api_services(self) -> Services:
         """What the control plane's routes need."""
+        connections = KeptConnections(self.url, "remit_authority", API_CONNECTIONS)
         return Services(
             clock=self.clock,
             repository=self.repository,
-            writes=PostgresWrites(self.url),
-            keys_over=self._keys_over(self._issuer_key()),
+            writes=PostgresWrites(connections.use),
+            connections=connections,
+            keys_over=self.keys_over(),
             key_list=self.key_store,
             ledger=self.ledger,
             notifications=PostgresNotifications(self.url),
-            people=self.people(),
+            people=self.people_over(PostgresPeople(connections.use)),
         )
 
     def _issuer_key(self) -> Ed25519PrivateKey:
@@ -119,14 +136,15 @@ class Authority:
         self.key_store.make_issuer_known(issuer_key_of(issuer_key), self.clock.now())
         return issuer_key
 
-    def _keys_over(self, issuer_key: Ed25519PrivateKey) -> Callable[[KeyStore, GrantRepository], KeyService]:
-        audience = self.settings.gateway.audience
-        return lambda store, grants: KeyService(store, grants, self.clock, issuer_key, audience, secrets.token_bytes)
-
     def upkeep(self) -> Upkeep:
-        """The background work, not started yet."""
+        """The background work, not started yet. Raises SettingsError for a webhook that cannot be used."""
         notify = self.settings.notify
-        webhook = Webhook(notify.webhook_url, notify.grant_webhook_hosts, notify.timeout_seconds)
+        secret = webhook_secret(notify)
+        signer = None if secret is None else Signer(secret, self.clock)
+        try:
+            webhook = Webhook(notify.webhook_url, notify.grant_webhook_hosts, notify.timeout_seconds, signer)
+        except ValueError as error:
+            raise SettingsError(f"`notify`: {error}") from None
         # With nowhere to send them, notifications stay due: a webhook set up later gets them.
         send = webhook.send if notify.webhook_url or notify.grant_webhook_hosts else None
         return Upkeep(self.care, self.grants, self.clock, self.settings.sweep_seconds, send)

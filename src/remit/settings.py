@@ -1,14 +1,15 @@
 """Settings: a TOML file, a few environment variables, defaults that work on one machine.
 
 Order: defaults < file (`remit.toml`, or `REMIT_CONFIG`) < environment < command line. Unknown keys are refused.
-Secrets are never in the file: a vendor's key is named by the environment variable or the file that holds it.
+No secret has to be in the file: a vendor's key is named by the environment variable or the file that holds it, and URLs
+that contain a password or a token can come by environment.
 """
 
 import os
 import tomllib
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import msgspec
@@ -16,6 +17,8 @@ import msgspec
 CONFIG_FILE = Path("remit.toml")
 # A call must be over, one way or another, before its hold's time is up.
 HOLD_MARGIN_SECONDS = 1
+# A shorter one can be guessed from one signature.
+MIN_WEBHOOK_SECRET_BYTES = 16
 
 
 class SettingsError(Exception):
@@ -75,10 +78,13 @@ class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Where pages go besides the notifications table. Without a URL they stay there.
 
     A grant may name a webhook of its own (`on_exhausted.webhook`). Owners write that, so it is used only where its host is
-    listed in `grant_webhook_hosts`: nobody can make this server call whatever it can reach.
+    listed in `grant_webhook_hosts`, as `host` (on the scheme's own port) or `host:port`: nobody can make this server call
+    whatever it can reach. With a secret, whatever is posted is signed.
     """
 
     webhook_url: str | None = None
+    webhook_secret_env: str | None = None
+    webhook_secret_file: Path | None = None
     grant_webhook_hosts: tuple[str, ...] = ()
     timeout_seconds: float = 5.0
 
@@ -157,12 +163,52 @@ def vendor_key(name: str, vendor: VendorSettings, environment: Mapping[str, str]
     return key
 
 
+def webhook_secret(notify: NotifySettings, environment: Mapping[str, str] = os.environ) -> bytes | None:
+    """The secret with which webhooks are signed; None where nothing is to be signed. Raises SettingsError.
+
+    Of a file, white space at both ends is no part of it, and nobody but its owner may read it.
+    """
+    path, variable = notify.webhook_secret_file, notify.webhook_secret_env
+    if path is not None:
+        try:
+            if path.stat().st_mode & 0o077:
+                raise SettingsError(f"`{path}` may be read by others; its mode has to be 0600")
+            secret = path.read_bytes().strip()
+        except OSError as error:
+            raise SettingsError(f"cannot read `notify.webhook_secret_file`: {error}") from None
+        where = f"`{path}`"
+    elif variable is not None:
+        secret = environment.get(variable, "").encode()
+        where = f"the environment variable `{variable}`"
+    else:
+        return None
+    if len(secret) < MIN_WEBHOOK_SECRET_BYTES:
+        raise SettingsError(f"the webhook's secret in {where} needs at least {MIN_WEBHOOK_SECRET_BYTES} bytes")
+    return secret
+
+
 def parse_listen(text: str) -> tuple[str, int]:
     """`host:port` or `[v6]:port`; raises SettingsError."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise SettingsError(f"`{text}` is not `host:port`")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def encode_settings(settings: Settings) -> bytes:
+    """The settings as one line of JSON, for a process that is started with them."""
+    return msgspec.json.encode(settings, enc_hook=_encode)
+
+
+def decode_settings(line: bytes) -> Settings:
+    """The settings of such a line, exactly as they were."""
+    return msgspec.json.decode(line, type=Settings, dec_hook=_decode)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, PurePath):
+        return str(value)
+    raise NotImplementedError(type(value))
 
 
 def _decode(kind: type, value: Any) -> Any:

@@ -39,6 +39,29 @@ def test_suspend_resume_renew_revoke(admin: Caller, name: str) -> None:
     refused(admin.patch(name, limits=[]), 409, "grant_revoked")
 
 
+def test_a_requested_grant_waits_to_be_activated(plane: Plane, admin: Caller, name: str) -> None:
+    """A requested grant holds no share; activating it takes the owner of one above, or an admin, and judges it anew."""
+    admin.made(name, 100, owner=f"above@{name}.example")
+    above, own = plane.caller(f"above@{name}.example"), plane.caller(f"own@{name}.example")
+    wanted, other = f"{name}/wanted", f"{name}/other"
+    assert above.made(wanted, 60, owner=f"own@{name}.example", status="requested")["status"] == "requested"
+    admin.made(other, 60)
+    refused(own.act("activate", wanted), 403, "not_permitted")
+    refused(above.act("activate", wanted), 422, "shares_exceeded")
+    admin.act("revoke", other)
+    assert above.act("activate", wanted).json()["status"] == "active"
+    refused(above.act("activate", other), 409, "status_not_allowed")
+
+
+def test_a_request_is_withdrawn_by_revoking_it(admin: Caller, name: str) -> None:
+    """What was requested and is not wanted any more ends like any other grant; it can be neither suspended nor resumed."""
+    admin.made(name, 100)
+    admin.made(f"{name}/wanted", 60, status="requested")
+    for verb in ("suspend", "resume"):
+        refused(admin.act(verb, f"{name}/wanted"), 409, "status_not_allowed")
+    assert admin.act("revoke", f"{name}/wanted").json()["status"] == "revoked"
+
+
 def test_history_says_who_when_and_why(admin: Caller, name: str) -> None:
     """Each change is one revision with its author, reason and idempotency key, in pages."""
     admin.made(name, 100, reason="begin")

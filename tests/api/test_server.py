@@ -93,6 +93,76 @@ def test_a_body_that_does_not_arrive_is_given_up(plane: Plane, monkeypatch: pyte
     assert answer.startswith(b"HTTP/1.1 408") and b'"request_timeout"' in answer
 
 
+def until_closed(connection: socket.socket) -> bytes:
+    answer = b""
+    while part := connection.recv(65536):
+        answer += part
+    return answer
+
+
+WHOLE = b"GET /v1/health HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(("before", "sent"), [(0, b""), (0, WHOLE[:30]), (2, WHOLE[:30])])
+def test_a_head_that_does_not_arrive_is_given_up(plane: Plane, before: int, sent: bytes) -> None:
+    """A connection is closed on which no head comes, or not the whole of one, also after an earlier request."""
+    server = ApiServer(plane.services, "127.0.0.1:0", head_seconds=0.3)
+    server.start()
+    try:
+        with socket.create_connection((server.host, server.port), timeout=10) as caller:
+            for _ in range(before):
+                caller.sendall(WHOLE)
+                answer = b""
+                while not answer.endswith(b'{"status":"ok"}'):
+                    part = caller.recv(65536)
+                    assert part, answer
+                    answer += part
+                # The time of one head is over before the next one begins; that cuts nobody off.
+                time.sleep(0.5)
+            caller.sendall(sent)
+            assert until_closed(caller) == b""
+    finally:
+        server.stop()
+
+
+def test_dripping_gains_no_time(plane: Plane) -> None:
+    """A head that arrives byte by byte has no more time than any other."""
+    server = ApiServer(plane.services, "127.0.0.1:0", head_seconds=0.5)
+    server.start()
+    closed, sent = False, 0
+    try:
+        with socket.create_connection((server.host, server.port), timeout=0.05) as caller:
+            while not closed and sent < 200:
+                try:
+                    caller.sendall(b"x" if sent else b"GET /")
+                    closed = caller.recv(1) == b""
+                except TimeoutError:
+                    sent += 1
+                except ConnectionError:
+                    closed = True
+    finally:
+        server.stop()
+    assert closed
+
+
+def test_a_slow_answer_is_no_slow_head(plane: Plane) -> None:
+    """A request that came in time is answered, however long that takes."""
+    server = ApiServer(plane.services, "127.0.0.1:0", head_seconds=0.3)
+    server.start()
+    caller = Caller(server.url, plane.token(ADMIN, is_admin=True).text)
+    statuses: list[int] = []
+    try:
+        with plane.authority.repository.write():
+            thread = threading.Thread(target=lambda: statuses.append(caller.create("slowly").status_code))
+            thread.start()
+            time.sleep(1)
+        thread.join()
+    finally:
+        caller.http.close()
+        server.stop()
+    assert statuses == [201]
+
+
 def test_stopping_lets_requests_end(plane: Plane) -> None:
     """A request under way when the server is asked to stop gets its answer; later ones find nobody."""
     server = ApiServer(plane.services, "127.0.0.1:0")
@@ -161,3 +231,23 @@ def test_the_api_is_part_of_remit_up() -> None:
         refused(caller.get("/grants"), 401, "token_revoked")
         caller.http.close()
         assert system.stop() == 0
+
+
+def test_tokens_are_checked_over_connections_that_are_kept(plane: Plane) -> None:
+    """However many unknown tokens are presented one after the other, the database sees one connection for them."""
+    server = ApiServer(plane.authority.api_services(), "127.0.0.1:0")
+    server.start()
+    question = (
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'remit-authority' AND datname = current_database()"
+    )
+    before = set(plane.sql(question))
+    caller = Caller(server.url, plane.token(ADMIN).text[:16] + plane.token(ADMIN).text[16:])
+    try:
+        seen = set()
+        for _ in range(5):
+            refused(caller.get("/grants"), 401, "unauthenticated")
+            seen |= set(plane.sql(question)) - before
+    finally:
+        caller.http.close()
+        server.stop()
+    assert len(seen) == 1

@@ -36,7 +36,7 @@ ROUTES = [
     ("GET", "/grants/x"),
     ("PATCH", "/grants/x"),
     ("GET", "/grants/x/history"),
-    *(("POST", f"/grants/x/{verb}") for verb in ("suspend", "resume", "renew", "revoke")),
+    *(("POST", f"/grants/x/{verb}") for verb in ("activate", "suspend", "resume", "renew", "revoke")),
     ("POST", "/apply"),
     ("GET", "/keys"),
     ("POST", "/keys"),
@@ -146,7 +146,7 @@ def test_what_one_does_not_see_does_not_exist(team: Team, name: str, who: str) -
             caller.get("/ledger/report", under=path),
             caller.get("/ledger/entries", under=path),
             caller.patch(path, limits=[]),
-            *(caller.act(verb, path) for verb in ("suspend", "resume", "revoke")),
+            *(caller.act(verb, path) for verb in ("activate", "suspend", "resume", "revoke")),
             caller.act("renew", path, expires_at=END),
             caller.create(f"{path}/child", 1),
             caller.write("POST", "/keys", key),
@@ -253,6 +253,23 @@ def test_keys_are_made_rotated_and_revoked_by_owners(plane: Plane, team: Team) -
     first = team.owner.get("/keys", limit=1).json()
     rest = team.owner.get("/keys", limit=1, after=first["next"]).json()
     assert [*first["keys"], *rest["keys"]] == team.owner.get("/keys").json()["keys"] and rest["next"] is None
+
+
+def test_why_a_key_is_made_and_ended_is_recorded(plane: Plane, admin: Caller, name: str) -> None:
+    """A reason may be said, is compared like the rest of a request, and is kept with the answer."""
+    admin.made(name, 100)
+    body = {"grant": name, "name": "ci", "reason": "for the build"}
+    made = admin.write("POST", "/keys", body, key=f"{name}-create").json()["key"]["id"]
+    turned = admin.write("POST", f"/keys/{made}/rotate", {"reason": "monthly"}, key=f"{name}-rotate")
+    assert turned.status_code == 201, turned.text
+    route = f"/keys/{turned.json()['key']['id']}/revoke"
+    refused(admin.write("POST", route, {"reason": ""}), 400, "malformed_request")
+    refused(admin.write("POST", route, {"raeson": "x"}), 400, "malformed_request")
+    assert admin.write("POST", route, {"reason": "leaked"}, key=f"{name}-revoke").status_code == 200
+    refused(admin.write("POST", route, {"reason": "other"}, key=f"{name}-revoke"), 409, "conflict_different_reason")
+    for verb, reason in (("create", "for the build"), ("rotate", "monthly"), ("revoke", "leaked")):
+        question = "SELECT body ->> 'reason', body ->> 'actor' FROM answers WHERE idempotency_key = %s"
+        assert plane.sql(question, f"{name}-{verb}") == [(reason, ADMIN)]
 
 
 @pytest.mark.parametrize(

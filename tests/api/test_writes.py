@@ -63,11 +63,22 @@ def test_the_same_write_at_once_is_done_once(plane: Plane, admin: Caller, name: 
     assert sum("idempotency-replayed" in answer.headers for answer in answers) == 9
 
 
+def test_a_repetition_waits_for_no_other_write(plane: Plane, admin: Caller, name: str) -> None:
+    """While somebody writes the tree, a write that was done is answered, and a conflict of its key is refused."""
+    first = admin.create(name, 100, key=f"{name}-1")
+    with plane.authority.repository.write():
+        again = admin.create(name, 100, key=f"{name}-1")
+        other = admin.create(name, 101, key=f"{name}-1")
+    assert (again.status_code, again.json()) == (201, first.json())
+    refused(other, 409, "conflict_different_limits")
+
+
 @pytest.mark.parametrize(
     ("method", "route", "body"),
     [
         ("POST", "/grants", {"path": "x", "owner": ADMIN, "class": "production", "expires_at": END, "reason": "test"}),
         ("PATCH", "/grants/{name}", {"reason": "test"}),
+        ("POST", "/grants/{name}/activate", {"reason": "test"}),
         ("POST", "/grants/{name}/suspend", {"reason": "test"}),
         ("POST", "/grants/{name}/resume", {"reason": "test"}),
         ("POST", "/grants/{name}/renew", {"reason": "test", "expires_at": END}),

@@ -31,6 +31,18 @@ def test_a_report_is_the_same_in_every_format(cli: Cli, spent: str) -> None:
     assert "$0.30" in text and text.splitlines()[-1].startswith("total") and len(text.splitlines()) == len(table) + 2
 
 
+def test_no_cell_of_a_report_is_a_formula(cli: Cli, system: System) -> None:
+    """A tag that a caller chose is text in a spreadsheet; JSON has it as it is."""
+    system.apply({"formula": root("5.00")})
+    client = system.client(system.key("formula"))
+    headers = {"remit-tags": "project==1+1"}
+    client.chat.completions.create(model="sim-dime", messages=HELLO, max_completion_tokens=1, extra_headers=headers)
+    rows = csv.DictReader(io.StringIO(cli.ok("ledger", "report", "--by", "project", "--format", "csv").out))
+    assert "'=1+1" in [row["project"] for row in rows]
+    groups = cli.ok("ledger", "report", "--by", "project", "--json").json()["rows"]
+    assert "=1+1" in [one["group"]["project"] for one in groups]
+
+
 def test_a_report_keeps_to_its_time(cli: Cli, spent: str) -> None:
     """--since and --until bound the instants calls began at."""
     assert cli.ok("ledger", "report", "--until", "2020-01-01", "--json").json()["total"]["requests"] == 0

@@ -3,11 +3,17 @@
 import os
 import pty
 import subprocess
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import openai
 import pytest
 
 from tests.cli.conftest import Cli, Ran
+from tests.cli.test_keys import call
+from tests.system.harness import System
 
 FILE = """
 version: 1
@@ -172,6 +178,43 @@ def test_a_grant_is_changed_step_by_step(cli: Cli) -> None:
     assert "new" not in cli.ok("grant", "tree", "steps").out.replace("renew", "")
     assert "revoked" in cli.ok("grant", "tree", "steps", "--all").out
     assert cli("grant", "renew", "steps/new", "--expires", "2092-01-01").code == 1
+
+
+def test_every_status_is_reached_and_left(cli: Cli, system: System) -> None:
+    """From requested by way of active, suspended and expired to revoked, and what is refused says how it goes on."""
+    cli.ok("apply", write(cli, "states"), "--yes")
+    made = ("states/new", "--owner", "kim@acme.example", "--requested", "--limit", "2 usd per day")
+    assert cli.ok("grant", "create", *made, "--json").json()["grant"]["status"] == "requested"
+
+    def shown() -> tuple[str, Any]:
+        page = cli.ok("grant", "show", "states/new", "--json").json()
+        return page["grant"]["status"], page["effective"]["refusal"]
+
+    status, refusal = shown()
+    assert (status, refusal["code"]) == ("requested", "grant_inactive")
+    assert "ask `ada@acme.example`, the owner of `states`, to activate it" in refusal["detail"]
+    key = system.key("states/new")
+    with pytest.raises(openai.PermissionDeniedError, match="not activated yet"):
+        call(system, key)
+    assert "status: requested -> active" in cli.ok("grant", "activate", "states/new", "--reason", "agreed").out
+    call(system, key)
+    assert "is so already" in cli.ok("grant", "activate", "states/new").out
+    cli.ok("grant", "suspend", "states/new")
+    status, refusal = shown()
+    assert (status, refusal["code"]) == ("suspended", "grant_inactive")
+    assert cli("grant", "activate", "states/new").code == 1
+    cli.ok("grant", "resume", "states/new")
+    cli.ok("grant", "edit", "states/new", "--expires", (datetime.now(UTC) + timedelta(seconds=1)).isoformat())
+    deadline = time.monotonic() + 60
+    while (seen := shown())[0] != "expired":
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.2)
+    assert seen[1]["code"] == "grant_expired"
+    cli.ok("grant", "renew", "states/new", "--expires", "2090-01-01")
+    assert shown() == ("active", None)
+    cli.ok("grant", "revoke", "states/new")
+    assert shown()[0] == "revoked"
+    assert "agreed" in cli.ok("grant", "history", "states/new").out
 
 
 def test_a_repeated_write_under_one_key_is_done_once(cli: Cli) -> None:

@@ -1,7 +1,13 @@
 """The page for operators names every log line, notification and role that there is."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+from remit.kernel.clock import SystemClock
+from remit.notify.signature import Signer
+from remit.testing.clock import ManualClock
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
@@ -35,6 +41,21 @@ def test_every_notification_stands_on_the_page() -> None:
     check = re.search(r"kind IN \(([^)]*)\)", table)
     assert check is not None
     assert first_column("Notifications") == set(re.findall(r"'(\w+)'", check[1]))
+
+
+def test_the_snippet_verifies_what_is_posted() -> None:
+    """The code for receivers takes what the webhook signs now, and nothing else."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    verify, secret, body = names["is_from_remit"], b"sixteen bytes and more", b'{"id":7}'
+    header = Signer(secret, SystemClock()).header(body)
+    assert verify(header, body, secret)
+    assert not verify(header, body + b" ", secret) and not verify(header, body, secret + b"x")
+    old = Signer(secret, ManualClock(datetime.now(UTC) - timedelta(seconds=310))).header(body)
+    assert not verify(old, body, secret)
+    for wrong in ("", "t=1", "v1=x", "t=x,v1=y", "t=1,v1=é", f"{header}0"):
+        assert not verify(wrong, body, secret)
 
 
 def test_every_role_stands_on_the_page() -> None:

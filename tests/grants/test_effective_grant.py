@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from remit.grants.effective import effective
 from remit.grants.model import OnExhausted, Overdraft, Rate, Scope, Shape
 from remit.grants.serialise import InvalidBodyError, from_body, to_body
-from remit.grants.shapes import both_patterns, model_matches, pattern_within
+from remit.grants.shapes import both_patterns, pattern_within
 from remit.kernel.decisions import RefusalCode
+from remit.kernel.names import model_matches
 from tests.grants.builders import NOW, YEAR_END, grant, tokens, usd
 from tests.grants.repository_contract import full, plain
 
@@ -60,16 +61,11 @@ def test_a_path_is_the_intersection_of_its_nodes() -> None:
     assert view.grant_class == "experimentation"
 
 
-def test_all_limits_of_all_nodes_are_listed() -> None:
-    """Every limit comes with its node, zone and escrow; a silent node adds none and hides none."""
+def test_every_node_and_every_rate_is_listed() -> None:
+    """Nodes come with limits of their own and rates with their node; a silent node adds none and hides none."""
     view = effective(PATH)
-    assert [(one.path, one.time_zone, one.limit, one.overdraft_nanousd) for one in view.limits] == [
-        ("acme", "UTC", usd("100"), 7),
-        ("acme", "UTC", tokens(5, "day"), 0),
-        ("acme/folder/svc", "Asia/Tokyo", usd("50", "day"), 0),
-    ]
+    assert view.nodes == PATH
     assert [(one.path, one.rate.rpm) for one in view.rates] == [("acme", 10)]
-    assert [(one.path, one.pace_from_percent) for one in view.pacings] == [("acme/folder/svc", 60)]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +91,8 @@ def test_a_dead_node_is_named_with_its_owner(index: int, fields: dict[str, objec
     else:
         assert refused is not None and refused.code is code
         assert refused.binding_node == nodes[index].path and refused.owner == nodes[index].owner
+        helper = nodes[index - 1] if fields.get("status") == "requested" else nodes[index]
+        assert f"`{helper.owner}`" in refused.detail
         assert refused.path == "acme/folder/svc" and f"`{nodes[index].path}`" in refused.detail
 
 

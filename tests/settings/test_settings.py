@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from remit.settings import SettingsError, VendorSettings, load_settings, parse_listen, vendor_key
+from remit.settings import (
+    NotifySettings,
+    SettingsError,
+    VendorSettings,
+    decode_settings,
+    encode_settings,
+    load_settings,
+    parse_listen,
+    vendor_key,
+    webhook_secret,
+)
 
 
 def test_without_anything_the_defaults_work_on_one_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,6 +53,15 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, says: str) -> None:
         load_settings(file, environment={})
 
 
+def test_settings_can_be_handed_to_a_process(tmp_path: Path) -> None:
+    """One line of JSON holds all of them, paths and instants included."""
+    file = tmp_path / "remit.toml"
+    file.write_text('clock_at = 2027-01-01T00:00:00Z\n[vendors.v]\nbase_url = "http://v"\nca_file = "/etc/ca.pem"\n')
+    settings = load_settings(file, environment={})
+    line = encode_settings(settings)
+    assert b"\n" not in line and decode_settings(line) == settings
+
+
 def test_a_missing_file_is_an_error_only_if_it_was_asked_for(tmp_path: Path) -> None:
     """A mistyped name must not silently mean the defaults."""
     with pytest.raises(SettingsError, match="cannot read"):
@@ -59,6 +78,28 @@ def test_a_vendors_key_comes_from_where_the_settings_say(tmp_path: Path) -> None
     file.write_text("secret\n")
     assert vendor_key("v", VendorSettings(base_url="https://vendor.example", api_key_file=file), {}) == "secret"
     assert vendor_key("v", VendorSettings(base_url="https://vendor.example"), {}) is None
+
+
+def test_a_webhooks_secret_comes_from_where_the_settings_say(tmp_path: Path) -> None:
+    """From the environment or a file that only its owner may read; no message holds it."""
+    secret, file = "sixteen bytes and more", tmp_path / "secret"
+    by_environment = NotifySettings(webhook_secret_env="HOOK_SECRET")
+    assert webhook_secret(by_environment, {"HOOK_SECRET": secret}) == secret.encode()
+    assert webhook_secret(NotifySettings(), {"HOOK_SECRET": secret}) is None
+    file.write_text(f"{secret}\n")
+    by_file = NotifySettings(webhook_secret_file=file, webhook_secret_env="HOOK_SECRET")
+    file.chmod(0o644)
+    with pytest.raises(SettingsError, match="mode has to be 0600"):
+        webhook_secret(by_file, {})
+    file.chmod(0o600)
+    assert webhook_secret(by_file, {}) == secret.encode()
+    for environment in ({}, {"HOOK_SECRET": ""}, {"HOOK_SECRET": "short"}):
+        with pytest.raises(SettingsError, match="HOOK_SECRET") as raised:
+            webhook_secret(by_environment, environment)
+        assert "short" not in str(raised.value)
+    file.unlink()
+    with pytest.raises(SettingsError, match="webhook_secret_file"):
+        webhook_secret(by_file, {})
 
 
 @pytest.mark.parametrize(

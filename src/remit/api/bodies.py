@@ -50,6 +50,8 @@ class StrictRequest(Request[Actor, None, State]):
         if b"\\u0000" in raw:
             raise refuse("malformed_request", "the body holds the character NUL", status=400)
         data = self.route_handler.parsed_data_field
+        if not raw and data is not None and data.is_optional:
+            return None
         try:
             return msgspec.json.decode(raw, type=data.annotation if data is not None else Any)
         except msgspec.ValidationError as error:
@@ -227,10 +229,16 @@ class CreateKey(Body, frozen=True, kw_only=True):
 
     grant: Text
     name: Text
+    reason: Reason | None = None
     expires_at: Instant | None = None
     limits: Limits = ()
     models: Texts | None = None
     labels: Annotated[dict[Text, Text], Meta(max_length=64)] = {}
+
+    def asked(self) -> dict[str, Any]:
+        # Left out where nothing is said, as it was before there was a reason: a repetition stays the same request.
+        asked = super().asked()
+        return asked if self.reason is not None else {name: one for name, one in asked.items() if name != "reason"}
 
     def key_limits(self) -> tuple[KeyLimit, ...]:
         return tuple(KeyLimit(one.dimension, one.amount, one.period) for one in self.limits)

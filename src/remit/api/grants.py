@@ -131,6 +131,20 @@ class Grants(Controller):
             lambda service, ref, by: service.change(ref, data.edit(), by),
         )
 
+    @post("/{grant:str}/activate", sync_to_thread=True, status_code=200, responses=PROBLEM_RESPONSES)
+    def activate(  # noqa: PLR0917 - one parameter per part of the request
+        self,
+        request: StrictRequest,
+        services: Injected,
+        grant: Ref,
+        data: JSONBody[Why],
+        idempotency_key: IdempotencyKey,
+        if_match: IfMatch = None,
+    ) -> Response[GrantGiven]:
+        """Make a requested grant active; that takes the owner of one above it, or an admin."""
+        terms = read_terms(idempotency_key, if_match)
+        return _change(services, request.user, grant, terms, "activate", data, GrantService.activate)
+
     @post("/{grant:str}/suspend", sync_to_thread=True, status_code=200, responses=PROBLEM_RESPONSES)
     def suspend(  # noqa: PLR0917 - one parameter per part of the request
         self,
@@ -219,7 +233,7 @@ def require_parent(sight: Sight, path: str, actor: Actor) -> None:
     raise Refusal([Problem(code="parent_unknown", path=path, field="path", detail=detail)])
 
 
-def _change(  # noqa: PLR0917 - the six routes pass what they were given
+def _change(  # noqa: PLR0917 - the seven routes pass what they were given
     services: Services,
     actor: Actor,
     segment: str,

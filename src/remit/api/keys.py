@@ -8,7 +8,7 @@ from litestar import Controller, Response, get, post
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from remit.api.answers import KeyGiven, KeyMade, KeyPage, key_given
-from remit.api.bodies import CreateKey, StrictRequest
+from remit.api.bodies import CreateKey, StrictRequest, Why
 from remit.api.grants import found, seen
 from remit.api.params import IdempotencyKey, IfMatch, Injected, PageSize, grant_ref
 from remit.api.problems import PROBLEM_RESPONSES, Refusal
@@ -19,6 +19,7 @@ from remit.grants.model import Actor, Grant, Problem
 from remit.store.postgres_writes import WriteUnit
 
 KeyId = Annotated[str, PathParameter(description="the 12 characters between `rk_` and the secret")]
+MaybeWhy = JSONBody[Why | None]
 _KEY_ID = re.compile(r"[0-9a-z]{12}")
 
 
@@ -40,9 +41,10 @@ class Keys(Controller):
         """The access keys of the grants one sees."""
         sight = seen(services, request.user)
         one = None if grant is None else found(sight, grant_ref(grant))
-        visible = sight.ids()
+        seen_ids = sight.ids()
+        visible = None if seen_ids is None else set(seen_ids)
         rows = services.key_list.list(None if one is None else one.id)
-        rows = [row for row in rows if visible is None or row["grant_id"] in set(visible)]
+        rows = [row for row in rows if visible is None or row["grant_id"] in visible]
         rows.sort(key=lambda row: row["id"])
         rows = [row for row in rows if after is None or row["id"] > after]
         page = [
@@ -91,12 +93,13 @@ class Keys(Controller):
         return write_once(services, actor, terms, {"operation": "POST /v1/keys", **data.asked()}, do)
 
     @post("/{key:str}/rotate", sync_to_thread=True, responses=PROBLEM_RESPONSES)
-    def rotate(
+    def rotate(  # noqa: PLR0917 - one parameter per part of the request
         self,
         request: StrictRequest,
         services: Injected,
         key: KeyId,
         idempotency_key: IdempotencyKey,
+        data: MaybeWhy = None,
         if_match: IfMatch = None,
     ) -> Response[KeyMade]:
         """A new secret for the same capability; the old one stops working at once, what was spent stays spent."""
@@ -108,15 +111,16 @@ class Keys(Controller):
             grant = _grant_of(unit, key, actor)
             return _made(201, services.keys_over(unit.keys, unit.grants).rotate(key, actor), grant.path)
 
-        return write_once(services, actor, terms, {"operation": "rotate", "key": key}, do)
+        return write_once(services, actor, terms, {"operation": "rotate", "key": key, **_reason(data)}, do)
 
     @post("/{key:str}/revoke", sync_to_thread=True, status_code=200, responses=PROBLEM_RESPONSES)
-    def revoke(
+    def revoke(  # noqa: PLR0917 - one parameter per part of the request
         self,
         request: StrictRequest,
         services: Injected,
         key: KeyId,
         idempotency_key: IdempotencyKey,
+        data: MaybeWhy = None,
         if_match: IfMatch = None,
     ) -> Response[KeyGiven]:
         """Makes a key useless at once."""
@@ -132,7 +136,7 @@ class Keys(Controller):
             given = key_given(revoked, grant.path)
             return Done(200, given, given)
 
-        return write_once(services, actor, terms, {"operation": "revoke", "key": key}, do)
+        return write_once(services, actor, terms, {"operation": "revoke", "key": key, **_reason(data)}, do)
 
 
 def _grant_of(unit: WriteUnit, key_id: str, actor: Actor) -> Grant:
@@ -142,6 +146,10 @@ def _grant_of(unit: WriteUnit, key_id: str, actor: Actor) -> Grant:
     if not isinstance(grant, Grant):
         raise Refusal([Problem(code="unknown_key", path="", detail=f"there is no access key `{key_id}`")])
     return grant
+
+
+def _reason(data: Why | None) -> dict[str, str]:
+    return {} if data is None else {"reason": data.reason}
 
 
 def _made(status: int, answer: NewKey | Problem, grant_path: str) -> Done:

@@ -14,13 +14,12 @@ from remit.api.params import AfterNumber, Injected, PageSize, Since, grant_ref
 from remit.api.problems import PROBLEM_RESPONSES, refuse
 from remit.api.services import Services
 from remit.grants.model import Actor
+from remit.ledger.cells import text_cell
 from remit.ledger.model import Report, ReportRow
 from remit.ledger.service import UnknownDimensionError, spend_report
 from remit.store.postgres_ledger import PostgresLedger
 
 _MAX_DIMENSIONS = 12
-# A spreadsheet takes a cell that begins with one of these for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Under = Annotated[str | None, QueryParameter(description="id or path; only what this grant was charged for")]
 
 
@@ -106,10 +105,5 @@ def _csv(report: Report) -> str:
     lines.writerow([*report.by, "requests", "tokens", "amount_nanousd", "suspense_nanousd"])
     for row in report.rows:
         numbers = [row.requests, row.tokens, row.amount_nanousd, row.suspense_nanousd]
-        lines.writerow([*(_cell(value) for value in row.group), *numbers])
+        lines.writerow([*map(text_cell, row.group), *numbers])
     return text.getvalue()
-
-
-def _cell(value: str | None) -> str:
-    text = value or ""
-    return f"'{text}" if text.startswith(_FORMULA) else text

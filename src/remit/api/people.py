@@ -16,6 +16,7 @@ from remit.capabilities.encoding import decode_base64url, encode_base64url
 from remit.grants.model import Actor, Problem
 from remit.kernel.clock import Clock
 from remit.kernel.ids import ALPHABET
+from remit.kernel.names import PERSON_NAME
 from remit.store.postgres_people import PostgresPeople, StoredPerson
 
 DEFAULT_LIFE = timedelta(days=90)
@@ -25,8 +26,6 @@ _SECRET_BYTES = 32
 _HASH_DOMAIN = b"rmt1-person-token\0"
 _NO_HASH = bytes(32)
 _TOKEN = re.compile(r"rp_([0-9a-hjkmnp-tv-z]{12})_([A-Za-z0-9_-]{43})")
-# As the owner of a grant is written, with which it is compared.
-_NAME = re.compile(r"[^\s@<>,;\"'`/]{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
 
 NotAuthenticated = Literal["unauthenticated", "token_expired", "token_revoked"]
 
@@ -51,7 +50,7 @@ class PeopleService:
         self, name: str, by: str, *, is_admin: bool = False, life: timedelta = DEFAULT_LIFE
     ) -> NewPerson | Problem:
         """A token for a person of that e-mail-like name; one person may have several."""
-        if not _NAME.fullmatch(name):
+        if not PERSON_NAME.fullmatch(name):
             detail = f"`{name}` is not an e-mail address of a person"
             return Problem(code="name_invalid", path="", field="name", detail=detail)
         if not timedelta() < life <= MAX_LIFE:
@@ -90,8 +89,9 @@ class PeopleService:
     def authenticate(self, token: str) -> Actor | NotAuthenticated:
         """Who presents this token.
 
-        A text that is no token, an unknown id and a wrong secret get one answer, and the secret is compared in
-        constant time in each case; only who has the secret learns that a token has expired or was revoked.
+        A text that is no token, an unknown id and a wrong secret get one answer. A text of the form of a token is
+        looked up, and its secret compared in constant time, whether or not its id is known; any other text is refused
+        before that. Only who has the secret learns that a token has expired or was revoked.
         """
         shape = _TOKEN.fullmatch(token)
         secret = decode_base64url(shape[2]) if shape else None

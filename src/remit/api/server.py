@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import uvicorn
 
 from remit.api.app import make_app
+from remit.api.heads import protocol_with_deadline
 from remit.api.services import Services
 from remit.settings import parse_listen
 
@@ -16,15 +17,17 @@ _THREADS = 8
 _MAX_CONNECTIONS = 256
 _MAX_HEAD_BYTES = 32 * 1024
 _STOP_SECONDS = 10
+HEAD_SECONDS = 10.0
 _BACKLOG = 128
 
 
 class ApiServer:
     """Binds at once, so that a taken port is known before anything runs; answers from `start` to `stop`."""
 
-    def __init__(self, services: Services, listen: str) -> None:
+    def __init__(self, services: Services, listen: str, head_seconds: float = HEAD_SECONDS) -> None:
         """Raises OSError where the address cannot be had, SettingsError where it is none."""
         host, port = parse_listen(listen)
+        self._services = services
         app = make_app(services)
         self._socket = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_BACKLOG
@@ -32,7 +35,7 @@ class ApiServer:
         self.host, self.port = host, int(self._socket.getsockname()[1])
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=protocol_with_deadline(head_seconds),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -60,6 +63,7 @@ class ApiServer:
         if self._thread.is_alive():
             self._thread.join()
         self._socket.close()
+        self._services.connections.close()
 
     def _run(self) -> None:
         with ThreadPoolExecutor(_THREADS, "api") as pool:

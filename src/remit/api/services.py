@@ -8,6 +8,7 @@ from remit.grants.keys import KeyService, KeyStore
 from remit.grants.ports import GrantRepository
 from remit.grants.service import GrantService
 from remit.kernel.clock import Clock
+from remit.store.kept import KeptConnections
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
@@ -16,11 +17,15 @@ from remit.store.postgres_writes import PostgresWrites
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """`keys_over` makes the key service over stores bound to one transaction."""
+    """`keys_over` makes the key service over stores bound to one transaction.
+
+    `connections` are those for what is asked before it is known who asks, and for writes.
+    """
 
     clock: Clock
     repository: GrantRepository
     writes: PostgresWrites
+    connections: KeptConnections
     keys_over: Callable[[KeyStore, GrantRepository], KeyService]
     key_list: PostgresKeys
     ledger: PostgresLedger

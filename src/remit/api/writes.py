@@ -12,7 +12,6 @@ from remit.api.problems import Refusal, refuse
 from remit.api.services import Services
 from remit.api.sight import Sight
 from remit.grants.model import Actor, Grant, Problem
-from remit.grants.ports import Remembered
 from remit.grants.service import Answer, Authorship, NotWritten, Written
 from remit.grants.tree import Tree
 from remit.store.postgres_writes import WriteUnit
@@ -67,26 +66,19 @@ def write_once(
 
     `asked` is JSON-able and is what two requests under one key are compared by.
     """
-    # As it will come back from the database: lists, not tuples.
-    body = msgspec.json.decode(msgspec.json.encode({**asked, "if_match": terms.if_match, "actor": actor.name}))
-    with services.writes.unit() as unit:
-        first = unit.remembered(terms.key)
-        if first is not None:
-            return _replayed(first, body)
+
+    def kept(unit: WriteUnit) -> tuple[Done, dict[str, Any]]:
         done = do(unit)
-        kept = {"status": done.status, "body": msgspec.to_builtins(done.kept), "revision": done.revision}
-        unit.remember(Remembered(key=terms.key, body=body, answer=kept))
-    return Response(done.answer, status_code=done.status, headers=_etag(done.revision))
+        return done, {"status": done.status, "body": msgspec.to_builtins(done.kept), "revision": done.revision}
 
-
-def _replayed(first: Remembered, body: Mapping[str, Any]) -> Response[Any]:
-    for name in [*body, *(name for name in first.body if name not in body)]:
-        if name not in body or name not in first.body or body[name] != first.body[name]:
-            detail = f"the idempotency key `{first.key}` was used for another request: {name} differs"
-            raise refuse(f"conflict_different_{name}", detail, field=name)
-    answer = first.answer
-    headers = {"idempotency-replayed": "true", **_etag(answer["revision"])}
-    return Response(answer["body"], status_code=answer["status"], headers=headers)
+    body = {**asked, "if_match": terms.if_match, "actor": actor.name}
+    done = services.writes.once(terms.key, body, kept)
+    if isinstance(done, Problem):
+        raise Refusal([done])
+    if isinstance(done, Done):
+        return Response(done.answer, status_code=done.status, headers=_etag(done.revision))
+    headers = {"idempotency-replayed": "true", **_etag(done.answer["revision"])}
+    return Response(done.answer["body"], status_code=done.answer["status"], headers=headers)
 
 
 def _etag(revision: int | None) -> dict[str, str]:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 from remit.kernel.decisions import Dimension, RefusalCode
+from remit.kernel.names import model_matches
 
 LimitUnit = Literal["nanousd", "tokens", "requests"]
 LimitPeriod = Literal["once", "day", "week", "month", "quarter"]
@@ -169,7 +170,7 @@ class Verified:
 
     def allows_model(self, model: str) -> bool:
         """Whether every block admits the model's exact name."""
-        return all(block.models is None or any(_matches(p, model) for p in block.models) for block in self.blocks)
+        return all(block.models is None or any(model_matches(p, model) for p in block.models) for block in self.blocks)
 
     def allows_surface(self, surface: str) -> bool:
         """Whether every block admits the surface."""
@@ -191,7 +192,3 @@ class CapabilityProblem:
     @property
     def refusal_code(self) -> RefusalCode:
         return _REFUSAL_OF_PROBLEM[self.code]
-
-
-def _matches(pattern: str, model: str) -> bool:
-    return model.startswith(pattern[:-1]) if pattern.endswith("*") else model == pattern

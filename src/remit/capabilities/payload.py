@@ -24,6 +24,7 @@ from remit.capabilities.model import (
     Limit,
 )
 from remit.kernel.ids import is_id
+from remit.kernel.names import TAG_NAME
 
 MAX_INSTANT = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second a datetime can hold
 MAX_DEPTH = 7
@@ -32,7 +33,6 @@ MAX_CHILDREN = 2**31 - 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}")
 _MODEL = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199})?\*|[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}")
 _SURFACE = re.compile(r"[a-z0-9][a-z0-9._:/-]{0,62}")
-_LABEL_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 # Control characters (C0, DEL, C1) have no place in what is copied into headers, logs and tables.
 _LABEL_VALUE = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}")
 _SPIFFE = re.compile(r"spiffe://[a-z0-9._-]+(?:/[A-Za-z0-9._-]+)+")
@@ -198,7 +198,7 @@ def _labels(value: object) -> Mapping[str, str]:
     if not isinstance(value, dict) or not value:
         raise _BadFieldError("`labels` is not a map with entries")
     return MappingProxyType(
-        {_text(key, "labels", _LABEL_KEY): _text(text, "labels", _LABEL_VALUE) for key, text in value.items()}
+        {_text(key, "labels", TAG_NAME): _text(text, "labels", _LABEL_VALUE) for key, text in value.items()}
     )
 
 

@@ -1,26 +1,16 @@
 """One gateway process of `remit up`: settings come as a line on standard input, whose end means stop."""
 
 import sys
-from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from remit.bootstrap import run_gateway
 from remit.cli.logs import set_up_logs
-from remit.settings import Settings
-
-
-def _decode(kind: type, value: Any) -> Any:
-    if kind is Path:
-        return Path(value)
-    raise NotImplementedError(kind)
+from remit.settings import decode_settings
 
 
 def main() -> None:
     """Entry point of the process."""
     set_up_logs()
-    settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings, dec_hook=_decode)
+    settings = decode_settings(sys.stdin.buffer.readline())
     assert settings.database_url is not None
     run_gateway(settings, settings.database_url, parent=sys.stdin.fileno())
 

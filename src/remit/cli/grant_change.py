@@ -1,4 +1,4 @@
-"""`remit grant create`, `edit`, `renew`, `suspend`, `resume` and `revoke`."""
+"""`remit grant create`, `edit`, `renew`, `activate`, `suspend`, `resume` and `revoke`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +23,7 @@ def create(
     /,
     *,
     owner: Annotated[str, Parameter(help="E-mail address of the person who answers for the spend.")],
+    requested: Annotated[bool, Parameter(help="It can spend nothing, and holds no share, before `activate`.")] = False,
     terms: Terms | None = None,
     json: Json = False,
     by: By | None = None,
@@ -44,7 +45,7 @@ def create(
     zone = _checked_zone(terms.time_zone) or (parent.time_zone if parent else "UTC")
     blank = NewGrant(path=path, owner=owner)
     stated = terms.fields(blank, zone) | {"limits": with_limits((), terms.limit, ())}
-    new = NewGrant(path=path, owner=owner, **stated)
+    new = NewGrant(path=path, owner=owner, status="requested" if requested else "active", **stated)
     answer = authority.grants.create(new, (by or By()).authorship("remit grant create"))
     return _said(answer, "created", None, json=json)
 
@@ -115,6 +116,23 @@ def renew(
     expires_at = parse_moment(expires, "--expires", old.time_zone)
     answer = authority.grants.renew(old.id, expires_at, (by or By()).authorship("remit grant renew"))
     return _said(answer, "renewed", old, json=json)
+
+
+def activate(
+    grant: GrantRef,
+    /,
+    *,
+    json: Json = False,
+    by: By | None = None,
+    where: Where | None = None,
+) -> int:
+    """Make a requested grant active. From here on it holds its share of what stands above it, if that still fits."""
+    from remit.cli.session import open_authority
+
+    authority = open_authority(where)
+    old = _stored(authority, grant)
+    answer = authority.grants.activate(old.id, (by or By()).authorship("remit grant activate"))
+    return _said(answer, "activated", old, json=json)
 
 
 def suspend(

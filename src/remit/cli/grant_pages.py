@@ -77,7 +77,7 @@ def grant_json(whole: EffectiveGrant, burns: Sequence[Burn], refusal: Refused | 
             "starts_at": whole.starts_at,
             "expires_at": whole.expires_at,
             "rates": whole.rates,
-            "refusal": None if refusal is None else {"code": refusal.code.value, "detail": refusal.detail},
+            "refusal": None if refusal is None else {"code": refusal.code.name, "detail": refusal.detail},
         },
         "limits": [burn.body() for burn in burns],
         "spendable_nanousd": None if tightest is None else tightest.remaining,

@@ -6,11 +6,15 @@ from cyclopts import Parameter
 
 from remit.cli.codes import EXIT_OK
 from remit.cli.grant_look import GrantRef, find_grant
-from remit.cli.options import Actor, By, Json, Where
+from remit.cli.once import write_once
+from remit.cli.options import By, Json, Where
 from remit.cli.values import parse_limit, parse_moment, parse_names
 
 if TYPE_CHECKING:
-    from remit.grants.keys import NewKey
+    from remit.grants.keys import NewKey, StoredKey
+    from remit.grants.model import Problem
+    from remit.grants.ports import Remembered
+    from remit.store.postgres_writes import WriteUnit
 
 _KeyId = Annotated[str, Parameter(name="key", help="Id of the key, as `remit key list` shows it.")]
 
@@ -29,7 +33,7 @@ def create_key(
     ] = None,
     token: Annotated[bool, Parameter(help="Print the capability as well, on a second line.")] = False,
     json: Json = False,
-    actor: Actor = None,
+    by: By | None = None,
     where: Where | None = None,
 ) -> int:
     """Make an access key for a grant and print its secret, once.
@@ -45,16 +49,18 @@ def create_key(
     with authority.repository.read() as reads:
         stored = find_grant(Tree(reads.load_tree()), grant)
     limits = [parse_limit(text) for text in limit]
-    made = authority.keys().create(
-        stored.id,
-        name,
-        By(actor=actor).who(),
-        expires_at=None if expires is None else parse_moment(expires, "--expires", stored.time_zone),
-        limits=tuple(KeyLimit(one.dimension, one.amount, cast(Any, one.period)) for one in limits),
-        models=None if model is None else parse_names(model),
-    )
-    if isinstance(made, Problem):
-        return _refused(made, json=json)
+    terms: dict[str, Any] = {
+        "expires_at": None if expires is None else parse_moment(expires, "--expires", stored.time_zone),
+        "limits": tuple(KeyLimit(one.dimension, one.amount, cast(Any, one.period)) for one in limits),
+        "models": None if model is None else parse_names(model),
+    }
+    by, keys = by or By(), authority.keys_over()
+
+    def do(unit: "WriteUnit") -> "tuple[NewKey, dict[str, Any]] | Problem":
+        made = keys(unit.keys, unit.grants).create(stored.id, name, by.who(), **terms)
+        return made if isinstance(made, Problem) else (made, _told(made.key, stored.path))
+
+    made = write_once(authority, by, "key create", {"grant": stored.id, "name": name, **terms}, do)
     return _shown_once(made, stored.path, token=token, json=json)
 
 
@@ -92,34 +98,51 @@ def list_keys(
     return EXIT_OK
 
 
-def rotate_key(key: _KeyId, /, *, json: Json = False, actor: Actor = None, where: Where | None = None) -> int:
+def rotate_key(key: _KeyId, /, *, json: Json = False, by: By | None = None, where: Where | None = None) -> int:
     """Give a key a new secret, print it once, and end the old one at once. What was spent stays spent."""
     from remit.cli.session import open_authority
     from remit.grants.model import Problem
     from remit.grants.tree import Tree
 
     authority = open_authority(where)
-    made = authority.keys().rotate(key, By(actor=actor).who())
-    if isinstance(made, Problem):
-        return _refused(made, json=json)
+    by, keys = by or By(), authority.keys_over()
+
+    def do(unit: "WriteUnit") -> "tuple[NewKey, dict[str, Any]] | Problem":
+        made = keys(unit.keys, unit.grants).rotate(key, by.who())
+        return made if isinstance(made, Problem) else (made, _told(made.key, path))
+
+    stored = authority.key_store.find(key)
     with authority.repository.read() as reads:
-        path = Tree(reads.load_tree())[made.key.grant_id].path
+        path = "" if stored is None else Tree(reads.load_tree())[stored.grant_id].path
+    made = write_once(authority, by, "key rotate", {"key": key}, do)
     return _shown_once(made, path, token=False, json=json)
 
 
-def revoke_key(key: _KeyId, /, *, json: Json = False, actor: Actor = None, where: Where | None = None) -> int:
+def revoke_key(key: _KeyId, /, *, json: Json = False, by: By | None = None, where: Where | None = None) -> int:
     """Make a key useless at once, for good."""
     from remit.cli.output import print_json
     from remit.cli.session import open_authority
     from remit.grants.model import Problem
+    from remit.grants.ports import Remembered
 
-    done = open_authority(where).keys().revoke(key, By(actor=actor).who())
+    authority = open_authority(where)
+    by, keys = by or By(), authority.keys_over()
+
+    def do(unit: "WriteUnit") -> "tuple[dict[str, Any], dict[str, Any]] | Problem":
+        done = keys(unit.keys, unit.grants).revoke(key, by.who())
+        if isinstance(done, Problem):
+            return done
+        told = {"id": done.id, "name": done.name, "revoked_at": done.revoked_at, "revoked_by": done.revoked_by}
+        return told, told
+
+    done = write_once(authority, by, "key revoke", {"key": key}, do)
     if isinstance(done, Problem):
         return _refused(done, json=json)
+    told = done.answer if isinstance(done, Remembered) else done
     if json:
-        print_json({"id": done.id, "name": done.name, "revoked_at": done.revoked_at, "revoked_by": done.revoked_by})
+        print_json({**told, "replayed": isinstance(done, Remembered)})
     else:
-        print(f"revoked `{done.id}` ({done.name})")
+        print(f"revoked `{told['id']}` ({told['name']})")
     return EXIT_OK
 
 
@@ -129,19 +152,32 @@ def _refused(problem: Any, *, json: bool) -> int:
     return refused([problem], json=json)
 
 
-def _shown_once(made: "NewKey", path: str, *, token: bool, json: bool) -> int:
-    from remit.cli.output import moment_text, print_json, remark
+def _told(key: "StoredKey", path: str) -> dict[str, Any]:
+    """What may be said of a new key at any time."""
+    return {
+        "id": key.id,
+        "grant": path,
+        "name": key.name,
+        "expires_at": key.expires_at,
+        "rotated_from": key.rotated_from,
+    }
 
+
+def _shown_once(made: "NewKey | Remembered | Problem", path: str, *, token: bool, json: bool) -> int:
+    from remit.cli.output import moment_text, print_json, remark
+    from remit.grants.model import Problem
+    from remit.grants.ports import Remembered
+
+    if isinstance(made, Problem):
+        return _refused(made, json=json)
+    replayed = isinstance(made, Remembered)
+    told = dict(made.answer) if isinstance(made, Remembered) else _told(made.key, path)
+    secret, capability = (None, None) if isinstance(made, Remembered) else (made.text, made.token)
     if json:
-        shown = {
-            "id": made.key.id,
-            "grant": path,
-            "name": made.key.name,
-            "expires_at": made.key.expires_at,
-            "rotated_from": made.key.rotated_from,
-            "secret": made.text,
-        }
-        print_json(shown | ({"token": made.token} if token else {}))
+        print_json(told | {"secret": secret, "replayed": replayed} | ({"token": capability} if token else {}))
+        return EXIT_OK
+    if isinstance(made, Remembered):
+        remark(f"access key `{told['id']}` was made before under this idempotency key; its secret was shown then")
         return EXIT_OK
     remark(
         f"access key `{made.key.id}` ({made.key.name}) for `{path}`, until {moment_text(made.key.expires_at)}; "

@@ -43,6 +43,7 @@ def report(
     """
     from remit.cli.output import print_csv, print_json
     from remit.cli.session import open_authority
+    from remit.ledger.cells import text_cell
     from remit.ledger.service import spend_report
 
     names = parse_names(by)
@@ -55,7 +56,7 @@ def report(
         print_json(_report_json(found))
     elif format_ == "csv":
         header = [*names, "requests", "tokens", "amount_usd", "amount_nanousd", "suspense_nanousd"]
-        print_csv(header, ([*row.group, *_numbers(row)] for row in found.rows))
+        print_csv(header, ([*map(text_cell, row.group), *_numbers(row)] for row in found.rows))
     else:
         _print_report(found)
     return EXIT_OK

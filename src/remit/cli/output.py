@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -52,7 +53,9 @@ def print_json_line(value: Any) -> None:
 
 
 def jsonable(value: Any) -> Any:
-    """Plain data: dataclasses become objects, instants ISO 8601 in UTC with `Z`."""
+    """Plain data: dataclasses become objects, instants ISO 8601 in UTC with `Z`, members of enumerations their names."""
+    if isinstance(value, Enum):
+        return value.name
     if is_dataclass(value) and not isinstance(value, type):
         return jsonable(asdict(value))
     if isinstance(value, datetime):

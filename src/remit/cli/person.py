@@ -1,12 +1,17 @@
 """`remit person`: tokens of people for the control plane's API."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from remit.cli.codes import EXIT_OK
-from remit.cli.options import Actor, By, Json, Where
+from remit.cli.once import write_once
+from remit.cli.options import By, Json, Where
+
+if TYPE_CHECKING:
+    from remit.api.people import NewPerson
+    from remit.store.postgres_writes import WriteUnit
 
 app_command = App(
     name="person",
@@ -27,7 +32,7 @@ def create_person(
     admin: Annotated[bool, Parameter(help="May do all, and sees all.")] = False,
     days: Annotated[int, Parameter(help="How long the token lives, at most 366; 90 if left out.")] = 90,
     json: Json = False,
-    actor: Actor = None,
+    by: By | None = None,
     where: Where | None = None,
 ) -> int:
     """Make a token for a person and print it, once.
@@ -37,16 +42,30 @@ def create_person(
     from remit.cli.output import moment_text, print_json, refused, remark
     from remit.cli.session import open_authority
     from remit.grants.model import Problem
+    from remit.grants.ports import Remembered
 
     authority = open_authority(where, create=True)
-    by = By(actor=actor).who().name
-    life = timedelta(days=min(days, 100_000))
-    made = authority.people().create(name, by, is_admin=admin, life=life)
+    by, life = by or By(), timedelta(days=min(days, 100_000))
+
+    def do(unit: "WriteUnit") -> "tuple[NewPerson, dict[str, Any]] | Problem":
+        made = authority.people_over(unit.people).create(name, by.who().name, is_admin=admin, life=life)
+        if isinstance(made, Problem):
+            return made
+        return made, {"id": made.person.id, "name": made.person.name, "expires_at": made.person.expires_at}
+
+    made = write_once(authority, by, "person create", {"name": name, "admin": admin, "days": days}, do)
     if isinstance(made, Problem):
         return refused([made], json=json)
+    if isinstance(made, Remembered):
+        if json:
+            print_json({**made.answer, "token": None, "replayed": True})
+        else:
+            remark(f"token {made.answer['id']} was made before under this idempotency key, and shown then")
+        return EXIT_OK
     person = made.person
     if json:
-        print_json({"id": person.id, "name": person.name, "expires_at": person.expires_at, "token": made.text})
+        told = {"id": person.id, "name": person.name, "expires_at": person.expires_at}
+        print_json({**told, "token": made.text, "replayed": False})
         return EXIT_OK
     remark(f"token {person.id} of {person.name}, until {moment_text(person.expires_at)}; it is not shown again:")
     print(made.text)
@@ -91,19 +110,31 @@ def revoke_person(
     /,
     *,
     json: Json = False,
+    by: By | None = None,
     where: Where | None = None,
 ) -> int:
     """Make a token useless from the next request on; again, it changes nothing."""
-    from remit.cli.output import moment_text, print_json, refused
+    from remit.cli.output import instant_text, print_json, refused
     from remit.cli.session import open_authority
     from remit.grants.model import Problem
+    from remit.grants.ports import Remembered
 
-    revoked = open_authority(where).people().revoke(token)
+    authority = open_authority(where)
+
+    def do(unit: "WriteUnit") -> "tuple[dict[str, Any], dict[str, Any]] | Problem":
+        revoked = authority.people_over(unit.people).revoke(token)
+        if isinstance(revoked, Problem):
+            return revoked
+        assert revoked.revoked_at is not None
+        told = {"id": revoked.id, "name": revoked.name, "revoked_at": instant_text(revoked.revoked_at)}
+        return told, told
+
+    revoked = write_once(authority, by, "person revoke", {"token": token}, do)
     if isinstance(revoked, Problem):
         return refused([revoked], json=json)
-    assert revoked.revoked_at is not None
+    told = revoked.answer if isinstance(revoked, Remembered) else revoked
     if json:
-        print_json({"id": revoked.id, "name": revoked.name, "revoked_at": revoked.revoked_at})
+        print_json({**told, "replayed": isinstance(revoked, Remembered)})
         return EXIT_OK
-    print(f"revoked token {revoked.id} of {revoked.name} ({moment_text(revoked.revoked_at)})")
+    print(f"revoked token {told['id']} of {told['name']} ({told['revoked_at']})")
     return EXIT_OK

@@ -65,7 +65,7 @@ class NewGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantEdit:
-    """New values for some fields of a grant. Status has writes of its own (suspend, resume, revoke, renew)."""
+    """New values for some fields of a grant. Status has writes of its own (activate, suspend, resume, revoke, renew)."""
 
     owner: str | Unset = UNSET
     grant_class: GrantClass | Unset = UNSET

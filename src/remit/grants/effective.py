@@ -1,27 +1,14 @@
-"""What a path really grants: every node's limits, and the intersection of everything else from root to leaf."""
+"""What a path really grants: every node, and the intersection of what they allow, from root to leaf."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from remit.grants.model import Grant, Limit, Rate, Scope, Shape
+from remit.grants.model import Grant, Rate, Scope, Shape
 from remit.grants.shapes import both_names, both_shapes, merged_scope
 from remit.grants.words import instant_text
 from remit.kernel.decisions import GrantClass, RefusalCode, Refused
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeLimit:
-    """One limit of one node, with what its bucket and its refusal need. `overdraft_nanousd` is 0 but for usd limits."""
-
-    node_id: str
-    path: str
-    owner: str
-    grant_class: GrantClass
-    time_zone: str
-    limit: Limit
-    overdraft_nanousd: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,20 +22,10 @@ class NodeRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodePacing:
-    """A node that paces its spending, and from what percent of a limit on."""
-
-    node_id: str
-    path: str
-    owner: str
-    pace_from_percent: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveGrant:
     """The authority at the end of a path. Limits and rates of **all** nodes bind; none shadows another.
 
-    `nodes` runs from root to leaf. The class is the leaf's. `starts_at` is the latest and `expires_at` the earliest
+    `nodes` runs from root to leaf, and each has its own limits. The class is the leaf's. `starts_at` is the latest and `expires_at` the earliest
     of the path.
     """
 
@@ -59,9 +36,7 @@ class EffectiveGrant:
     required_tags: tuple[str, ...]
     starts_at: datetime
     expires_at: datetime
-    limits: tuple[NodeLimit, ...]
     rates: tuple[NodeRate, ...]
-    pacings: tuple[NodePacing, ...]
 
     @property
     def leaf(self) -> Grant:
@@ -74,7 +49,9 @@ class EffectiveGrant:
     def refusal_at(self, now: datetime) -> Refused | None:
         """`grant_inactive` before `grant_expired`, each naming the highest such node and its owner, or `None`."""
         for node in self.nodes:
-            if node.status in ("requested", "suspended", "revoked"):
+            if node.status == "requested":
+                return self._not_activated(node)
+            if node.status in ("suspended", "revoked"):
                 return self._refused(RefusalCode.grant_inactive, node, f"`{node.path}` is {node.status}")
             if now < node.starts_at:
                 sentence = f"`{node.path}` starts at {instant_text(node.starts_at)}"
@@ -85,10 +62,20 @@ class EffectiveGrant:
                 return self._refused(RefusalCode.grant_expired, node, sentence)
         return None
 
+    def _not_activated(self, node: Grant) -> Refused:
+        """Names who can activate it, which its own owner cannot."""
+        above = self.nodes[: self.nodes.index(node)]
+        helper = f"`{above[-1].owner}`, the owner of `{above[-1].path}`," if above else "an admin"
+        sentence = f"`{node.path}` is requested and not activated yet; ask {helper} to activate it"
+        return self._refusal(RefusalCode.grant_inactive, node, sentence)
+
     def _refused(self, code: RefusalCode, node: Grant, sentence: str) -> Refused:
+        return self._refusal(code, node, f"{sentence}; ask its owner `{node.owner}`")
+
+    def _refusal(self, code: RefusalCode, node: Grant, detail: str) -> Refused:
         return Refused(
             code=code,
-            detail=f"{sentence}; ask its owner {node.owner}",
+            detail=detail,
             path=self.leaf.path,
             binding_node=node.path,
             owner=node.owner,
@@ -115,36 +102,9 @@ def effective(nodes: Sequence[Grant]) -> EffectiveGrant:
         required_tags=tuple(tags),
         starts_at=max(node.starts_at for node in nodes),
         expires_at=min(node.expires_at for node in nodes),
-        limits=tuple(limit for node in nodes for limit in _limits_of(node)),
         rates=tuple(
             NodeRate(node_id=node.id, path=node.path, owner=node.owner, rate=node.rate)
             for node in nodes
             if node.rate != Rate()
         ),
-        pacings=tuple(
-            NodePacing(
-                node_id=node.id,
-                path=node.path,
-                owner=node.owner,
-                pace_from_percent=node.on_exhausted.pace_from_percent,
-            )
-            for node in nodes
-            if node.on_exhausted.pace_from_percent is not None
-        ),
     )
-
-
-def _limits_of(node: Grant) -> list[NodeLimit]:
-    escrow = node.overdraft.max_nanousd if node.overdraft else 0
-    return [
-        NodeLimit(
-            node_id=node.id,
-            path=node.path,
-            owner=node.owner,
-            grant_class=node.grant_class,
-            time_zone=node.time_zone,
-            limit=limit,
-            overdraft_nanousd=escrow if limit.dimension == "usd" else 0,
-        )
-        for limit in node.limits
-    ]

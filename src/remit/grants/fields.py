@@ -17,13 +17,12 @@ from remit.grants.model import (
 )
 from remit.kernel.ids import is_id
 from remit.kernel.money import MAX_NANOUSD
+from remit.kernel.names import PERSON_NAME, TAG_NAME
 
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-_OWNER = re.compile(r"[^\s@<>,;\"'`/]{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,199}\*?|\*")
-_TAG = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 _WEBHOOK = re.compile(r"https?://[^\s]{1,2000}")
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,30}(/[A-Za-z0-9_+-]{1,30}){0,2}")
 # Names that tz databases carry but that mean the machine's own zone, leap-second time or nothing at all.
@@ -82,7 +81,7 @@ def _path(grant: Grant) -> Iterator[_Found]:
 
 
 def _who_and_what(grant: Grant) -> Iterator[_Found]:
-    if not _OWNER.fullmatch(grant.owner):
+    if not PERSON_NAME.fullmatch(grant.owner):
         yield "owner_invalid", "owner", f"the owner `{grant.owner}` is not an e-mail address of a person"
     if grant.grant_class not in GRANT_CLASSES:
         yield "class_invalid", "class", f"the class `{grant.grant_class}` is neither production nor experimentation"
@@ -144,7 +143,7 @@ def _shape(grant: Grant) -> Iterator[_Found]:
 
 def _names(grant: Grant) -> Iterator[_Found]:
     yield from _items("data_classes", grant.data_classes, _NAME)
-    yield from _items("required_tags", grant.required_tags, _TAG)
+    yield from _items("required_tags", grant.required_tags, TAG_NAME)
 
 
 def _items(field: str, items: tuple[str, ...] | None, form: re.Pattern[str]) -> Iterator[_Found]:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from remit.grants.model import Grant, Revision
+from remit.grants.model import Grant, Problem, Revision
 
 
 class StaleRevisionError(Exception):
@@ -23,6 +23,14 @@ class Remembered:
     key: str
     body: Mapping[str, Any]
     answer: Mapping[str, Any]
+
+    def conflict(self, body: Mapping[str, Any]) -> Problem | None:
+        """Which field of another request under the same key differs from the first; None for the same request."""
+        for name in [*body, *(name for name in self.body if name not in body)]:
+            if name not in body or name not in self.body or body[name] != self.body[name]:
+                detail = f"the idempotency key `{self.key}` was used for another request: {name} differs"
+                return Problem(code=f"conflict_different_{name}", path="", field=name, detail=detail)
+        return None
 
 
 class GrantReads(Protocol):

@@ -204,7 +204,7 @@ class GrantService:
         return self._write(by, {"operation": verb, "grant": grant_ref}, decide)
 
     def _write(self, by: Authorship, request: Mapping[str, Any], decide: _Decide) -> Answer:
-        wrong = _authorship_problems(by)
+        wrong = authorship_problems(by)
         if wrong:
             return NotWritten(tuple(wrong))
         body = {**request, "reason": by.reason, "actor": by.actor.name}
@@ -248,14 +248,14 @@ def _save(unit: GrantUnit, old: Grant | None, grant: Grant, by: Authorship, now:
 
 def _first_answer(first: Remembered, body: Mapping[str, Any]) -> Answer:
     """The remembered answer, or which field of the request differs from the remembered one."""
-    for name in [*body, *(name for name in first.body if name not in body)]:
-        if name not in body or name not in first.body or body[name] != first.body[name]:
-            detail = f"the idempotency key `{first.key}` was used for another request: {name} differs"
-            return NotWritten((Problem(code=f"conflict_different_{name}", path="", field=name, detail=detail),))
+    conflict = first.conflict(body)
+    if conflict is not None:
+        return NotWritten((conflict,))
     return Written(grants=tuple(from_body(one) for one in first.answer["grants"]), replayed=True)
 
 
-def _authorship_problems(by: Authorship) -> list[Problem]:
+def authorship_problems(by: Authorship) -> list[Problem]:
+    """What is missing of who, why and under which key; empty for a write that says it all."""
     problems = []
     if not by.reason.strip() or len(by.reason) > _MAX_REASON:
         detail = f"a write needs a reason of at most {_MAX_REASON} characters"

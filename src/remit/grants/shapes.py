@@ -4,11 +4,9 @@
 """
 
 from remit.grants.model import SCOPE_FIELDS, Scope, Shape
+from remit.kernel import names
 
-
-def model_matches(pattern: str, model: str) -> bool:
-    """Whether a model name is covered by an exact name or by a prefix with a trailing `*`."""
-    return model.startswith(pattern[:-1]) if pattern.endswith("*") else model == pattern
+model_matches = names.model_matches
 
 
 def pattern_within(inner: str, outer: str) -> bool:

@@ -1,14 +1,13 @@
 """Tags of a request: what the issuer fixed wins, what the caller says fills the rest, contradictions are recorded."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from remit.kernel.decisions import GrantClass
+from remit.kernel.names import TAG_NAME
 
 MAX_TAGS = 16
 MAX_VALUE_LENGTH = 128
-_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 
 # Words by which callers say what they are doing. Only these can contradict a class; any other value is just a label.
 PRODUCTION_WORDS = frozenset({"production", "prod", "live"})
@@ -60,8 +59,8 @@ def check_tags(tags: Mapping[str, str]) -> str | None:
     if len(tags) > MAX_TAGS:
         return f"{len(tags)} tags are more than {MAX_TAGS}"
     for name, value in tags.items():
-        if not _NAME.fullmatch(name):
-            return f"tag name `{name[:80]}` does not match `{_NAME.pattern}`"
+        if not TAG_NAME.fullmatch(name):
+            return f"tag name `{name[:80]}` does not match `{TAG_NAME.pattern}`"
         if not value.strip() or len(value) > MAX_VALUE_LENGTH or not value.isprintable():
             return f"tag `{name}` needs 1 to {MAX_VALUE_LENGTH} printable characters"
     return None

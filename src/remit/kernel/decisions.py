@@ -1,4 +1,4 @@
-"""Decisions are values: `Allowed`, or `Refused` with a code and the numbers behind it.
+"""The decision "no" is a value: `Refused`, with a code and the numbers behind it.
 
 The order of `RefusalCode` is the precedence: a request that breaks several rules is answered with the first.
 """

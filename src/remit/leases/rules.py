@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from remit.grants.words import amount_text
 from remit.kernel.decisions import Dimension, RefusalCode, Refused
-from remit.kernel.money import format_usd
 from remit.kernel.periods import BEGINNING, FOREVER, Period, PeriodKind, period_of
 from remit.leases.model import HoldLine, LineFailure, NodeTerms
 
@@ -169,14 +169,9 @@ def _seconds_until(instant: datetime, now: datetime) -> int:
     return max(1, int((instant - now).total_seconds()) + 1)
 
 
-def amount_text(amount: int, dimension: Dimension) -> str:
-    """`$0.10`, `1,200 tokens`, `3 requests`."""
-    return format_usd(amount) if dimension == "usd" else f"{amount:,} {dimension}"
-
-
 def _detail(failure: LineFailure, node: NodeTerms, code: RefusalCode, resets_at: datetime | None) -> str:
     def text(amount: int) -> str:
-        return amount_text(amount, failure.dimension)
+        return amount_text(failure.dimension, amount)
 
     window = {"once": "in all", "inflight": "at a time"}.get(failure.kind, f"per {failure.kind}")
     numbers = (

@@ -1,5 +1,7 @@
 """Connections to PostgreSQL, each stepping down to the one role its process needs."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import psycopg
@@ -7,6 +9,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 Role = Literal["remit_authority", "remit_gateway", "remit_reader"]
+Opens = Callable[[], AbstractContextManager[psycopg.Connection]]
+"""Where the connection of one piece of work comes from: a new one, a kept one, or that of an open transaction."""
 
 CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_MILLISECONDS = 30_000
@@ -49,6 +53,11 @@ def connect(url: str, role: Role) -> psycopg.Connection:
         connection.close()
         raise
     return connection
+
+
+def opener(url: str, role: Role) -> Opens:
+    """A connection of its own for each piece of work."""
+    return lambda: connect(url, role)
 
 
 async def connect_async(url: str, role: Role) -> psycopg.AsyncConnection:

@@ -21,7 +21,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 """How far the clocks of gateways and the authority may differ."""
 
 
-class _Unit:
+class TreeUnit:
     """One transaction over the tree (`GrantUnit`); reads see its own writes."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
@@ -108,20 +108,20 @@ class PostgresGrants:
         self._url = url
 
     @contextmanager
-    def write(self) -> Iterator[_Unit]:
+    def write(self) -> Iterator[TreeUnit]:
         """A unit that excludes all other writers of the tree, and holds from being taken, until it ends."""
         with connect(self._url, "remit_authority") as connection, connection.transaction():
             connection.execute("SELECT lock_tree(true)")
-            yield _Unit(connection)
+            yield TreeUnit(connection)
 
     @contextmanager
-    def read(self) -> Iterator[_Unit]:
+    def read(self) -> Iterator[TreeUnit]:
         """A consistent view that waits for nobody."""
         with connect(self._url, "remit_authority") as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             with connection.transaction():
-                yield _Unit(connection)
+                yield TreeUnit(connection)
 
 
 def _columns(grant: Grant) -> Mapping[str, Any]:

@@ -3,22 +3,20 @@
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from remit.capabilities.model import IssuerKey, StoredCapability
 from remit.grants.keys import StoredKey
-from remit.store.connect import connect
+from remit.store.connect import Opens
 from remit.store.named import query
 
 
 class PostgresKeys:
-    """Implements `KeyStore`; secrets are stored as hashes only."""
+    """Implements `KeyStore`, over connections in the authority's role; secrets are stored as hashes only."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, opens: Opens) -> None:
+        self._opens = opens
 
     def insert(self, key: StoredKey, replaces: str | None, now: datetime) -> bool:
-        with self._connect() as connection, connection.transaction():
+        with self._opens() as connection, connection.transaction():
             # Before any row is locked, so that two writes of one key cannot deadlock.
             connection.execute("SELECT lock_tree(true)")
             if replaces is not None:
@@ -44,7 +42,7 @@ class PostgresKeys:
         return True
 
     def find(self, key_id: str) -> StoredKey | None:
-        with self._connect() as connection:
+        with self._opens() as connection:
             row = connection.execute(query("key_stored"), {"id": key_id}).fetchone()
         if row is None:
             return None
@@ -63,23 +61,20 @@ class PostgresKeys:
         )
 
     def revoke(self, key_id: str, by: str, now: datetime) -> bool:
-        with self._connect() as connection, connection.transaction():
+        with self._opens() as connection, connection.transaction():
             connection.execute("SELECT lock_tree(true)")
             return connection.execute(query("key_revoke"), {"id": key_id, "by": by, "now": now}).rowcount == 1
 
     def list(self, grant_id: str | None) -> list[dict[str, Any]]:
         """What may be shown of the keys of a grant, or of all."""
-        with self._connect() as connection:
+        with self._opens() as connection:
             cursor = connection.execute(query("key_list"), {"grant_id": grant_id})
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def make_issuer_known(self, key: IssuerKey, now: datetime) -> None:
         """Stores an issuer's public key where it is not known yet."""
-        with self._connect() as connection:
+        with self._opens() as connection:
             known = connection.execute(query("snapshot_issuers")).fetchall()
             if key.kid not in {row[0] for row in known}:
                 connection.execute(query("issuer_put"), {"kid": key.kid, "public_key": key.public_key, "now": now})
-
-    def _connect(self) -> psycopg.Connection:
-        return connect(self._url, "remit_authority")

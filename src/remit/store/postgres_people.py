@@ -4,9 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
-from remit.store.connect import connect
+from remit.store.connect import Opens
 from remit.store.named import query
 
 
@@ -25,14 +23,14 @@ class StoredPerson:
 
 
 class PostgresPeople:
-    """Keeps person tokens."""
+    """Keeps person tokens, over connections in the authority's role."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, opens: Opens) -> None:
+        self._opens = opens
 
     def insert(self, person: StoredPerson) -> None:
         """Stores a token. Raises psycopg.errors.UniqueViolation for an id that is taken."""
-        with self._connect() as connection:
+        with self._opens() as connection:
             connection.execute(
                 query("person_insert"),
                 {
@@ -47,22 +45,19 @@ class PostgresPeople:
             )
 
     def find(self, token_id: str) -> StoredPerson | None:
-        with self._connect() as connection:
+        with self._opens() as connection:
             row = connection.execute(query("person_find"), {"id": token_id}).fetchone()
         return None if row is None else _person(row)
 
     def all(self) -> list[StoredPerson]:
         """Every token, by name."""
-        with self._connect() as connection:
+        with self._opens() as connection:
             return [_person(row) for row in connection.execute(query("person_list")).fetchall()]
 
     def revoke(self, token_id: str, now: datetime) -> bool:
         """Whether a living token was revoked."""
-        with self._connect() as connection:
+        with self._opens() as connection:
             return connection.execute(query("person_revoke"), {"id": token_id, "now": now}).rowcount == 1
-
-    def _connect(self) -> psycopg.Connection:
-        return connect(self._url, "remit_authority")
 
 
 def _person(row: tuple[Any, ...]) -> StoredPerson:

@@ -4,16 +4,22 @@ The services' own stores are bound to the transaction's connection, so that a pr
 answer stand or fall together. The transaction holds the tree lock: writes come one after the other.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import msgspec
 import psycopg
 
+from remit.grants.model import Problem
 from remit.grants.ports import Remembered
-from remit.store.connect import connect
-from remit.store.postgres_grants import _Unit as TreeUnit
+from remit.store.connect import Opens
+from remit.store.postgres_grants import TreeUnit
 from remit.store.postgres_keys import PostgresKeys
+from remit.store.postgres_people import PostgresPeople
+
+_T = TypeVar("_T")
 
 
 class _InnerUnit(TreeUnit):
@@ -44,21 +50,9 @@ class BoundGrants:
         yield _InnerUnit(self._connection)
 
 
-class BoundKeys(PostgresKeys):
-    """`KeyStore` inside a transaction that is open already."""
-
-    def __init__(self, connection: psycopg.Connection) -> None:
-        super().__init__("")
-        self._connection = connection
-
-    @contextmanager
-    def _connect(self) -> Iterator[psycopg.Connection]:  # type: ignore[override]
-        yield self._connection
-
-
 @dataclass(frozen=True, slots=True)
 class WriteUnit:
-    """One open transaction of a write."""
+    """One open transaction of a write. What is written through its parts is committed with it or not at all."""
 
     connection: psycopg.Connection
 
@@ -67,27 +61,54 @@ class WriteUnit:
         return BoundGrants(self.connection)
 
     @property
-    def keys(self) -> BoundKeys:
-        return BoundKeys(self.connection)
+    def keys(self) -> PostgresKeys:
+        return PostgresKeys(lambda: nullcontext(self.connection))
 
-    def remembered(self, key: str) -> Remembered | None:
-        """The first write under this idempotency key, if there was one."""
-        return TreeUnit(self.connection).remembered(key)
-
-    def remember(self, first: Remembered) -> None:
-        """Keeps the first write under its key. The key is new (`remembered` was asked in this unit)."""
-        TreeUnit(self.connection).remember(first)
+    @property
+    def people(self) -> PostgresPeople:
+        return PostgresPeople(lambda: nullcontext(self.connection))
 
 
 class PostgresWrites:
-    """Opens transactions in the authority's role."""
+    """Carries out writes over connections in the authority's role."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, opens: Opens) -> None:
+        self._opens = opens
 
-    @contextmanager
-    def unit(self) -> Iterator[WriteUnit]:
-        """Commits when the block ends, rolls back when it raises. Excludes all other writers of the tree."""
-        with connect(self._url, "remit_authority") as connection, connection.transaction():
+    def once(
+        self, key: str, asked: Mapping[str, Any], do: Callable[[WriteUnit], tuple[_T, Mapping[str, Any]] | Problem]
+    ) -> _T | Remembered | Problem:
+        """Carries out a write, or answers what the first one under its key was answered, or why neither can be.
+
+        `asked` is what two requests under one key are compared by. `do` gives the answer and what of it is remembered: all
+        but secrets. Both are JSON-able. With a problem, or where `do` raises, nothing is written and the key stays free.
+        """
+        body = _as_stored(asked)
+        # Most repetitions come long after the first, and need not wait for whoever writes at the moment.
+        with self._opens() as connection:
+            first = TreeUnit(connection).remembered(key)
+        if first is not None:
+            return first.conflict(body) or first
+        problem: Problem | None = None
+        with self._opens() as connection, connection.transaction():
             connection.execute("SELECT lock_tree(true)")
-            yield WriteUnit(connection)
+            # The first one may have been under way when it was looked for.
+            first = TreeUnit(connection).remembered(key)
+            if first is not None:
+                return first.conflict(body) or first
+            done = do(WriteUnit(connection))
+            if isinstance(done, Problem):
+                problem = done
+                raise psycopg.Rollback
+            answer, kept = done
+            TreeUnit(connection).remember(Remembered(key=key, body=body, answer=_as_stored(kept)))
+            return answer
+        assert problem is not None
+        return problem
+
+
+def _as_stored(value: Mapping[str, Any]) -> dict[str, Any]:
+    """As it will come back from the database: lists, not tuples."""
+    plain = msgspec.json.decode(msgspec.json.encode(value))
+    assert isinstance(plain, dict)
+    return plain

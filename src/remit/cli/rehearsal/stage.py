@@ -10,11 +10,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
-
-import msgspec
 
 from remit.bootstrap import Authority
 from remit.cli.codes import EXIT_DIFFERENCES, CommandError
@@ -25,7 +23,14 @@ from remit.grants.model import Actor
 from remit.grants.plan import make_plan
 from remit.grants.service import Authorship, NotWritten
 from remit.grants.tree import Tree
-from remit.settings import ApiSettings, GatewaySettings, NotifySettings, Settings, VendorSettings
+from remit.settings import (
+    ApiSettings,
+    GatewaySettings,
+    NotifySettings,
+    Settings,
+    VendorSettings,
+    encode_settings,
+)
 from remit.testing.vendor_sim import VendorProcess
 
 _ADMIN = Actor("ada@acme.example", is_admin=True)
@@ -116,7 +121,7 @@ class _UpProcess:
                 process_group=0,
             )
         assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.json.encode(settings, enc_hook=_encode) + b"\n")
+        self._process.stdin.write(encode_settings(settings) + b"\n")
         self._process.stdin.flush()
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -190,12 +195,6 @@ def ending_in_order() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, PurePath):
-        return str(value)
-    raise NotImplementedError(type(value))
 
 
 def _end_of(log: Path) -> str:

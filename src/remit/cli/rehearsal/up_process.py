@@ -8,21 +8,11 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from remit.bootstrap import Authority, gateway_database, open_database
 from remit.cli.logs import set_up_logs
 from remit.cli.running import run_gateways
-from remit.settings import Settings
-
-
-def _decode(kind: type, value: Any) -> Any:
-    if kind is Path:
-        return Path(value)
-    raise NotImplementedError(kind)
+from remit.settings import decode_settings
 
 
 def _end_with_parent() -> None:
@@ -33,7 +23,7 @@ def _end_with_parent() -> None:
 def main() -> int:
     """Runs to the end; the exit code of `remit up`."""
     set_up_logs()
-    settings = msgspec.json.decode(_first_line(sys.stdin.fileno()), type=Settings, dec_hook=_decode)
+    settings = decode_settings(_first_line(sys.stdin.fileno()))
     url = open_database(settings)
     authority = Authority(settings, url)
     authority.keys()
