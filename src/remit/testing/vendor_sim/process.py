@@ -16,7 +16,7 @@ import msgspec
 
 from remit.testing.vendor_sim.books import BooksSummary, Row, RowsPage
 
-_START_SECONDS: Final = 20
+_START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 5
 _ADMIN_SECONDS: Final = 30
 
@@ -99,7 +99,7 @@ class VendorProcess:
         self.post("/sim/script", msgspec.json.encode(keys))
 
     def release(self) -> int:
-        """Have every call that waits out its latency answered now; how many those were."""
+        """Let every call go on that waits out its latency or pauses in its stream; how many those were."""
         released: int = msgspec.json.decode(self.post("/sim/release", b""))["released"]
         return released
 
@@ -107,7 +107,15 @@ class VendorProcess:
         """Begin again: empty books and the default script."""
         self.post("/sim/reset", b"")
 
-    def wait_idle(self, timeout_seconds: float = 10) -> BooksSummary:
+    def wait_running(self, calls: int = 1, timeout_seconds: float = 60) -> None:
+        """Wait until the vendor is working on so many calls; raises TimeoutError."""
+        deadline = time.monotonic() + timeout_seconds
+        while (running := self.inflight()) != calls:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{running} calls running at the vendor, not {calls}")
+            time.sleep(0.01)
+
+    def wait_idle(self, timeout_seconds: float = 60) -> BooksSummary:
         """Wait until no call is running and return the books; raises TimeoutError."""
         deadline = time.monotonic() + timeout_seconds
         while (books := self.books()).inflight:
