@@ -150,7 +150,7 @@ def test_a_caller_that_hangs_up_before_the_head_pays_for_all_of_it(vendor: Vendo
     for stream in (False, True):
         with connected(vendor) as connection:
             connection.sendall(raw_request(body("latency_ms=600000", stream=stream)))
-            vendor.wait_running()
+            vendor.wait_paused()
         wait_until_the_caller_is_gone(vendor)
         assert vendor.release() == 1
         vendor.wait_idle()
@@ -165,7 +165,7 @@ def test_a_vendor_that_stops_with_its_caller_bills_up_to_there(vendor: VendorPro
     assert outcomes(vendor) == [("aborted", 10 * 2500 + 3 * 10_000)]
     with connected(vendor) as connection:
         connection.sendall(raw_request(body("latency_ms=600000 stop_on_disconnect=true")))
-        vendor.wait_running()
+        vendor.wait_paused()
     assert outcomes(vendor)[1] == ("aborted", 10 * 2500)
 
 
@@ -198,11 +198,11 @@ def test_calls_that_wait_out_their_latency_are_released(vendor: VendorProcess) -
     """Ten calls that would wait ten minutes are answered when they are told to, ones that come later are not."""
     with ThreadPoolExecutor(11) as pool:
         answers = [pool.submit(ask, vendor, "latency_ms=600000") for _ in range(10)]
-        vendor.wait_running(10)
+        vendor.wait_paused(10)
         assert vendor.release() == 10
         assert [answer.result().status_code for answer in answers] == [200] * 10
         late = pool.submit(ask, vendor, "latency_ms=600000")
-        vendor.wait_running(1)
+        vendor.wait_paused(1)
         assert not late.done() and vendor.release() == 1
         assert late.result().status_code == 200
     assert outcomes(vendor) == [("completed", FULL)] * 11

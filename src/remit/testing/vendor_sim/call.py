@@ -69,14 +69,18 @@ class Call:
         else:
             self._answer()
 
+    def is_paused(self) -> bool:
+        """Whether the call waits out its latency, or its stream pauses."""
+        return self._stream_pauses() or (self._waiting is not None and self._waiting is self._timer)
+
     def release(self) -> bool:
         """Go on now if the call waits out its latency, or where its stream pauses; whether it did."""
-        if self._waiting is not None and self._waiting is self._timer:
+        if not self.is_paused():
+            return False
+        if self._waiting is not None:
             self._waiting.cancel()
             self._answer()
             return True
-        if not self._is_pausing():
-            return False
         self._pause_at = _NEVER
         if self._timer is not None:
             self._timer.cancel()
@@ -225,7 +229,7 @@ class Call:
         if work.script.chunk_ms and self._step_count:
             self.connection.transport.write(opening)
             self._due = self.sim.loop.time()
-            if not self._is_pausing():
+            if not self._stream_pauses():
                 self._wait_for_step()
         else:
             self._pump(opening)
@@ -251,7 +255,7 @@ class Call:
     def _timed_step(self) -> None:
         step = self._frame(self._next_step())
         self.connection.transport.write(step)
-        if self._is_pausing():
+        if self._stream_pauses():
             self._timer = None
         elif self._steps_done < self._step_count:
             self._wait_for_step()
@@ -263,12 +267,12 @@ class Call:
         self._timer = None
         pieces = [pending]
         size = 0
-        while self._steps_done < self._step_count and size < _WRITE_BYTES and not self._is_pausing():
+        while self._steps_done < self._step_count and size < _WRITE_BYTES and not self._stream_pauses():
             step = self._next_step()
             pieces.append(self._frame(step))
             size += len(step)
         self.connection.transport.write(b"".join(pieces))
-        if self._is_pausing():
+        if self._stream_pauses():
             return
         if self._steps_done >= self._step_count:
             self._ending()
@@ -288,7 +292,7 @@ class Call:
         self.write(self._frame(self._writer.end()) + self.last_frame())
         self.finish()
 
-    def _is_pausing(self) -> bool:
+    def _stream_pauses(self) -> bool:
         return self._writer is not None and self._steps_done == self._pause_at
 
     def _complete_unread(self) -> None:

@@ -107,12 +107,12 @@ class VendorProcess:
         """Begin again: empty books and the default script."""
         self.post("/sim/reset", b"")
 
-    def wait_running(self, calls: int = 1, timeout_seconds: float = 60) -> None:
-        """Wait until the vendor is working on so many calls; raises TimeoutError."""
+    def wait_paused(self, calls: int = 1, timeout_seconds: float = 60) -> None:
+        """Wait until so many calls wait to be released; raises TimeoutError."""
         deadline = time.monotonic() + timeout_seconds
-        while (running := self.inflight()) != calls:
+        while (paused := msgspec.json.decode(self.get("/sim/inflight"))["paused"]) != calls:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{running} calls running at the vendor, not {calls}")
+                raise TimeoutError(f"{paused} calls are paused at the vendor, not {calls}")
             time.sleep(0.01)
 
     def wait_idle(self, timeout_seconds: float = 60) -> BooksSummary:
