@@ -75,7 +75,9 @@ def before_midnight(system: System, midnight: str, lead_seconds: int, keys: tupl
     """Spends what the old month has, and waits with the official SDK for the new one; False where that came too soon."""
     month, day, late = keys
     system.vendor.wait_paused()
-    answers = [ask(system, key, dime()) for key in (month, month, month, day, late, month)]
+    *served, held, refused = [ask(system, key, dime()) for key in (month, month, month, day, late, month)]
+    if refused.code == "served" or refused.remit["resets_at"] != midnight:
+        return False
     with (
         Tap(f"http://127.0.0.1:{system.port}") as tap,
         openai.OpenAI(base_url=f"{tap.url}/v1", api_key=month, max_retries=1) as client,
@@ -85,10 +87,9 @@ def before_midnight(system: System, midnight: str, lead_seconds: int, keys: tupl
             return False
         # The official SDK waits as long as it is told to, asks once more, and is served.
         assert tap.sent.count(b"POST /v1/chat/completions") == 2
-    *served, held, refused = answers
     assert [answer.code for answer in served] == ["served"] * 4
     assert held.remit["held"] == DIME
-    assert (refused.status, refused.code, refused.remit["resets_at"]) == (429, "grant_exhausted", midnight)
+    assert (refused.status, refused.code) == (429, "grant_exhausted")
     assert 0 < int(refused.headers["retry-after"]) <= lead_seconds + 1
     assert "x-should-retry" not in refused.headers
     return True
