@@ -16,8 +16,8 @@ NOON = "2026-11-17T12:00:00+00:00"  # a Tuesday, in the middle of a day, a week,
 
 @pytest.fixture(scope="session")
 def quick() -> Iterator[System]:
-    """A Remit that gives a call one second and its hold two."""
-    with System(gateway={"request_seconds": 1.0, "hold_seconds": 2.0}) as running:
+    """A Remit that gives a call two seconds and its hold four."""
+    with System(gateway={"request_seconds": 2.0, "hold_seconds": 4.0}) as running:
         yield running
 
 
@@ -34,6 +34,7 @@ def dated() -> Iterator[tuple[System, list[dict[str, Any]]]]:
 def noon(dated: tuple[System, list[dict[str, Any]]]) -> System:
     """The same, with empty books at the vendor."""
     running, _ = dated
+    running.vendor.release()
     running.vendor.wait_idle()
     running.vendor.script()
     running.vendor.reset()

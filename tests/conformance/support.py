@@ -109,16 +109,20 @@ def raw_request(key: str, body: Mapping[str, Any]) -> bytes:
 def open_stream(system: System, key: str, body: Mapping[str, Any]) -> socket.socket:
     """A connection on which a chat request was sent; nothing is read yet."""
     caller = socket.create_connection(("127.0.0.1", system.port), timeout=60)
-    caller.sendall(raw_request(key, {"stream": True, **body}))
+    try:
+        caller.sendall(raw_request(key, {"stream": True, **body}))
+    except OSError:
+        caller.close()
+        raise
     return caller
 
 
 def read_raw(caller: socket.socket) -> Answer:
     """Everything a connection has to say until it ends, its trailers included."""
     data = b""
-    while piece := caller.recv(65536):
-        data += piece
-    caller.close()
+    with caller:
+        while piece := caller.recv(65536):
+            data += piece
     head, _, rest = data.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     headers = _fields(lines[1:])
@@ -146,7 +150,7 @@ def _unchunk(data: bytes) -> tuple[bytes, dict[str, str]]:
 
 
 class Tap(AbstractContextManager["Tap"]):
-    """A port on the way to the vendor that passes everything on and remembers what the gateway sent.
+    """A port on the way to a server that passes everything on and remembers what went each way.
 
     `refuse()` closes the port, as a vendor that is down.
     """
@@ -156,6 +160,7 @@ class Tap(AbstractContextManager["Tap"]):
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.sent = b""
+        self.received = b""
         self._open: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -192,6 +197,8 @@ class Tap(AbstractContextManager["Tap"]):
                 while data := source.recv(65536):
                     if to_vendor:
                         self.sent += data
+                    else:
+                        self.received += data
                     target.sendall(data)
             _end(target)
 

@@ -1,6 +1,8 @@
 """Hard caps, judged on the vendor's books: cap-exact, cap-exact-fleet, parent-binds, zero, no cap, boundary."""
 
 import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
@@ -35,11 +37,19 @@ def test_cap_exact_holds_while_calls_are_slow(system: System, name: str) -> None
     """What running calls may cost is spoken for: while ten are under way the eleventh is refused."""
     system.apply({name: root("1.00")})
     key = system.key(name)
-    system.vendor.script(latency_ms=300)
-    answers = ask_many(40, lambda _: ask(system, key, dime()), at_once=40)
+    system.vendor.script(latency_ms=600_000)
+    with ThreadPoolExecutor(40) as pool:
+        calls = [pool.submit(ask, system, key, dime()) for _ in range(40)]
+        system.vendor.wait_paused(10)
+        while sum(call.done() for call in calls) < 30:
+            time.sleep(0.01)
+        assert system.vendor.release() == 10
+    answers = [call.result() for call in calls]
     assert codes(answers) == {"served": 10, "grant_exhausted": 30}
-    refused = next(answer for answer in answers if answer.status != 200).remit
-    assert refused["posted"] + refused["held"] + refused["required"] > refused["limit"] == DOLLAR
+    refused = [answer.remit for answer in answers if answer.status != 200]
+    assert {(one["posted"], one["held"], one["required"], one["limit"]) for one in refused} == {
+        (0, DOLLAR, DIME, DOLLAR)
+    }
     assert system.vendor.books().total_nanousd == DOLLAR
     system.reconcile_with_vendor(name)
 

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.load import HELLO, Callers, settle_with_the_vendor
+from tests.crash.load import HELLO, Callers, missing_from_the_ledger, settle_with_the_vendor
 from tests.system.harness import System, root
 
 HOLD_SECONDS = 5.0
 KILLS = 20
+ENOUGH = 20  # calls of each kind that got through
+DOUBTFUL = 5  # calls that a kill met
+WAYS = ("answered", "streamed", "trailers")
 CAPS_USD = {"narrow": 30, "wide": 400}  # the narrow one is reached
 
 
@@ -29,7 +32,7 @@ def crashing() -> Iterator[System]:
 
 def answers(system: System) -> bool:
     """Whether some gateway process serves."""
-    connection = http.client.HTTPConnection("127.0.0.1", system.port, timeout=1)
+    connection = http.client.HTTPConnection("127.0.0.1", system.port, timeout=10)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == 200
@@ -40,10 +43,16 @@ def answers(system: System) -> bool:
 
 
 async def until_it_answers(system: System) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not await asyncio.to_thread(answers, system):
         assert time.monotonic() < deadline, system.log.read_text()[-3000:]
         await asyncio.sleep(0.05)
+
+
+def unsure(system: System) -> int:
+    """How many calls ended without anybody knowing what they cost."""
+    ((count,),) = system.sql("SELECT count(*) FROM entries WHERE kind = 'suspense'")
+    return int(count)
 
 
 def within_caps(system: System) -> None:
@@ -55,16 +64,20 @@ def within_caps(system: System) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_twenty_kills_lose_nothing_and_break_no_cap(crashing: System) -> None:
-    """Gateways die in the middle of calls, plain and streamed; every unknown is a ceiling until the vendor says more."""
+    """Gateways die in calls, plain and streamed; unknowns are ceilings until the vendor says more, what was told stands."""
     crashing.vendor.script(latency_ms=20, latency_max_ms=120, chunk_ms=30)
     callers = Callers(crashing, [crashing.key(name) for name in CAPS_USD])
     dice = random.Random(7)
 
+    async def doubtful() -> int:
+        return await asyncio.to_thread(unsure, crashing)
+
     async def main() -> None:
         load = asyncio.create_task(callers.run())
         killed = 0
-        while killed < KILLS:
+        while killed < KILLS or any(callers.seen[way] < ENOUGH for way in WAYS) or await doubtful() < DOUBTFUL:
             await until_it_answers(crashing)
             await asyncio.sleep(dice.uniform(0.1, 0.4))
             pids = await asyncio.to_thread(crashing.gateway_pids)
@@ -72,26 +85,26 @@ def test_twenty_kills_lose_nothing_and_break_no_cap(crashing: System) -> None:
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
         await until_it_answers(crashing)
-        await asyncio.sleep(0.5)
         callers.stop()
         await load
 
     asyncio.run(main())
-    did = settle_with_the_vendor(crashing, HOLD_SECONDS)
+    # Before any evidence: it is the gateway that had written what it told.
+    assert len(callers.told) >= 2 * ENOUGH and missing_from_the_ledger(crashing, callers.told) == []
+    settle_with_the_vendor(crashing, HOLD_SECONDS)
     within_caps(crashing)
-    assert callers.seen["answered"] > 20 and callers.seen["streamed"] > 20, callers.seen
-    assert did["doubtful"] > 5, "no kill met a call"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_killed_remit_starts_again_where_it_was(crashing: System) -> None:
     """A `kill -9` of `remit up` takes its gateways down in order; the next one finds a working database and exact books."""
     crashing.vendor.script(latency_ms=50, latency_max_ms=150, chunk_ms=20)
     callers = Callers(crashing, [crashing.key(name, "second") for name in CAPS_USD], at_once=4)
 
     async def answered(more: int) -> None:
-        wanted = callers.seen["answered"] + callers.seen["streamed"] + more
-        while callers.seen["answered"] + callers.seen["streamed"] < wanted:  # noqa: ASYNC110 - a counter is watched
+        wanted = sum(callers.seen[way] for way in WAYS) + more
+        while sum(callers.seen[way] for way in WAYS) < wanted:  # noqa: ASYNC110 - a counter is watched
             await asyncio.sleep(0.05)
 
     async def main() -> None:
@@ -102,7 +115,7 @@ def test_a_killed_remit_starts_again_where_it_was(crashing: System) -> None:
         assert process is not None
         process.kill()
         process.wait()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while any(_alive(pid) for pid in gateways):
             assert time.monotonic() < deadline, "gateways outlive their parent"
             await asyncio.sleep(0.05)
@@ -112,33 +125,36 @@ def test_a_killed_remit_starts_again_where_it_was(crashing: System) -> None:
         await load
 
     asyncio.run(main())
+    assert callers.told and missing_from_the_ledger(crashing, callers.told) == []
     settle_with_the_vendor(crashing, HOLD_SECONDS)
     within_caps(crashing)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_gateway_frozen_past_its_holds_changes_nothing_twice() -> None:
     """SIGSTOP until its holds have expired, then SIGCONT: what it still has to say corrects, and is said once."""
-    with System(gateway={"request_seconds": 3, "hold_seconds": HOLD_SECONDS}) as system:
+    # Time enough for six calls to get to the vendor before the first of their holds is over.
+    with System(gateway={"request_seconds": 8, "hold_seconds": 10}) as system:
         system.apply({"narrow": root("30.00"), "wide": root("400.00")})
-        system.vendor.script(latency_ms=400)
+        system.vendor.script(latency_ms=600_000)
         key = system.key("narrow")
 
         async def main() -> None:
-            async with system.async_client(key, timeout=30.0) as client:
+            async with system.async_client(key, timeout=120.0) as client:
                 calls = [
                     asyncio.ensure_future(
                         client.chat.completions.create(model="sim-dime", messages=HELLO, max_tokens=2)  # type: ignore[arg-type]
                     )
                     for _ in range(6)
                 ]
-                while system.vendor.books().inflight < 6:  # noqa: ASYNC110 - it is the vendor that is watched
-                    await asyncio.sleep(0.01)
+                await asyncio.to_thread(system.vendor.wait_paused, 6)
                 pids = system.gateway_pids()
                 for pid in pids:
                     os.kill(pid, signal.SIGSTOP)
                 try:
-                    deadline = time.monotonic() + HOLD_SECONDS + 10
+                    assert system.vendor.release() == 6
+                    deadline = time.monotonic() + 60
                     while await asyncio.to_thread(system.open_holds):
                         assert time.monotonic() < deadline, "holds are open after their time"
                         await asyncio.sleep(0.1)
@@ -149,7 +165,7 @@ def test_a_gateway_frozen_past_its_holds_changes_nothing_twice() -> None:
                 await asyncio.gather(*calls, return_exceptions=True)
 
         asyncio.run(main())
-        settle_with_the_vendor(system, HOLD_SECONDS)
+        settle_with_the_vendor(system, 10)
         within_caps(system)
         kinds = dict(system.sql("SELECT kind, count(*) FROM entries GROUP BY kind"))
         assert kinds == {"suspense": 6, "correction": 6}

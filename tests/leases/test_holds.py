@@ -280,10 +280,14 @@ def test_two_who_end_one_hold_at_the_same_time_end_it_once(trial: Trial, limits:
         trial.gateway.execute("BEGIN")
         assert trial.settle(hold.id, 30) == "settled"
         second = pool.submit(trial.call, trial.authority, "SELECT finish_holds(%s, %s::jsonb)", trial.clock.now(), rows)
-        time.sleep(0.1)
-        assert not second.done()
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        while not trial.one(waiting):
+            assert not second.done()
+            time.sleep(0.01)
         trial.gateway.execute("COMMIT")
-        assert second.result(10)[0]["outcome"] == "already_settled"
+        assert second.result(60)[0]["outcome"] == "already_settled"
 
 
 def test_thresholds_passed_together_have_a_page_each(trial: Trial) -> None:

@@ -36,7 +36,7 @@ def using(
         client = LoadClient(url, **bounds)
         try:
             await play(client, answers)
-            assert await client.wait_quiet(30)
+            assert await client.wait_quiet(60)
         finally:
             await client.close()
 
@@ -58,19 +58,19 @@ def test_a_stream_is_counted_to_its_end(vendor: VendorProcess) -> None:
 
 
 def test_requests_leave_at_their_instants_whatever_the_answers_do(vendor: VendorProcess) -> None:
-    """Twenty calls that take half a second each, due within 50 ms, are all under way together."""
+    """Twenty calls, due within 50 ms, are all under way together before any of them is answered."""
 
     async def play(client: LoadClient, answers: list[Answer]) -> None:
         started = asyncio.get_running_loop().time()
-        message = chat(client, completion_tokens=1, latency_ms=500)
+        message = chat(client, completion_tokens=1, latency_ms=600_000)
         instants = ((started + number * 0.0025, message) for number in range(20))
         await open_loop(instants, lambda one, due: client.send(Call(one, due, answers.append)))
         assert client.inflight == 20 and not answers
-        assert asyncio.get_running_loop().time() - started < 0.5
+        await asyncio.to_thread(vendor.wait_paused, 20)
+        assert await asyncio.to_thread(vendor.release) == 20
 
     answers = using(vendor.base_url, play)
     assert [answer.status for answer in answers] == [200] * 20
-    assert all(answer.total_seconds >= 0.49 for answer in answers)
 
 
 def test_an_item_that_is_late_keeps_its_instant(vendor: VendorProcess) -> None:
@@ -130,7 +130,7 @@ def test_connections_are_used_again(vendor: VendorProcess) -> None:
         loop = asyncio.get_running_loop()
         for message in (chat(client, completion_tokens=1), chat(client, error=429), chat(client, completion_tokens=1)):
             client.send(Call(message, loop.time(), answers.append))
-            assert await client.wait_quiet(10)
+            assert await client.wait_quiet(60)
         assert len(client._open) == 1
 
     good, refused, again = using(vendor.base_url, play)

@@ -20,7 +20,8 @@ def system() -> Iterator[System]:
 @pytest.fixture
 def name(system: System) -> str:
     """The name of a root grant nobody has used, on a vendor whose books are empty."""
-    system.vendor.wait_idle(10)
+    system.vendor.release()
+    system.vendor.wait_idle()
     system.vendor.script()
     system.vendor.reset()
     return f"org{next(_numbers)}"

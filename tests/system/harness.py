@@ -231,7 +231,7 @@ class System(AbstractContextManager["System"]):
         ((count,),) = self.sql("SELECT count(*) FROM holds WHERE state = 'open'")
         return int(count)
 
-    def wait_until_no_hold_is_open(self, timeout_seconds: float = 30) -> None:
+    def wait_until_no_hold_is_open(self, timeout_seconds: float = 60) -> None:
         deadline = time.monotonic() + timeout_seconds
         while self.open_holds():
             assert time.monotonic() < deadline, f"{self.open_holds()} holds are still open"

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -28,12 +29,12 @@ def raw_request(content: bytes) -> bytes:
 @contextlib.contextmanager
 def connected(vendor: VendorProcess) -> Iterator[socket.socket]:
     host, port = vendor.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         yield connection
 
 
 def ask(vendor: VendorProcess, script: str, **more: Any) -> httpx.Response:
-    return httpx.post(f"{vendor.base_url}/chat/completions", content=body(script, **more), timeout=10)
+    return httpx.post(f"{vendor.base_url}/chat/completions", content=body(script, **more), timeout=60)
 
 
 def read_to_end(connection: socket.socket) -> tuple[bytes, bool]:
@@ -45,6 +46,22 @@ def read_to_end(connection: socket.socket) -> tuple[bytes, bool]:
     except ConnectionResetError:
         return received, True
     return received, False
+
+
+def read_chunks(connection: socket.socket, count: int) -> bytes:
+    """Reads until so many chunks with content have come."""
+    received = b""
+    while received.count(b'"content":" ') < count:
+        piece = connection.recv(65_536)
+        assert piece, received
+        received += piece
+    return received
+
+
+def wait_until_the_caller_is_gone(vendor: VendorProcess) -> None:
+    """Waits until the vendor has noticed that the caller of its one call hung up."""
+    while msgspec.json.decode(vendor.get("/sim/inflight"))["calls"][0]["caller_connected"]:
+        time.sleep(0.01)
 
 
 def outcomes(vendor: VendorProcess) -> list[tuple[str, int]]:
@@ -118,22 +135,24 @@ def test_a_chunk_that_has_no_usage_says_null_when_usage_was_asked_for(vendor: Ve
 def test_a_caller_that_hangs_up_mid_stream_pays_for_all_of_it(vendor: VendorProcess) -> None:
     """By default the vendor completes what it began; the row appears once that is done."""
     with connected(vendor) as connection:
-        connection.sendall(raw_request(body("chunk_ms=30", stream=True)))
-        connection.recv(100)
-    assert vendor.inflight() == 1
+        connection.sendall(raw_request(body("chunk_ms=30 pause_after_chunks=2", stream=True)))
+        read_chunks(connection, 2)
+    wait_until_the_caller_is_gone(vendor)
     assert vendor.rows() == []
+    assert vendor.release() == 1
     assert outcomes(vendor) == [("aborted", FULL)]
     (row,) = vendor.rows()
-    assert (row.finished_at - row.received_at).total_seconds() > 0.2
+    assert (row.finished_at - row.received_at).total_seconds() > 0.15  # the six chunks that were left
 
 
 def test_a_caller_that_hangs_up_before_the_head_pays_for_all_of_it(vendor: VendorProcess) -> None:
     """A call that is not streamed is completed and billed as well, streamed ones likewise."""
     for stream in (False, True):
         with connected(vendor) as connection:
-            connection.sendall(raw_request(body("latency_ms=100", stream=stream)))
-            time.sleep(0.02)
-        assert vendor.inflight() == 1
+            connection.sendall(raw_request(body("latency_ms=600000", stream=stream)))
+            vendor.wait_paused()
+        wait_until_the_caller_is_gone(vendor)
+        assert vendor.release() == 1
         vendor.wait_idle()
     assert outcomes(vendor) == [("aborted", FULL)] * 2
 
@@ -141,18 +160,63 @@ def test_a_caller_that_hangs_up_before_the_head_pays_for_all_of_it(vendor: Vendo
 def test_a_vendor_that_stops_with_its_caller_bills_up_to_there(vendor: VendorProcess) -> None:
     """With `stop_on_disconnect` only what was generated is billed: part of the stream, or the prompt alone."""
     with connected(vendor) as connection:
-        connection.sendall(raw_request(body("chunk_ms=100 stop_on_disconnect=true", stream=True)))
-        received = b""
-        while received.count(b'"content":" ') < 2:
-            received += connection.recv(65_536)
-    vendor.wait_idle()
-    (row,) = vendor.rows()
-    assert row.outcome == "aborted"
-    assert 2 <= row.completion_tokens < 8
+        connection.sendall(raw_request(body("pause_after_chunks=3 stop_on_disconnect=true", stream=True)))
+        read_chunks(connection, 3)
+    assert outcomes(vendor) == [("aborted", 10 * 2500 + 3 * 10_000)]
     with connected(vendor) as connection:
-        connection.sendall(raw_request(body("latency_ms=10000 stop_on_disconnect=true")))
-        time.sleep(0.02)
+        connection.sendall(raw_request(body("latency_ms=600000 stop_on_disconnect=true")))
+        vendor.wait_paused()
     assert outcomes(vendor)[1] == ("aborted", 10 * 2500)
+
+
+@pytest.mark.parametrize("chunk_ms", [0, 1])
+def test_a_stream_pauses_until_it_is_released(vendor: VendorProcess, chunk_ms: int) -> None:
+    """Of eight chunks exactly those before the pause come; the rest comes when the vendor is told to go on."""
+    for pause_after in (0, 3, 8):
+        vendor.reset()
+        with connected(vendor) as connection:
+            script = f"chunk_ms={chunk_ms} pause_after_chunks={pause_after}"
+            connection.sendall(raw_request(body(script, stream=True)))
+            received = connection.recv(1) + read_chunks(connection, pause_after)
+            (call,) = msgspec.json.decode(vendor.get("/sim/inflight"))["calls"]
+            assert (call["steps_done"], vendor.rows()) == (pause_after, [])
+            assert (vendor.release(), vendor.release()) == (1, 0)
+            while b"data: [DONE]" not in received:
+                received += connection.recv(65_536)
+            assert received.count(b'"content":" ') == 8
+        assert outcomes(vendor) == [("completed", FULL)]
+
+
+def test_a_stream_that_ends_before_its_pause_does_not_pause(vendor: VendorProcess) -> None:
+    """A pause after more chunks than there are is none, and an answer that is no stream has none."""
+    assert ask(vendor, "pause_after_chunks=9", stream=True).text.endswith("data: [DONE]\n\n")
+    assert ask(vendor, "pause_after_chunks=1").json()["usage"]["completion_tokens"] == 8
+    assert outcomes(vendor) == [("completed", FULL)] * 2
+
+
+def test_calls_that_wait_out_their_latency_are_released(vendor: VendorProcess) -> None:
+    """Ten calls that would wait ten minutes are answered when they are told to, ones that come later are not."""
+    with ThreadPoolExecutor(11) as pool:
+        answers = [pool.submit(ask, vendor, "latency_ms=600000") for _ in range(10)]
+        vendor.wait_paused(10)
+        assert vendor.release() == 10
+        assert [answer.result().status_code for answer in answers] == [200] * 10
+        late = pool.submit(ask, vendor, "latency_ms=600000")
+        vendor.wait_paused(1)
+        assert not late.done() and vendor.release() == 1
+        assert late.result().status_code == 200
+    assert outcomes(vendor) == [("completed", FULL)] * 11
+
+
+def test_a_released_stream_still_meets_its_fault(vendor: VendorProcess) -> None:
+    """A pause before a reset is only a pause: the connection is reset where the script says."""
+    with connected(vendor) as connection:
+        connection.sendall(raw_request(body("mode=reset_after_chunks:3 pause_after_chunks=2", stream=True)))
+        received = read_chunks(connection, 2)
+        assert vendor.release() == 1
+        rest, was_reset = read_to_end(connection)
+    assert was_reset and (received + rest).count(b'"content":" ') == 3
+    assert outcomes(vendor) == [("aborted", FULL)]
 
 
 def test_a_huge_stream_nobody_reads_is_billed_when_the_caller_goes(vendor: VendorProcess) -> None:
@@ -160,8 +224,11 @@ def test_a_huge_stream_nobody_reads_is_billed_when_the_caller_goes(vendor: Vendo
     with connected(vendor) as connection:
         connection.sendall(raw_request(body("completion_tokens=16000", n=8, stream=True)))
         connection.recv(100)
-        time.sleep(0.1)
-        assert vendor.inflight() == 1
+        done = -1
+        while (running := msgspec.json.decode(vendor.get("/sim/inflight"))["calls"][0]["steps_done"]) != done:
+            done = running
+            time.sleep(0.1)
+        assert done < 16_000
     assert outcomes(vendor) == [("aborted", 10 * 2500 + 128_000 * 10_000)]
 
 

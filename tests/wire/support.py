@@ -1,6 +1,7 @@
 """What the wire tests share: a loop, a server with an echoing handler, raw sockets, a transport that records."""
 
 import asyncio
+import dataclasses
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -10,19 +11,24 @@ import uvloop
 
 from remit.gateway.wire import CallerServer, Exchange, WireLimits
 
-QUICK = WireLimits(
+LIMITS = WireLimits(
     max_head_bytes=2048,
     max_headers=20,
     max_target_bytes=512,
     max_body_bytes=5000,
-    head_timeout_seconds=0.3,
-    body_timeout_seconds=0.3,
-    idle_timeout_seconds=2,
-    write_timeout_seconds=0.4,
-    linger_seconds=0.3,
+    head_timeout_seconds=30,
+    body_timeout_seconds=30,
+    idle_timeout_seconds=30,
+    write_timeout_seconds=30,
+    linger_seconds=2,
     max_connections=50,
     max_pipelined_bytes=2048,
 )
+
+
+def limited(**limits: float) -> WireLimits:
+    """The same but for these, given without their `_seconds`."""
+    return dataclasses.replace(LIMITS, **{f"{name}_seconds": seconds for name, seconds in limits.items()})  # type: ignore[arg-type]
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -40,8 +46,8 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits until it is true, at most ten seconds."""
-    async with asyncio.timeout(10):
+    """Waits until it is true, at most fifty seconds."""
+    async with asyncio.timeout(50):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
 
@@ -53,7 +59,7 @@ def echo(exchange: Exchange) -> None:
 
 @asynccontextmanager
 async def serving(
-    handler: Callable[[Exchange], None] = echo, limits: WireLimits = QUICK, **options: Any
+    handler: Callable[[Exchange], None] = echo, limits: WireLimits = LIMITS, **options: Any
 ) -> AsyncIterator[tuple[CallerServer, int]]:
     """A server on loopback and its port."""
     server = CallerServer(handler, limits)
@@ -83,7 +89,7 @@ class Held:
 
     async def next(self) -> Exchange:
         """The exchange that came, or comes, next."""
-        await asyncio.wait_for(self.arrived.wait(), 5)
+        await asyncio.wait_for(self.arrived.wait(), 50)
         self.arrived.clear()
         return self.exchanges[-1]
 
@@ -110,7 +116,7 @@ class Caller:
 
     async def answer(self, to_head: bool = False) -> Answer:
         """Reads one response; asyncio.IncompleteReadError if it is cut."""
-        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 10)
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 50)
         lines = head[:-4].split(b"\r\n")
         match = re.fullmatch(rb"HTTP/1\.1 (\d{3}) .*", lines[0])
         assert match is not None
@@ -127,7 +133,7 @@ class Caller:
             body = await self.reader.readexactly(int(headers[b"content-length"]))
         return Answer(status, headers, body)
 
-    async def closed(self, within_seconds: float = 10) -> bool:
+    async def closed(self, within_seconds: float = 50) -> bool:
         """Whether the server closes without another byte."""
         try:
             return await asyncio.wait_for(self.reader.read(1), within_seconds) == b""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from remit.gateway.wire import CallerServer, Exchange, Headers, Origin, VendorLimits, VendorPool, WireLimits
 from remit.gateway.wire.caller import CallerConnection
 from remit.gateway.wire.vendor import VendorCall, VendorConnection
-from tests.wire.support import QUICK, Tape
+from tests.wire.support import LIMITS, Tape
 from tests.wire.test_caller_strictness import ACCEPTED, REFUSED
 
 Message = tuple[bytes, bytes, Headers, bytes, bytes]
@@ -125,7 +125,9 @@ RESPONSE_STARTS = [b"HTTP/1.1 200 OK"] * 4 + [
 ]
 
 
-def feed(fragments: list[bytes], limits: WireLimits = QUICK, answer: bool = True) -> tuple[list[Exchange], Tape, bytes]:
+def feed(
+    fragments: list[bytes], limits: WireLimits = LIMITS, answer: bool = True
+) -> tuple[list[Exchange], Tape, bytes]:
     """What a connection makes of the fragments: the exchanges, what it wrote, what it has not read yet."""
     seen: list[Exchange] = []
 
@@ -222,7 +224,7 @@ def test_noise_ends_in_order(fragments: list[bytes]) -> None:
     """Random bytes cause one refusal at most, no exception, and never more memory than a head."""
     seen, tape, rest = feed(fragments)
     assert tape.written.count(b"connection: close") <= 1
-    assert len(rest) <= QUICK.max_head_bytes
+    assert len(rest) <= LIMITS.max_head_bytes
     assert seen == []
 
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from remit.gateway.wire import Exchange
-from tests.wire.support import QUICK, Caller, Held, calling, run, serving, until
+from tests.wire.support import LIMITS, Caller, Held, calling, limited, run, serving, until
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -41,7 +41,7 @@ def test_pipelining_is_bounded() -> None:
             caller.send(flood)
             await asyncio.sleep(0.1)
             connection = next(iter(server._connections))
-            assert len(connection._buffer) <= QUICK.max_pipelined_bytes + 300_000
+            assert len(connection._buffer) <= LIMITS.max_pipelined_bytes + 300_000
             assert not await asyncio.wait_for(_drained(caller), 10)
             first.respond(200, [], b"1")
             assert (await caller.answer()).body == b"1"
@@ -65,7 +65,7 @@ def test_answers_nobody_reads_stop_the_pipeline() -> None:
             count += 1
             exchange.respond(200, [], b"x" * 50_000)
 
-        async with serving(handler) as (server, port), calling(port) as caller:
+        async with serving(handler, limited(write_timeout=0.4)) as (server, port), calling(port) as caller:
             caller.reader._limit = 1  # type: ignore[attr-defined]
             caller.send(GET * 2000)
             await until(lambda: server.connections == 0)
@@ -82,7 +82,8 @@ def test_slow_requests_time_out(first: bytes, status: int) -> None:
     """A head or body that trickles in is refused with 408: progress does not extend its time."""
 
     async def scenario() -> None:
-        async with serving() as (_, port), calling(port) as caller:
+        limits = limited(head_timeout=0.3, body_timeout=0.3)
+        async with serving(limits=limits) as (_, port), calling(port) as caller:
             caller.send(first)
 
             async def trickle() -> None:
@@ -103,8 +104,7 @@ def test_idle_connections_are_closed_silently() -> None:
     """A kept connection on which nothing comes is closed without a word."""
 
     async def scenario() -> None:
-        limits = dataclasses.replace(QUICK, idle_timeout_seconds=0.2)
-        async with serving(limits=limits) as (_, port), calling(port) as fresh, calling(port) as used:
+        async with serving(limits=limited(idle_timeout=1)) as (_, port), calling(port) as fresh, calling(port) as used:
             used.send(GET)
             await used.answer()
             assert await fresh.closed()
@@ -117,7 +117,7 @@ def test_too_many_connections_get_503() -> None:
     """Beyond the limit a connection is told so and closed; a place that gets free is used again."""
 
     async def scenario() -> None:
-        limits = dataclasses.replace(QUICK, max_connections=2)
+        limits = dataclasses.replace(LIMITS, max_connections=2)
         async with serving(limits=limits) as (server, port), calling(port) as one, calling(port) as two:
             for caller in (one, two):
                 caller.send(GET)

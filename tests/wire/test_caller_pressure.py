@@ -1,13 +1,12 @@
 """Callers that do not read, and draining, over real sockets."""
 
 import asyncio
-import dataclasses
 import socket
 
 import pytest
 
 from remit.gateway.wire import Exchange, WireLimits
-from tests.wire.support import QUICK, Held, calling, echo, run, serving, until
+from tests.wire.support import Held, calling, echo, limited, run, serving, until
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -17,8 +16,7 @@ def test_a_caller_that_does_not_read_keeps_memory_bounded() -> None:
 
     async def scenario() -> None:
         held = Held()
-        limits = dataclasses.replace(QUICK, write_timeout_seconds=20)
-        async with serving(held, limits) as (server, port), calling(port) as caller:
+        async with serving(held) as (server, port), calling(port) as caller:
             caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
             caller.send(GET)
             exchange = await held.next()
@@ -60,7 +58,7 @@ def test_a_caller_that_never_reads_is_cut() -> None:
 
     async def scenario() -> None:
         held = Held()
-        async with serving(held) as (server, port), calling(port) as caller:
+        async with serving(held, limited(write_timeout=0.4)) as (server, port), calling(port) as caller:
             caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
             caller.send(GET)
             exchange = await held.next()
@@ -83,7 +81,7 @@ def test_a_finished_answer_nobody_reads_is_given_up() -> None:
         def handler(exchange: Exchange) -> None:
             exchange.respond(200, [], b"x" * 20_000_000)
 
-        async with serving(handler) as (server, port), calling(port) as caller:
+        async with serving(handler, limited(write_timeout=1)) as (server, port), calling(port) as caller:
             caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
             caller.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             await until(lambda: server.connections == 1)
@@ -101,7 +99,7 @@ def test_drain_finishes_what_runs() -> None:
             busy.send(GET + GET)
             exchange = await held.next()
             await until(lambda: server.connections == 2)
-            draining = asyncio.create_task(server.drain(5))
+            draining = asyncio.create_task(server.drain(50))
             assert await idle.closed()
             with pytest.raises(OSError, match=r"refused|Connect call failed"):
                 await asyncio.open_connection("127.0.0.1", port)

@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 from remit.gateway.wire import Exchange, Origin, VendorPool, vendor_ssl_context
-from tests.wire.support import QUICK, calling, echo, run, serving, until
+from tests.wire.support import calling, echo, run, serving, until
 from tests.wire.vendor_support import LIMITS, REQUEST, Sink, keeping, pooling, read_request, vendor
 
 
@@ -81,12 +81,12 @@ def test_the_end_of_a_body_without_framing_must_be_signed(
     authority: trustme.CA, ca_file: Path, clean: bool, expected: str
 ) -> None:
     """Over TLS an EOF-delimited body is complete only with close_notify: a cut cannot pass for the end."""
+    sink = Sink()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
-        await writer.drain()
-        await asyncio.sleep(0.05)
+        await until(lambda: sink.body == b"hello")
         if not clean:
             writer.transport.abort()
 
@@ -95,7 +95,6 @@ def test_the_end_of_a_body_without_framing_must_be_signed(
             vendor(script, serving_context(authority, "localhost")) as server,
             pooling(server.port, LIMITS, vendor_ssl_context(ca_file), "localhost") as pool,
         ):
-            sink = Sink()
             pool.send(REQUEST, sink)
             assert (await sink.end())[0] == expected
             assert sink.body == b"hello"
@@ -123,13 +122,14 @@ def test_callers_over_tls(authority: trustme.CA, ca_file: Path) -> None:
             exchange.write(b"abc")
             exchange.abort()
         elif exchange.path == b"/wait":
+            events.append("here")
             exchange.on_gone = lambda: events.append("gone")
         else:
             echo(exchange)
 
     async def scenario() -> None:
         options = {"ssl": client, "server_hostname": "localhost"}
-        async with serving(handler, QUICK, ssl=serving_context(authority, "localhost")) as (server, port):
+        async with serving(handler, ssl=serving_context(authority, "localhost")) as (server, port):
             async with calling(port, **options) as caller:
                 for _ in range(2):
                     caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
@@ -142,8 +142,8 @@ def test_callers_over_tls(authority: trustme.CA, ca_file: Path) -> None:
                 assert (await caller.reader.read()).endswith(b"3\r\nabc\r\n")
             async with calling(port, **options) as caller:
                 caller.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-                await asyncio.sleep(0.05)
+                await until(lambda: events == ["here"])
             await until(lambda: server.connections == 0)
-        assert events == ["gone"]
+        assert events == ["here", "gone"]
 
     run(scenario())

@@ -8,10 +8,11 @@ import pytest
 
 from remit.gateway.wire import Headers, VendorCall, render_request
 from tests.wire.support import run, until
-from tests.wire.vendor_support import LIMITS, REQUEST, Sink, answering, keeping, pooling, read_request, vendor
+from tests.wire.vendor_support import LIMITS, REQUEST, Sink, answering, keeping, limited, pooling, read_request, vendor
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH = OK + b"Content-Length: 5\r\n\r\n"
+COMPLETED = ("complete", True, True)
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 COMPLETE: list[tuple[str, list[bytes], int, bytes]] = [
@@ -184,17 +185,17 @@ def test_refused_and_unknown_vendors() -> None:
 
 def test_reset_in_the_body() -> None:
     """A reset after the head is a failure with head_received."""
+    sink = Sink()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(LENGTH + b"he")
-        await asyncio.sleep(0.05)
+        await until(lambda: sink.body == b"he")
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         writer.transport.abort()
 
     async def scenario() -> None:
         async with vendor(script) as server, pooling(server.port) as pool:
-            sink = Sink()
             pool.send(REQUEST, sink)
             assert await sink.end() == ("connection_reset", True, True)
 
@@ -205,16 +206,19 @@ def test_silence_times_out() -> None:
     """No head, a trickling head, and silence in the body end the call; a slow but steady body does not."""
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(30)
+        await asyncio.sleep(60)
 
     async def scenario() -> None:
-        for script, expected in [
-            (mute, ("first_byte_timeout", True, False)),
-            (answering(*[bytes([byte]) for byte in LENGTH], pause_seconds=0.1), ("first_byte_timeout", True, False)),
-            (answering(LENGTH + b"he", pause_seconds=30), ("read_timeout", True, True)),
-            (answering(LENGTH, *[b"x"] * 5, pause_seconds=0.15), ("complete", True, True)),
+        late_head, late_body = limited(first_byte_timeout=0.4), limited(read_idle_timeout=0.4)
+        trickle = answering(*[bytes([byte]) for byte in LENGTH], pause_seconds=0.1)
+        for script, limits, expected in [
+            (mute, late_head, ("first_byte_timeout", True, False)),
+            (trickle, late_head, ("first_byte_timeout", True, False)),
+            (answering(LENGTH + b"he", pause_seconds=60), late_body, ("read_timeout", True, True)),
+            # Six pauses, all of them longer than the limit, each far shorter.
+            (answering(LENGTH, *[b"x"] * 5, pause_seconds=0.5), limited(read_idle_timeout=2.5), COMPLETED),
         ]:
-            async with vendor(script) as server, pooling(server.port) as pool:
+            async with vendor(script) as server, pooling(server.port, limits) as pool:
                 sink = Sink()
                 pool.send(REQUEST, sink)
                 assert await sink.end() == expected
@@ -227,10 +231,10 @@ def test_a_vendor_that_does_not_read() -> None:
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
-        await asyncio.sleep(30)
+        await asyncio.sleep(60)
 
     async def scenario() -> None:
-        async with vendor(mute) as server, pooling(server.port) as pool:
+        async with vendor(mute) as server, pooling(server.port, limited(write_timeout=0.4)) as pool:
             sink = Sink()
             pool.send(render_request(b"POST", b"/", [(b"host", b"a")], b"x" * 20_000_000), sink)
             assert await sink.end() == ("write_timeout", True, False)
@@ -270,7 +274,7 @@ def test_a_pooled_connection_found_closed_is_replaced() -> None:
                 sink = Sink()
                 pool.send(REQUEST, sink)
                 assert await sink.end() == ("complete", True, True)
-                await asyncio.sleep(0.05)
+                await until(lambda: pool.open_connections == 0)
                 assert server.connections == n + 1
 
     run(scenario())
@@ -297,21 +301,22 @@ def test_a_request_that_may_have_been_heard_is_not_repeated() -> None:
 
 def test_unasked_bytes_close_an_idle_connection() -> None:
     """What a vendor sends on an idle connection is not the answer to the next request."""
+    sinks: list[Sink] = []
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await read_request(reader):
             writer.write(LENGTH + b"hello")
-            await asyncio.sleep(0.03)
+            await until(lambda: bool(sinks[-1].ends))
             writer.write(LENGTH + b"EVIL!")
 
     async def scenario() -> None:
         async with vendor(script) as server, pooling(server.port) as pool:
             for _ in range(2):
-                sink = Sink()
-                pool.send(REQUEST, sink)
-                await sink.end()
-                assert sink.body == b"hello"
-                await asyncio.sleep(0.05)
+                sinks.append(Sink())
+                pool.send(REQUEST, sinks[-1])
+                await sinks[-1].end()
+                assert sinks[-1].body == b"hello"
+                await until(lambda: pool.open_connections == 0)
             assert server.connections == 2
 
     run(scenario())
@@ -335,8 +340,8 @@ def test_the_pool_is_bounded_and_queues() -> None:
             assert ends == [("complete", True, True)] * 8 + [("pool_full", False, False)]
             assert server.connections == 4
             assert pool.idle_connections == 2
-        async with vendor(answering(LENGTH, pause_seconds=30)) as server:
-            limits = dataclasses.replace(LIMITS, max_connections=1, read_idle_timeout_seconds=5)
+        async with vendor(answering(LENGTH, pause_seconds=60)) as server:
+            limits = dataclasses.replace(LIMITS, max_connections=1, wait_timeout_seconds=0.4)
             async with pooling(server.port, limits) as pool:
                 first, second, third = Sink(), Sink(), Sink()
                 pool.send(REQUEST, first)
@@ -352,8 +357,7 @@ def test_idle_connections_are_given_up() -> None:
     """After idle_seconds the pool holds no connection, and its timer stops."""
 
     async def scenario() -> None:
-        limits = dataclasses.replace(LIMITS, idle_seconds=0.1)
-        async with vendor(keeping(LENGTH + b"hello")) as server, pooling(server.port, limits) as pool:
+        async with vendor(keeping(LENGTH + b"hello")) as server, pooling(server.port, limited(idle=1)) as pool:
             for n in (1, 2):
                 sink = Sink()
                 pool.send(REQUEST, sink)
@@ -374,8 +378,7 @@ def test_abort_is_silent() -> None:
             sinks = [Sink(), Sink(), Sink()]
             pool.send(REQUEST, sinks[0]).abort()
             call = pool.send(REQUEST, sinks[1])
-            await asyncio.sleep(0.05)
-            assert sinks[1].body == b"he"
+            await until(lambda: sinks[1].body == b"he")
             call.abort()
             call.abort()
 
@@ -387,8 +390,8 @@ def test_abort_is_silent() -> None:
 
             sinks[2] = Fickle()
             fickle = pool.send(REQUEST, sinks[2])
+            await until(lambda: sinks[2].status == 200)
             await asyncio.sleep(0.05)
-            assert sinks[2].status == 200
             assert [sink.ends for sink in sinks] == [[], [], []]
             assert sinks[2].body == b""
 
@@ -417,11 +420,12 @@ def test_pause_bounds_memory_and_stops_the_clock() -> None:
                 calls[-1].pause()
 
     async def scenario() -> None:
-        async with vendor(script) as server, pooling(server.port) as pool:
+        async with vendor(script) as server, pooling(server.port, limited(read_idle_timeout=1.5)) as pool:
             for _ in range(2):
                 sink = Counter()
                 calls.append(pool.send(REQUEST, sink, stream=True))
-                await asyncio.sleep(1)
+                await until(lambda: sink.body == b"paused")  # noqa: B023 - awaited here
+                await asyncio.sleep(2)
                 assert 0 < sink.pieces < 2_000_000
                 assert not sink.ends
                 calls[-1].resume()
@@ -460,7 +464,7 @@ def test_closing_the_pool_ends_every_call() -> None:
         async with vendor(answering(LENGTH, pause_seconds=30)) as server, pooling(server.port) as pool:
             sinks = [Sink() for _ in range(7)]
             pool.send(REQUEST, sinks[0])
-            await asyncio.sleep(0.05)
+            await until(lambda: sinks[0].status == 200)
             for sink in sinks[1:6]:
                 pool.send(REQUEST, sink)
             pool.close()

@@ -1,6 +1,7 @@
 """A scripted vendor on raw TCP and a sink that remembers."""
 
 import asyncio
+import dataclasses
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,12 +13,12 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 REQUEST = render_request(b"POST", b"/v1/x", [(b"host", b"vendor.example")], b"hello")
 LIMITS = VendorLimits(
-    connect_timeout_seconds=1,
-    first_byte_timeout_seconds=0.4,
-    read_idle_timeout_seconds=0.4,
-    write_timeout_seconds=0.4,
-    wait_timeout_seconds=0.4,
-    idle_seconds=5,
+    connect_timeout_seconds=30,
+    first_byte_timeout_seconds=30,
+    read_idle_timeout_seconds=30,
+    write_timeout_seconds=30,
+    wait_timeout_seconds=30,
+    idle_seconds=30,
     max_connections=4,
     max_waiting=4,
     max_idle=2,
@@ -25,6 +26,11 @@ LIMITS = VendorLimits(
     max_headers=20,
     max_body_bytes=5000,
 )
+
+
+def limited(**limits: float) -> VendorLimits:
+    """The same but for these, given without their `_seconds`."""
+    return dataclasses.replace(LIMITS, **{f"{name}_seconds": seconds for name, seconds in limits.items()})  # type: ignore[arg-type]
 
 
 class Sink:
@@ -62,7 +68,7 @@ class Sink:
 
     async def end(self) -> tuple[str, bool, bool]:
         """The one terminal callback; a little later it is still the only one."""
-        await asyncio.wait_for(self.ended.wait(), 10)
+        await asyncio.wait_for(self.ended.wait(), 50)
         await asyncio.sleep(0.02)
         assert len(self.ends) == 1
         return self.ends[0]

@@ -25,6 +25,7 @@ class RunningCall(msgspec.Struct, kw_only=True):
     model: str
     stream: bool
     steps_done: int
+    paused: bool
     age_ms: int
     caller_connected: bool
 
@@ -42,7 +43,8 @@ def answer(sim: "VendorSim", request: "Request") -> tuple[bytes, bytes]:
             limit = min(_whole(fields, "limit", MAX_ROWS_PER_PAGE), MAX_ROWS_PER_PAGE)
             return _json(sim.books.page(_whole(fields, "after", 0), limit))
         case b"GET", "/sim/inflight":
-            return _json({"inflight": len(sim.inflight), "calls": _running(sim)})
+            paused = sum(call.is_paused() for call in sim.inflight)
+            return _json({"inflight": len(sim.inflight), "paused": paused, "calls": _running(sim)})
         case b"GET", "/sim/prices":
             return _json(sim.prices.document)
         case b"GET", "/sim/script":
@@ -66,6 +68,7 @@ def _running(sim: "VendorSim") -> list[RunningCall]:
             model=call.work.prices.name,
             stream=call.work.stream,
             steps_done=call.steps_done,
+            paused=call.is_paused(),
             age_ms=int((now - call.received_at).total_seconds() * 1000),
             caller_connected=not call.connection.closed,
         )

@@ -20,13 +20,15 @@ STREAM_TYPE: Final = b"text/event-stream; charset=utf-8"
 _NO_CACHE: Final = b"cache-control: no-cache\r\n"
 _WRITE_BYTES: Final = 64 * 1024
 _SHORT_STREAM_CHUNKS: Final = 200
+_NEVER: Final = -1
 
 
 class Call:
     """A running chat call. `work` is what will be done; at most one row is written for it."""
 
     __slots__ = (
-        "_billed", "_books", "_due", "_ending", "_fault_met", "_hanging", "_request", "_step_count", "_steps_done", "_timer", "_waiting", "_writer",
+        "_billed", "_books", "_due", "_ending", "_fault_met", "_hanging", "_pause_at", "_request", "_step_count", "_steps_done", "_timer", "_waiting",
+        "_writer",
         "connection", "received_at", "request_id", "sim", "work",
     )  # fmt: skip
 
@@ -47,6 +49,7 @@ class Call:
         self._ending: Callable[[], None] = self._end_stream
         self._step_count = 0
         self._steps_done = 0
+        self._pause_at = _NEVER  # the step after which the stream waits to be released
         self._due: float = 0  # loop time of the next step
 
     @property
@@ -66,12 +69,28 @@ class Call:
         else:
             self._answer()
 
+    def is_paused(self) -> bool:
+        """Whether the call waits out its latency, or its stream pauses."""
+        return self._stream_pauses() or (self._waiting is not None and self._waiting is self._timer)
+
     def release(self) -> bool:
-        """Answer now if the call still waits out its latency; whether it did."""
-        if self._waiting is None or self._waiting is not self._timer:
+        """Go on now if the call waits out its latency, or where its stream pauses; whether it did."""
+        if not self.is_paused():
             return False
-        self._waiting.cancel()
-        self._answer()
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._answer()
+            return True
+        self._pause_at = _NEVER
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.connection.closed:
+            self._complete_unread()
+        elif self.work.script.chunk_ms and self._steps_done < self._step_count:
+            self._due = self.sim.loop.time()
+            self._wait_for_step()
+        else:
+            self._pump()
         return True
 
     def cancel(self) -> None:
@@ -132,7 +151,7 @@ class Call:
             # The rest is generated without anyone to read it, in the time it would have taken.
             if self._timer is not None:
                 self._timer.cancel()
-            self._complete_unread(self._step_count - self._steps_done)
+            self._complete_unread()
 
     def caller_ready(self) -> None:
         """What was written has gone out."""
@@ -170,7 +189,8 @@ class Call:
         chunks = self.work.choices * self.work.visible_tokens // self.work.script.tokens_per_chunk
         script = self.work.script
         plain = script.content != "tool_call" and self._request.chunked  # a tool call has an id inside
-        return plain and not script.chunk_ms and chunks <= _SHORT_STREAM_CHUNKS
+        paced = script.chunk_ms or script.pause_after_chunks is not None
+        return plain and not paced and chunks <= _SHORT_STREAM_CHUNKS
 
     def hang(self) -> None:
         """Give no answer for as long as the caller waits."""
@@ -198,15 +218,19 @@ class Call:
             self._step_count = min(steps, self._step_count)
         if ending is not None:
             self._ending = ending
+        pause_at = work.script.pause_after_chunks
+        if pause_at is not None and pause_at <= self._step_count:
+            self._pause_at = pause_at
         self._writer = writer = wire.StreamWriter(work, self.request_id, self.created)
         if self.connection.closed:
-            self._complete_unread(self._step_count)
+            self._complete_unread()
             return
         opening = self.stream_head() + self._frame(writer.opening())
         if work.script.chunk_ms and self._step_count:
             self.connection.transport.write(opening)
             self._due = self.sim.loop.time()
-            self._wait_for_step()
+            if not self._stream_pauses():
+                self._wait_for_step()
         else:
             self._pump(opening)
 
@@ -231,7 +255,9 @@ class Call:
     def _timed_step(self) -> None:
         step = self._frame(self._next_step())
         self.connection.transport.write(step)
-        if self._steps_done < self._step_count:
+        if self._stream_pauses():
+            self._timer = None
+        elif self._steps_done < self._step_count:
             self._wait_for_step()
         else:
             self._ending()
@@ -241,11 +267,13 @@ class Call:
         self._timer = None
         pieces = [pending]
         size = 0
-        while self._steps_done < self._step_count and size < _WRITE_BYTES:
+        while self._steps_done < self._step_count and size < _WRITE_BYTES and not self._stream_pauses():
             step = self._next_step()
             pieces.append(self._frame(step))
             size += len(step)
         self.connection.transport.write(b"".join(pieces))
+        if self._stream_pauses():
+            return
         if self._steps_done >= self._step_count:
             self._ending()
         elif not self.connection.paused and self._timer is None:
@@ -264,7 +292,14 @@ class Call:
         self.write(self._frame(self._writer.end()) + self.last_frame())
         self.finish()
 
-    def _complete_unread(self, steps: int) -> None:
+    def _stream_pauses(self) -> bool:
+        return self._writer is not None and self._steps_done == self._pause_at
+
+    def _complete_unread(self) -> None:
+        if self._steps_done <= self._pause_at:
+            self._steps_done = self._pause_at
+            return
+        steps = self._step_count - self._steps_done
         self._timer = self.sim.loop.call_later(steps * self.work.script.chunk_ms / 1000, self._ending)
 
     def _generated(self) -> int:

@@ -16,7 +16,7 @@ import msgspec
 
 from remit.testing.vendor_sim.books import BooksSummary, Row, RowsPage
 
-_START_SECONDS: Final = 20
+_START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 5
 _ADMIN_SECONDS: Final = 30
 
@@ -99,7 +99,7 @@ class VendorProcess:
         self.post("/sim/script", msgspec.json.encode(keys))
 
     def release(self) -> int:
-        """Have every call that waits out its latency answered now; how many those were."""
+        """Let every call go on that waits out its latency or pauses in its stream; how many those were."""
         released: int = msgspec.json.decode(self.post("/sim/release", b""))["released"]
         return released
 
@@ -107,7 +107,15 @@ class VendorProcess:
         """Begin again: empty books and the default script."""
         self.post("/sim/reset", b"")
 
-    def wait_idle(self, timeout_seconds: float = 10) -> BooksSummary:
+    def wait_paused(self, calls: int = 1, timeout_seconds: float = 60) -> None:
+        """Wait until so many calls wait to be released; raises TimeoutError."""
+        deadline = time.monotonic() + timeout_seconds
+        while (paused := msgspec.json.decode(self.get("/sim/inflight"))["paused"]) != calls:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{paused} calls are paused at the vendor, not {calls}")
+            time.sleep(0.01)
+
+    def wait_idle(self, timeout_seconds: float = 60) -> BooksSummary:
         """Wait until no call is running and return the books; raises TimeoutError."""
         deadline = time.monotonic() + timeout_seconds
         while (books := self.books()).inflight:

@@ -57,6 +57,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     latency_max_ms: Milliseconds | None = None
     """With it the latency is uniform between `latency_ms` and this, from the seeded generator."""
     chunk_ms: Milliseconds = 0
+    pause_after_chunks: Count | None = None
+    """A stream that has written so many chunks waits until it is released; a shorter one does not."""
     tokens_per_chunk: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1
 
     usage: Literal["normal", "absent", "null", "zero_output"] = "normal"

@@ -121,13 +121,13 @@ class VendorSim:
         self.script()
 
     def release(self) -> int:
-        """End the latency of every call that waits it out; how many those were."""
+        """Let every call go on that waits out its latency or pauses in its stream; how many those were."""
         return sum(call.release() for call in list(self.inflight))
 
     def summary(self) -> BooksSummary:
         return self.books.summary(len(self.inflight))
 
-    async def wait_idle(self, timeout_seconds: float = 10) -> None:
+    async def wait_idle(self, timeout_seconds: float = 60) -> None:
         """Wait until no call is running; raises TimeoutError."""
         async with asyncio.timeout(timeout_seconds):
             while self.inflight:  # noqa: ASYNC110 - a call need not tell anyone that it ended; tests may look
