@@ -90,6 +90,11 @@ class PostgresLedger:
             rows = connection.execute(query("ledger_tail"), parameters).fetchall()
         return [row[0] for row in rows]
 
+    def require_answer(self) -> None:
+        """Raises what psycopg raises where the database does not answer, or has no schema of Remit's."""
+        with self._connect() as connection:
+            connection.execute(query("answers"))
+
     def counts(self) -> dict[str, int]:
         """Numbers of buckets, entries, holds and open holds."""
         with self._connect() as connection:
