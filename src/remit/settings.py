@@ -14,7 +14,8 @@ from typing import Any, Literal
 import msgspec
 
 CONFIG_FILE = Path("remit.toml")
-# A call must be over, one way or another, before its hold's time is up.
+# A call is over this long before its hold's time is up: its end has to be booked, and the clock that ends overdue holds
+# may be another machine's. Taking the hold comes off the call's time as well, so it needs no place here.
 HOLD_MARGIN_SECONDS = 1
 
 

@@ -26,12 +26,14 @@ from remit.leases.model import Ending, LineFailure, WantedHold
 from remit.leases.ports import AuthorityUnreachableError, FinishedHold, Lessor, StaleTreeError, TakenHold
 from remit.leases.rules import refusal_of
 from remit.providers.openai import ChatRequest, Problem, clamp, parse_chat_request
-from remit.settings import GatewaySettings
+from remit.settings import HOLD_MARGIN_SECONDS, GatewaySettings
 
 _log = structlog.get_logger("remit.request")
 _MAX_TREE_READS = 20
 # A body up to this size is read before its credential is looked at, as the precedence of refusals says.
 FREE_PARSE_BYTES = 64 * 1024
+# A call whose hold took so long that less than this part of its time is left is refused instead of cut off, and paid for.
+LEAST_PART_OF_CALL = 0.5
 _CHAT = (b"POST", b"/v1/chat/completions")
 _MODELS = (b"GET", b"/v1/models")
 _HEALTH = (b"GET", b"/healthz")
@@ -221,7 +223,12 @@ class Gateway:
         if exchange.gone:
             # Nobody waits for the answer any more and nothing was sent: it need not cost anything.
             await self._lessor.finish(Ending(hold_id=hold.id, outcome="voided"))
-            return
+            return None
+        seconds = self._seconds_for_call(hold)
+        if seconds is None:
+            await self._lessor.finish(Ending(hold_id=hold.id, outcome="voided"))
+            owner = admission.principal.leaf.grant.leaf.owner
+            return self._refuse(exchange, _unreachable(admission.path, owner), ids)
         request, deployment = admission.request, admission.deployment
         body = clamp(exchange.body, request, output_tokens_max=admission.output_bound, options=deployment.clamp)
         exchange.body = b""
@@ -239,7 +246,7 @@ class Gateway:
                 body,
             )
         )
-        forwarding.begin(deployment.pool, message, self._settings.request_seconds)
+        forwarding.begin(deployment.pool, message, seconds)
         result = await forwarding.finished
         ending = ending_of(hold.id, admission, result, self._rulebook.prices, hold.taken_at)
         finished = await self._lessor.finish(ending)
@@ -247,6 +254,16 @@ class Gateway:
         self._conclude(exchange, forwarding, result, ids, answers.money_headers(cost, finished.tightest))
         amounts = {"ceiling_nanousd": hold.ceiling_nanousd, "cost_nanousd": cost}
         _log_served(ids, admission, ending, result, finished, **amounts)
+        return None
+
+    def _seconds_for_call(self, hold: WantedHold) -> float | None:
+        """How long the call may run, so that it ends before its hold; None where that is too short to be worth its cost.
+
+        The hold's time began before it was taken, and taking it may have lasted.
+        """
+        left = (hold.expires_at - self._clock.now()).total_seconds() - HOLD_MARGIN_SECONDS
+        promised = self._settings.request_seconds
+        return min(promised, left) if left >= promised * LEAST_PART_OF_CALL else None
 
     def _conclude(
         self, exchange: Exchange, forwarding: Forwarding, result: VendorResult, ids: Ids, money: Headers
