@@ -5,11 +5,13 @@ Secrets are never in the file: a vendor's key is named by the environment variab
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -17,6 +19,7 @@ CONFIG_FILE = Path("remit.toml")
 # A call is over this long before its hold's time is up: its end has to be booked, and the clock that ends overdue holds
 # may be another machine's. Taking the hold comes off the call's time as well, so it needs no place here.
 HOLD_MARGIN_SECONDS = 1
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class SettingsError(Exception):
@@ -106,6 +109,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             )
         if self.clock_at is not None and self.clock_at.tzinfo is None:
             raise SettingsError("`clock_at` needs a time zone")
+        if self.gateway.tls_key_file is not None and self.gateway.tls_certificate_file is None:
+            raise SettingsError(
+                "`gateway.tls_key_file` needs `gateway.tls_certificate_file`: without it nothing is encrypted"
+            )
+        # None of these messages quotes a value: whoever put a secret in the wrong place must not find it in a log.
+        if not _is_web_address(self.notify.webhook_url or "https://none"):
+            raise SettingsError("`notify.webhook_url` is not an http or https URL")
+        for name, vendor in self.vendors.items():
+            if vendor.api_key_env is not None and not _VARIABLE.fullmatch(vendor.api_key_env):
+                raise SettingsError(f"`vendors.{name}.api_key_env` is not the name of an environment variable")
 
 
 _ENVIRONMENT = {
@@ -164,6 +177,14 @@ def parse_listen(text: str) -> tuple[str, int]:
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise SettingsError(f"`{text}` is not `host:port`")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.hostname)
 
 
 def _decode(kind: type, value: Any) -> Any:

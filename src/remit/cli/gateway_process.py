@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from remit.bootstrap import run_gateway
+from remit.cli.failures import reported
 from remit.cli.logs import set_up_logs
 from remit.settings import Settings
 
@@ -22,7 +23,13 @@ def main() -> None:
     set_up_logs()
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings, dec_hook=_decode)
     assert settings.database_url is not None
-    run_gateway(settings, settings.database_url, parent=sys.stdin.fileno())
+    try:
+        run_gateway(settings, settings.database_url, parent=sys.stdin.fileno())
+    except Exception as error:
+        code = reported(error)
+        if code is None:
+            raise
+        sys.exit(code)
 
 
 if __name__ == "__main__":

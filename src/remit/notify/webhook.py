@@ -22,7 +22,7 @@ class Webhook:
 
     def __init__(self, url: str | None, grant_hosts: Collection[str], timeout_seconds: float) -> None:
         if url is not None and urlsplit(url).scheme not in _SCHEMES:
-            raise ValueError(f"`{url}` is not an http or https URL")
+            raise ValueError("the webhook's address is not an http or https URL")
         self._url = url
         self._grant_hosts = frozenset(grant_hosts)
         self._timeout_seconds = timeout_seconds
@@ -43,7 +43,7 @@ class Webhook:
             with self._opener.open(request, timeout=self._timeout_seconds) as answer:
                 return 200 <= int(answer.status) < 300
         except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-            _log.warning("notification_not_delivered", id=notification["id"], error=str(error))
+            _log.warning("notification_not_delivered", id=notification["id"], error=_reason(error))
             return False
 
     def _target(self, own: str | None) -> str | None:
@@ -55,6 +55,11 @@ class Webhook:
             if parts.scheme in _SCHEMES and parts.hostname in self._grant_hosts:
                 return own
         return self._url
+
+
+def _reason(error: Exception) -> str:
+    """Why a delivery failed. An address often is a secret, and what is said about one that is malformed quotes it."""
+    return str(error) if isinstance(error, OSError) else type(error).__name__
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

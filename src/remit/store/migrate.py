@@ -5,6 +5,8 @@ from importlib.resources import files
 
 import psycopg
 
+from remit.store.connect import readable_address
+
 _LOCK_KEY = 7237493
 
 
@@ -23,9 +25,9 @@ def migrate(url: str) -> list[str]:
     """Applies what is missing and returns the names applied; each file runs in a transaction of its own.
 
     Safe to call from several processes at once. Raises MigrationError when an applied file has changed or the database
-    is newer than this version.
+    is newer than this version, and SettingsError for an address that cannot be read.
     """
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(readable_address(url), autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK_KEY,))
         connection.execute(
             "CREATE TABLE IF NOT EXISTS public.remit_migrations"
