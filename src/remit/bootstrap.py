@@ -53,8 +53,8 @@ def open_database(settings: Settings) -> str:
 
 
 def make_clock(settings: Settings) -> Clock:
-    """The machine's clock, or the one of a rehearsal."""
-    return ShiftedClock(settings.clock_at) if settings.clock_at is not None else SystemClock()
+    """The machine's clock, or one that begins a rehearsal now: one call for everything that is to agree on the time."""
+    return ShiftedClock.starting_at(settings.clock_at) if settings.clock_at is not None else SystemClock()
 
 
 def make_price_book(settings: Settings) -> LayeredPriceBook:
@@ -164,14 +164,21 @@ def _create_whole(path: Path, content: bytes) -> None:
 
 
 def run_gateway(
-    settings: Settings, url: str, *, parent: int | None = None, environment: Mapping[str, str] = os.environ
+    settings: Settings,
+    clock: Clock,
+    *,
+    parent: int,
+    ready: Callable[[], None],
+    environment: Mapping[str, str] = os.environ,
 ) -> None:
-    """Runs one gateway process to its end; `parent` is a pipe whose end means that nobody wants it any more."""
+    """Runs one gateway process to its end, over `gateway_database_url` or else `database_url`, one of which is set.
+
+    `parent` is a pipe whose end means that nobody wants the process any more; `ready` is called once callers are served.
+    """
     from remit.gateway.deployments import open_deployments  # noqa: PLC0415 - the control plane never needs it
     from remit.gateway.worker import Worker, run_worker  # noqa: PLC0415 - the control plane never needs it
 
-    deployments = open_deployments(settings, environment)
-    worker = Worker(
-        settings, settings.gateway_database_url or url, make_clock(settings), make_price_book(settings), deployments
-    )
-    run_worker(worker, parent)
+    url = settings.gateway_database_url or settings.database_url
+    assert url is not None
+    worker = Worker(settings, url, clock, make_price_book(settings), open_deployments(settings, environment))
+    run_worker(worker, parent, ready)

@@ -1,30 +1,27 @@
-"""One gateway process of `remit up`: settings come as a line on standard input, whose end means stop."""
+"""One gateway process of `remit up`: an order comes on standard input, whose end means stop."""
 
+import os
 import sys
-from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from remit.bootstrap import run_gateway
 from remit.cli.failures import reported
+from remit.cli.gateway_order import decode_order
 from remit.cli.logs import set_up_logs
-from remit.settings import Settings
-
-
-def _decode(kind: type, value: Any) -> Any:
-    if kind is Path:
-        return Path(value)
-    raise NotImplementedError(kind)
+from remit.kernel.clock import ShiftedClock, SystemClock
 
 
 def main() -> None:
     """Entry point of the process."""
     set_up_logs()
-    settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings, dec_hook=_decode)
-    assert settings.database_url is not None
+    order = decode_order(sys.stdin.buffer.readline())
+    clock = SystemClock() if order.clock_shift is None else ShiftedClock(order.clock_shift)
+
+    def ready() -> None:
+        os.write(order.ready_descriptor, b"\n")
+        os.close(order.ready_descriptor)
+
     try:
-        run_gateway(settings, settings.database_url, parent=sys.stdin.fileno())
+        run_gateway(order.settings, clock, parent=sys.stdin.fileno(), ready=ready)
     except Exception as error:
         code = reported(error)
         if code is None:

@@ -44,7 +44,7 @@ def up(
         api = authority.api()
     except OSError as error:
         raise CommandError(f"the API cannot listen on `{settings.api.listen}`: {error.strerror}") from None
-    return run_gateways(settings, url, authority.upkeep(), api)
+    return run_gateways(settings, url, authority.clock, authority.upkeep(), api)
 
 
 def gateway_overrides(listen: str | None, workers: int | None, vendor_url: str | None) -> dict[str, Any]:
