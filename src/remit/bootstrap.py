@@ -1,7 +1,9 @@
 """The only place where objects are joined: settings in, running parts out."""
 
+import contextlib
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,8 +68,8 @@ def gateway_database(settings: Settings, url: str) -> str:
 
 
 def make_clock(settings: Settings) -> Clock:
-    """The machine's clock, or the one of a rehearsal."""
-    return ShiftedClock(settings.clock_at) if settings.clock_at is not None else SystemClock()
+    """The machine's clock, or one that begins a rehearsal now: one call for everything that is to agree on the time."""
+    return ShiftedClock.starting_at(settings.clock_at) if settings.clock_at is not None else SystemClock()
 
 
 def make_price_book(settings: Settings) -> LayeredPriceBook:
@@ -157,32 +159,54 @@ def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:
     """
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = data_dir / ISSUER_KEY_FILE
+    if not path.exists():
+        _create_whole(path, serialise_issuer_key(generate_issuer_key()))
+    if path.stat().st_mode & 0o077:
+        raise SettingsError(f"`{path}` may be read by others; its mode has to be 0600")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        if path.stat().st_mode & 0o077:
-            raise SettingsError(f"`{path}` may be read by others; its mode has to be 0600") from None
-        try:
-            return load_issuer_key(path.read_bytes())
-        except IssuerKeyError as error:
-            raise SettingsError(f"`{path}`: {error}") from None
-    key = generate_issuer_key()
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(serialise_issuer_key(key))
-        file.flush()
-        os.fsync(file.fileno())
-    return key
+        return load_issuer_key(path.read_bytes())
+    except IssuerKeyError as error:
+        raise SettingsError(f"`{path}`: {error}") from None
+
+
+def _create_whole(path: Path, content: bytes) -> None:
+    """Makes a file with mode 0600 that is on the disk, and has all of its content, as soon as it has its name.
+
+    A file of that name stays as it is: of several processes at once, the first one decides.
+    """
+    descriptor, unnamed = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(unnamed, path)
+    finally:
+        Path(unnamed).unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def run_gateway(
-    settings: Settings, url: str, *, parent: int | None = None, environment: Mapping[str, str] = os.environ
+    settings: Settings,
+    clock: Clock,
+    *,
+    parent: int,
+    ready: Callable[[], None],
+    environment: Mapping[str, str] = os.environ,
 ) -> None:
-    """Runs one gateway process to its end; `parent` is a pipe whose end means that nobody wants it any more."""
+    """Runs one gateway process to its end, over `gateway_database_url` or else `database_url`, one of which is set.
+
+    `parent` is a pipe whose end means that nobody wants the process any more; `ready` is called once callers are served.
+    """
     from remit.gateway.deployments import open_deployments  # noqa: PLC0415 - the control plane never needs it
     from remit.gateway.worker import Worker, run_worker  # noqa: PLC0415 - the control plane never needs it
 
-    deployments = open_deployments(settings, environment)
-    worker = Worker(
-        settings, settings.gateway_database_url or url, make_clock(settings), make_price_book(settings), deployments
-    )
-    run_worker(worker, parent)
+    url = settings.gateway_database_url or settings.database_url
+    assert url is not None
+    worker = Worker(settings, url, clock, make_price_book(settings), open_deployments(settings, environment))
+    run_worker(worker, parent, ready)

@@ -6,19 +6,23 @@ that contain a password or a token can come by environment.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 CONFIG_FILE = Path("remit.toml")
-# A call must be over, one way or another, before its hold's time is up.
+# A call is over this long before its hold's time is up: its end has to be booked, and the clock that ends overdue holds
+# may be another machine's. Taking the hold comes off the call's time as well, so it needs no place here.
 HOLD_MARGIN_SECONDS = 1
 # A shorter one can be guessed from one signature.
 MIN_WEBHOOK_SECRET_BYTES = 16
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class SettingsError(Exception):
@@ -111,6 +115,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             )
         if self.clock_at is not None and self.clock_at.tzinfo is None:
             raise SettingsError("`clock_at` needs a time zone")
+        if self.gateway.tls_key_file is not None and self.gateway.tls_certificate_file is None:
+            raise SettingsError(
+                "`gateway.tls_key_file` needs `gateway.tls_certificate_file`: without it nothing is encrypted"
+            )
+        # None of these messages quotes a value: whoever put a secret in the wrong place must not find it in a log.
+        if not _is_web_address(self.notify.webhook_url or "https://none"):
+            raise SettingsError("`notify.webhook_url` is not an http or https URL")
+        for name, vendor in self.vendors.items():
+            if vendor.api_key_env is not None and not _VARIABLE.fullmatch(vendor.api_key_env):
+                raise SettingsError(f"`vendors.{name}.api_key_env` is not the name of an environment variable")
 
 
 _ENVIRONMENT = {
@@ -143,7 +157,7 @@ def load_settings(
     if not document.get("vendors"):
         document["vendors"] = {"openai": {"base_url": "https://api.openai.com", "api_key_env": "OPENAI_API_KEY"}}
     try:
-        return msgspec.convert(document, Settings, strict=False, dec_hook=_decode)
+        return msgspec.convert(document, Settings, strict=False, dec_hook=decode_path)
     except msgspec.ValidationError as error:
         raise SettingsError(f"settings: {error}") from None
 
@@ -197,21 +211,31 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 def encode_settings(settings: Settings) -> bytes:
     """The settings as one line of JSON, for a process that is started with them."""
-    return msgspec.json.encode(settings, enc_hook=_encode)
+    return msgspec.json.encode(settings, enc_hook=encode_path)
 
 
 def decode_settings(line: bytes) -> Settings:
     """The settings of such a line, exactly as they were."""
-    return msgspec.json.decode(line, type=Settings, dec_hook=_decode)
+    return msgspec.json.decode(line, type=Settings, dec_hook=decode_path)
 
 
-def _encode(value: Any) -> Any:
+def encode_path(value: Any) -> Any:
+    """For `msgspec`: how a path is written."""
     if isinstance(value, PurePath):
         return str(value)
     raise NotImplementedError(type(value))
 
 
-def _decode(kind: type, value: Any) -> Any:
+def _is_web_address(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.hostname)
+
+
+def decode_path(kind: type, value: Any) -> Any:
+    """For `msgspec`: how a path is read."""
     if kind is Path:
         return Path(value)
     raise NotImplementedError(kind)

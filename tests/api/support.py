@@ -68,10 +68,11 @@ class Caller:
 class Plane(AbstractContextManager["Plane"]):
     """The server in a thread of this process, on a database of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings_more: Any) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="remit-api-", ignore_cleanup_errors=True)
         settings = load_settings(
-            overrides={"data_dir": Path(self._folder.name), "api": {"listen": "127.0.0.1:0"}}, environment={}
+            overrides={"data_dir": Path(self._folder.name), "api": {"listen": "127.0.0.1:0"}, **settings_more},
+            environment={},
         )
         self.url = open_database(settings)
         self.authority = Authority(settings, self.url)

@@ -36,6 +36,12 @@ def test_health_needs_no_token(plane: Plane) -> None:
     assert plane.nobody.get("/health").json() == {"status": "ok"}
 
 
+def test_health_answers_on_any_day() -> None:
+    """A leap day is a day like any other."""
+    with Plane(clock_at="2028-02-29T12:00:00Z") as leap:
+        assert leap.nobody.get("/health").json() == {"status": "ok"}
+
+
 def test_a_failure_says_nothing_but_its_request_id(
     plane: Plane, admin: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,7 +33,30 @@ def test_settings_that_cannot_be_used_are_exit_code_two(cli: Cli, tmp_path: Path
     assert missing.code == 2 and "cannot read" in missing.err
     alone = cli("gateway")
     assert alone.code == 2 and "gateway_database_url" in alone.err
-    assert cli("doctor", REMIT_DATABASE_URL="postgresql://[").code in (2, 3)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://[hunter2",
+        "postgresql://u:hunter2/x@127.0.0.1:1/db",
+        "postgresql://u:p@hunter2@127.0.0.1:1/db",
+        "postgresql://u:hunter2%zz@127.0.0.1:1/db",
+        "mysql://u:hunter2@127.0.0.1/db",
+        "host=127.0.0.1 password=a hunter2",
+    ],
+)
+def test_a_password_is_not_repeated(cli: Cli, address: str) -> None:
+    """An address that cannot be read is exit code two, and none of it is in the line that says so."""
+    for command, variable in [
+        ("doctor", "REMIT_DATABASE_URL"),
+        ("up", "REMIT_DATABASE_URL"),
+        ("gateway", "REMIT_GATEWAY_DATABASE_URL"),
+        ("up", "REMIT_GATEWAY_DATABASE_URL"),
+    ]:
+        ran = cli(command, **{variable: address})
+        assert ran.code == 2 and ran.err.startswith("remit: the database's address cannot be read"), ran.err
+        assert "hunter2" not in ran.out + ran.err and ran.err.count("\n") == 1
 
 
 def test_gateway_processes_have_nothing_to_go_back_to(system: System) -> None:

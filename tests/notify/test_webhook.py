@@ -78,6 +78,14 @@ def test_an_unreachable_receiver_is_not_delivered(receiver: Receiver) -> None:
     assert not Webhook(receiver.url, (), 1).send(PAGE)
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:hunter2/", "http://127.0.0.1/hunter2 x"])
+def test_an_address_that_cannot_be_used_is_not_logged(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever may post there is whoever knows the address, so the line about a failure does not have it."""
+    assert not Webhook(address, (), 1).send(PAGE)
+    logged = capsys.readouterr().out
+    assert "notification_not_delivered" in logged and "hunter2" not in logged
+
+
 def test_a_grants_own_webhook_is_used_only_where_its_host_is_listed(receiver: Receiver) -> None:
     """Owners cannot make the server call whatever it can reach."""
     page = {**PAGE, "webhook": receiver.url}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from remit.gateway.deployments import open_deployments
 from remit.settings import (
     NotifySettings,
     SettingsError,
@@ -43,6 +44,7 @@ def test_environment_beats_file_and_command_line_beats_both(tmp_path: Path) -> N
         ("[gateway]\nrequest_seconds = 60\nhold_seconds = 60\n", "hold_seconds"),
         ("clock_at = 2026-01-01T00:00:00\n", "time zone"),
         ("not toml at all", "cannot read"),
+        ("[gateway]\ntls_key_file = 'tls.key'\n", "tls_certificate_file"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, says: str) -> None:
@@ -100,6 +102,26 @@ def test_a_webhooks_secret_comes_from_where_the_settings_say(tmp_path: Path) -> 
     file.unlink()
     with pytest.raises(SettingsError, match="webhook_secret_file"):
         webhook_secret(by_file, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[notify]\nwebhook_url = 'hunter2'\n", "webhook_url"),
+        ("[notify]\nwebhook_url = 'http://[hunter2'\n", "webhook_url"),
+        ("[vendors.v]\nbase_url = 'https://v.example'\napi_key_env = 'sk-hunter2'\n", "api_key_env"),
+        ("[vendors.v]\nbase_url = 'https://u:hunter2/v1'\n", "base_url"),
+        ("[vendors.v]\nbase_url = 'https://u:hunter2@v.example/v1'\n", "base_url"),
+        ("[vendors.v]\nbase_url = 'https://v.example/v1?key=hunter2'\n", "base_url"),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path: Path, text: str, says: str) -> None:
+    """The message names the key, and quotes nothing that may be a secret."""
+    file = tmp_path / "remit.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=says) as caught:
+        open_deployments(load_settings(file, environment={}), {})
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Which exceptions are a user's to mend, and what to say about them."""
 
+import sys
+
 import psycopg
 
 from remit.cli.codes import EXIT_DATABASE, CommandError
@@ -20,9 +22,16 @@ def explained(error: Exception) -> CommandError | None:
         return CommandError(str(error), EXIT_DATABASE)
     if isinstance(error, _NO_SUCH_DATABASE):
         return CommandError(f"cannot use the database: {first_line(error)}", EXIT_DATABASE)
-    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
-        return CommandError(f"the database's address cannot be read: {first_line(error)}")
     return None
+
+
+def reported(error: Exception) -> int | None:
+    """Says on standard error what a user can mend; the exit code. None, and nothing said, for a fault of the program."""
+    found = explained(error)
+    if found is None:
+        return None
+    print(f"remit: {found.message}", file=sys.stderr)
+    return found.exit_code
 
 
 def first_line(error: Exception) -> str:

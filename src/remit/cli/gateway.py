@@ -16,6 +16,7 @@ def gateway(
     The database is named by $REMIT_GATEWAY_DATABASE_URL (or `gateway_database_url`), else $REMIT_DATABASE_URL (or
     `database_url`); the login needs the role remit_gateway and nothing more. Its schema is left alone.
     """
+    from remit.bootstrap import make_clock
     from remit.cli.logs import set_up_logs
     from remit.cli.running import run_gateways
     from remit.cli.session import settings_of
@@ -28,4 +29,4 @@ def gateway(
         raise SettingsError("a gateway alone needs `gateway_database_url` or $REMIT_GATEWAY_DATABASE_URL")
     connect(url, "remit_gateway").close()
     set_up_logs()
-    return run_gateways(settings, url, upkeep=None)
+    return run_gateways(settings, url, make_clock(settings), upkeep=None)

@@ -90,13 +90,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except Exception as error:
-        from remit.cli.failures import explained
+        from remit.cli.failures import reported
 
-        found = explained(error)
-        if found is None:
+        code = reported(error)
+        if code is None:
             raise
-        print(f"remit: {found.message}", file=sys.stderr)
-        return found.exit_code
+        return code
     return answer if isinstance(answer, int) else EXIT_OK
 
 

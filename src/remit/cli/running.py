@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK
 from remit.cli.supervisor import GatewayProcesses
 from remit.jobs.upkeep import Upkeep
+from remit.kernel.clock import Clock
 from remit.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
 READY_SECONDS = 60.0
 
 
-def run_gateways(settings: Settings, url: str, upkeep: Upkeep | None, api: "ApiServer | None" = None) -> int:
-    """Runs until SIGTERM or SIGINT, with upkeep and API beside them where this is the authority; the exit code."""
+def run_gateways(
+    settings: Settings, url: str, clock: Clock, upkeep: Upkeep | None, api: "ApiServer | None" = None
+) -> int:
+    """Runs until SIGTERM or SIGINT, with upkeep and API beside them where this is the authority; the exit code.
+
+    Upkeep and API have the same `clock`, so that everything that runs together agrees on the time.
+    """
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -26,7 +32,7 @@ def run_gateways(settings: Settings, url: str, upkeep: Upkeep | None, api: "ApiS
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    gateways = GatewayProcesses(settings, url)
+    gateways = GatewayProcesses(settings, url, clock)
     gateways.start()
     if upkeep is not None:
         upkeep.start()
@@ -37,7 +43,7 @@ def run_gateways(settings: Settings, url: str, upkeep: Upkeep | None, api: "ApiS
             print("remit: the gateway did not become ready; its log says why", file=sys.stderr)
             return EXIT_DIFFERENCES
         beside = f", api {api.url}" if api is not None else ""
-        print(f"remit is up: gateway http://{gateways.host}:{gateways.port}/v1{beside}", flush=True)
+        print(f"remit is up: gateway {gateways.url}{beside}", flush=True)
         stop.wait()
         return EXIT_OK
     finally:

@@ -31,9 +31,12 @@ def up(
     from remit.cli.logs import set_up_logs
     from remit.cli.running import run_gateways
     from remit.cli.session import settings_of
+    from remit.store.connect import readable_address
 
     set_up_logs()
     settings = settings_of(where, gateway_overrides(listen, workers, vendor_url))
+    if settings.gateway_database_url is not None:
+        readable_address(settings.gateway_database_url)
     url = open_database(settings)
     authority = Authority(settings, url)
     authority.keys()
@@ -41,7 +44,7 @@ def up(
         api = authority.api()
     except OSError as error:
         raise CommandError(f"the API cannot listen on `{settings.api.listen}`: {error.strerror}") from None
-    return run_gateways(settings, gateway_database(settings, url), authority.upkeep(), api)
+    return run_gateways(settings, gateway_database(settings, url), authority.clock, authority.upkeep(), api)
 
 
 def gateway_overrides(listen: str | None, workers: int | None, vendor_url: str | None) -> dict[str, Any]:

@@ -45,24 +45,17 @@ def open_deployments(settings: Settings, environment: Mapping[str, str]) -> tupl
 
 
 def _open(name: str, vendor: VendorSettings, settings: Settings, environment: Mapping[str, str]) -> Deployment:
-    url = urlsplit(vendor.base_url)
-    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
-        raise SettingsError(f"`vendors.{name}.base_url` is not an http or https URL: `{vendor.base_url}`")
-    try:
-        origin = Origin(url.scheme, url.hostname, url.port or (443 if url.scheme == "https" else 80))
-    except ValueError as error:
-        raise SettingsError(f"`vendors.{name}.base_url`: {error}") from None
+    origin, base = _origin_and_base(name, vendor.base_url)
     limits = VendorLimits(
         connect_timeout_seconds=vendor.connect_timeout_seconds,
         first_byte_timeout_seconds=min(vendor.first_byte_timeout_seconds, settings.gateway.request_seconds),
         read_idle_timeout_seconds=vendor.read_timeout_seconds,
         max_connections=vendor.max_connections,
     )
-    context = vendor_ssl_context(vendor.ca_file) if url.scheme == "https" else None
+    context = vendor_ssl_context(vendor.ca_file) if origin.scheme == "https" else None
     key = vendor_key(name, vendor, environment)
     if key is not None and (not key.isascii() or not key.isprintable()):
         raise SettingsError(f"the key of vendor `{name}` has characters that cannot stand in a header")
-    base = url.path.rstrip("/").removesuffix("/v1")
     headers = b"host: %b\r\ncontent-type: application/json\r\naccept-encoding: identity\r\nuser-agent: remit\r\n" % (
         origin.host_header
     )
@@ -82,3 +75,16 @@ def _open(name: str, vendor: VendorSettings, settings: Settings, environment: Ma
         unbilled_statuses=unbilled if vendor.unbilled_statuses is None else frozenset(vendor.unbilled_statuses),
         pool=VendorPool(origin, context, limits),
     )
+
+
+def _origin_and_base(name: str, base_url: str) -> tuple[Origin, str]:
+    """Where to connect, and the path before `/v1`. Raises SettingsError, which quotes nothing: a URL may hold a secret."""
+    refused = SettingsError(f"`vendors.{name}.base_url` is not an http or https URL of host, port and path")
+    try:
+        url = urlsplit(base_url)
+        port = url.port or (443 if url.scheme == "https" else 80)
+    except ValueError:
+        raise refused from None
+    if url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc or url.query or url.fragment:
+        raise refused
+    return Origin(url.scheme, url.hostname, port), url.path.rstrip("/").removesuffix("/v1")

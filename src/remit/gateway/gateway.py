@@ -26,12 +26,14 @@ from remit.leases.model import Ending, LineFailure, WantedHold
 from remit.leases.ports import AuthorityUnreachableError, FinishedHold, Lessor, StaleTreeError, TakenHold
 from remit.leases.rules import refusal_of
 from remit.providers.openai import ChatRequest, Problem, clamp, parse_chat_request
-from remit.settings import GatewaySettings
+from remit.settings import HOLD_MARGIN_SECONDS, GatewaySettings
 
 _log = structlog.get_logger("remit.request")
 _MAX_TREE_READS = 20
 # A body up to this size is read before its credential is looked at, as the precedence of refusals says.
 FREE_PARSE_BYTES = 64 * 1024
+# A call whose hold took so long that less than this part of its time is left is refused instead of cut off, and paid for.
+LEAST_PART_OF_CALL = 0.5
 _CHAT = (b"POST", b"/v1/chat/completions")
 _MODELS = (b"GET", b"/v1/models")
 _HEALTH = (b"GET", b"/healthz")
@@ -176,7 +178,7 @@ class Gateway:
 
     async def _admit_and_hold(
         self, exchange: Exchange, request: ChatRequest | Problem, tags: dict[str, str], ids: Ids
-    ) -> tuple[Admission, WantedHold, TakenHold] | Refused:
+    ) -> tuple[Admission, WantedHold] | Refused:
         """Decides on the tree as it is; where it has changed meanwhile, decides again on the new one."""
         path, owner = None, None
         for _ in range(_MAX_TREE_READS):
@@ -206,44 +208,45 @@ class Gateway:
 
     async def _hold(
         self, snapshot: TreeSnapshot, admission: Admission, ids: Ids, now: datetime
-    ) -> tuple[Admission, WantedHold, TakenHold] | Refused:
+    ) -> tuple[Admission, WantedHold] | Refused:
         expires_at = now + timedelta(seconds=self._settings.hold_seconds)
         hold = wanted_hold(admission, ids, snapshot.revision, now, expires_at)
         answer = await self._lessor.take(hold, snapshot.revision)
         if isinstance(answer, TakenHold):
-            return admission, hold, answer
+            return admission, hold
         if _bound_matters(answer) and (better := with_exact_count(self._rulebook, admission, now)) is not None:
             hold = wanted_hold(better, ids, snapshot.revision, now, expires_at)
             answer = await self._lessor.take(hold, snapshot.revision)
             if isinstance(answer, TakenHold):
-                return better, hold, answer
+                return better, hold
         nodes = admission.principal.leaf.terms_with(admission.principal.verified.blocks)
         return refusal_of(answer, nodes, path=admission.path, now=now, renew_url=None)
 
-    async def _serve(
-        self, exchange: Exchange, admission: Admission, hold: WantedHold, taken: TakenHold, ids: Ids
-    ) -> None:
+    async def _serve(self, exchange: Exchange, admission: Admission, hold: WantedHold, ids: Ids) -> None:
         """Forwards and settles. A fault of ours on the way ends the hold at once, by whether anything was sent."""
         if exchange.gone:
             # Nobody waits for the answer any more and nothing was sent: it need not cost anything.
             await self._lessor.finish(Ending(hold_id=hold.id, outcome="voided"))
+            return
+        seconds = self._seconds_for_call(hold)
+        if seconds is None:
+            await self._lessor.finish(Ending(hold_id=hold.id, outcome="voided"))
+            self._refuse(exchange, _unreachable(admission.path, admission.principal.leaf.grant.leaf.owner), ids)
             return
         forwarding = None
         try:
             message = _vendor_message(exchange.body, admission, hold, ids)
             exchange.body = b""
             forwarding = _forwarding(exchange, admission, hold, ids)
-            await self._forward_and_settle(forwarding, message, admission, hold, ids)
+            forwarding.begin(admission.deployment.pool, message, seconds)
+            await self._settle(forwarding, admission, hold, ids)
         except Exception:  # noqa: BLE001 - a fault of ours ends this request, not the process
             sent = forwarding is not None and forwarding.sent
             self._fail(exchange, ids, cost_nanousd=hold.ceiling_nanousd if sent else 0)
             note = {"note": "cost unknown: the gateway failed"} if sent else {}
             await self._lessor.finish(Ending(hold_id=hold.id, outcome="suspense" if sent else "voided", entry=note))
 
-    async def _forward_and_settle(
-        self, forwarding: Forwarding, message: bytes, admission: Admission, hold: WantedHold, ids: Ids
-    ) -> None:
-        forwarding.begin(admission.deployment.pool, message, self._settings.request_seconds)
+    async def _settle(self, forwarding: Forwarding, admission: Admission, hold: WantedHold, ids: Ids) -> None:
         result = await forwarding.finished
         ending = ending_of(hold.id, admission, result, self._rulebook.prices, hold.taken_at)
         finished = await self._lessor.finish(ending)
@@ -252,6 +255,15 @@ class Gateway:
         self._conclude(forwarding.exchange, forwarding, result, ids, money)
         amounts = {"ceiling_nanousd": hold.ceiling_nanousd, "cost_nanousd": cost}
         _log_served(ids, admission, ending, result, finished, **amounts)
+
+    def _seconds_for_call(self, hold: WantedHold) -> float | None:
+        """How long the call may run, so that it ends before its hold; None where that is too short to be worth its cost.
+
+        The hold's time began before it was taken, and taking it may have lasted.
+        """
+        left = (hold.expires_at - self._clock.now()).total_seconds() - HOLD_MARGIN_SECONDS
+        promised = self._settings.request_seconds
+        return min(promised, left) if left >= promised * LEAST_PART_OF_CALL else None
 
     def _conclude(
         self, exchange: Exchange, forwarding: Forwarding, result: VendorResult, ids: Ids, money: Headers

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import ssl
+from collections.abc import Callable
 
 import psycopg
 import structlog
@@ -18,7 +19,7 @@ from remit.gateway.wire.server import CallerServer
 from remit.kernel.clock import Clock
 from remit.leases.ports import AuthorityUnreachableError
 from remit.pricing.book import PriceBook
-from remit.settings import GatewaySettings, Settings, parse_listen
+from remit.settings import GatewaySettings, Settings, SettingsError, parse_listen
 from remit.store.postgres_lessor import PostgresLessor
 from remit.store.postgres_reports import SecurityReports
 from remit.store.postgres_tree import PostgresTree
@@ -41,8 +42,11 @@ class Worker:
         self._reading = asyncio.Lock()
         self._gateway: Gateway | None = None
 
-    async def run(self, parent: int | None = None) -> None:
-        """Runs to the end. `parent` is a file descriptor whose end of file means that the parent is gone."""
+    async def run(self, parent: int, ready: Callable[[], None]) -> None:
+        """Runs to the end. `parent` is a file descriptor whose end of file means that the parent is gone.
+
+        `ready` is called once, when callers are served.
+        """
         settings = self._settings.gateway
         self._gateway = gateway = Gateway(
             settings=settings,
@@ -61,6 +65,7 @@ class Worker:
         follower = asyncio.create_task(self._tree.follow(self._changed))
         stop = _stop_signal(parent)
         _log.info("gateway_ready", listen=f"{host}:{port}", pid=os.getpid(), tree_revision=gateway.snapshot.revision)
+        ready()
         await stop.wait()
         await self._drain(server, gateway)
         follower.cancel()
@@ -118,29 +123,32 @@ def _tls_context(settings: GatewaySettings) -> ssl.SSLContext | None:
     if settings.tls_certificate_file is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.tls_certificate_file, settings.tls_key_file)
+    try:
+        # Without a password of ours OpenSSL would ask a terminal for that of an encrypted key, and wait.
+        context.load_cert_chain(settings.tls_certificate_file, settings.tls_key_file, password="")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"`gateway.tls_certificate_file` or `tls_key_file` cannot be used: {error}") from None
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
-def _stop_signal(parent: int | None) -> asyncio.Event:
+def _stop_signal(parent: int) -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if parent is not None:
 
-        def parent_spoke() -> None:
-            if not os.read(parent, 4096):
-                loop.remove_reader(parent)
-                stop.set()
+    def parent_spoke() -> None:
+        if not os.read(parent, 4096):
+            loop.remove_reader(parent)
+            stop.set()
 
-        loop.add_reader(parent, parent_spoke)
+    loop.add_reader(parent, parent_spoke)
     return stop
 
 
-def run_worker(worker: Worker, parent: int | None) -> None:
-    """Runs a worker in an event loop of its own."""
+def run_worker(worker: Worker, parent: int, ready: Callable[[], None]) -> None:
+    """Runs a worker in an event loop of its own; see `Worker.run`."""
     import uvloop  # noqa: PLC0415 - only gateway processes load it
 
-    uvloop.run(worker.run(parent))
+    uvloop.run(worker.run(parent, ready))

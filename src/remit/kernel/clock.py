@@ -2,7 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 
 class Clock(Protocol):
@@ -28,13 +28,22 @@ class SystemClock:
 
 
 class ShiftedClock:
-    """The machine's clock moved by a fixed amount: a rehearsal of another date (`REMIT_CLOCK_AT`)."""
+    """The machine's clock moved by a fixed amount: a rehearsal of another date (`REMIT_CLOCK_AT`).
 
-    def __init__(self, start_at: datetime) -> None:
-        self._shift: timedelta = start_at.astimezone(UTC) - datetime.now(UTC)
+    Processes that are to agree on the time are handed one `shift`; each that computed its own would begin the rehearsed
+    date at its own start.
+    """
+
+    def __init__(self, shift: timedelta) -> None:
+        self.shift = shift
+
+    @classmethod
+    def starting_at(cls, instant: datetime) -> Self:
+        """A clock that shows this instant now."""
+        return cls(instant.astimezone(UTC) - datetime.now(UTC))
 
     def now(self) -> datetime:
-        return datetime.now(UTC) + self._shift
+        return datetime.now(UTC) + self.shift
 
     def monotonic(self) -> float:
         return time.monotonic()

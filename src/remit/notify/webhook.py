@@ -53,7 +53,7 @@ class Webhook:
             with self._opener.open(request, timeout=self._timeout_seconds) as answer:
                 return 200 <= int(answer.status) < 300
         except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-            _log.warning("notification_not_delivered", id=notification["id"], error=str(error))
+            _log.warning("notification_not_delivered", id=notification["id"], error=_reason(error))
             return False
 
     def _target(self, own: str | None) -> str | None:
@@ -80,6 +80,11 @@ def _host_and_port(text: str) -> tuple[str | None, int | None]:
     if parts.hostname is None or parts.netloc != text or "@" in text or text.endswith(":"):
         raise ValueError(f"`{text}` is not `host` or `host:port`")
     return parts.hostname, parts.port
+
+
+def _reason(error: Exception) -> str:
+    """Why a delivery failed. An address often is a secret, and what is said about one that is malformed quotes it."""
+    return str(error) if isinstance(error, OSError) else type(error).__name__
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -6,7 +6,9 @@ from typing import Literal
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from remit.settings import SettingsError
 
 Role = Literal["remit_authority", "remit_gateway", "remit_reader"]
 Opens = Callable[[], AbstractContextManager[psycopg.Connection]]
@@ -16,6 +18,28 @@ CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_MILLISECONDS = 30_000
 # A process that hangs in the middle of a transaction loses it, instead of keeping its locks from everybody.
 IDLE_IN_TRANSACTION_MILLISECONDS = 10_000
+
+
+_UNREADABLE = (
+    "the database's address cannot be read: it has to be `postgresql://user:password@host:port/database`, with characters"
+    " such as `@`, `/` and `%` in a password percent-encoded"
+)
+
+
+def readable_address(url: str) -> str:
+    """The address as it is. Raises SettingsError where it cannot be read, quoting nothing of it.
+
+    What libpq says about an address repeats the part it stumbled over, and with a password that was not encoded that part
+    is the password: up to its first `@`, or up to its first `/`, where a host and a port should be.
+    """
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise SettingsError(_UNREADABLE) from None
+    ports = [port for port in str(parts.get("port") or "").split(",") if port]
+    if "@" in str(parts.get("host") or "") or not all(port.isdecimal() for port in ports):
+        raise SettingsError(_UNREADABLE)
+    return url
 
 
 def _prepare(role: Role) -> sql.Composed:
@@ -33,7 +57,7 @@ def _prepare(role: Role) -> sql.Composed:
 
 def _conninfo(url: str, role: Role) -> str:
     return make_conninfo(
-        url,
+        readable_address(url),
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         application_name=role.replace("_", "-"),
         # A server that went away without a word is noticed in half a minute instead of in hours.

@@ -5,6 +5,7 @@ from importlib.resources import files
 
 import psycopg
 
+from remit.store.connect import readable_address
 from remit.store.named import query
 
 _LOCK_KEY = 7237493
@@ -25,9 +26,10 @@ def migrate(url: str) -> list[str]:
     """Applies what is missing and returns the names applied; each file runs in a transaction of its own.
 
     Safe to call from several processes at once. Raises MigrationError when an applied file has changed, the database is
-    newer than this version, or the login may not work as one of the schema's roles.
+    newer than this version, or the login may not work as one of the schema's roles, and SettingsError for an address
+    that cannot be read.
     """
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(readable_address(url), autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK_KEY,))
         connection.execute(
             "CREATE TABLE IF NOT EXISTS public.remit_migrations"

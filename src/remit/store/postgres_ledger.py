@@ -11,7 +11,7 @@ import psycopg
 
 from remit.kernel.clock import Clock
 from remit.ledger.model import CheckResult, Difference, ReportRow
-from remit.store.connect import CONNECT_TIMEOUT_SECONDS, connect
+from remit.store.connect import CONNECT_TIMEOUT_SECONDS, connect, readable_address
 from remit.store.migrate import migrations
 from remit.store.named import query
 
@@ -36,7 +36,8 @@ class BucketNumbers:
 
 def migration_differences(url: str) -> list[Difference]:
     """How the database's migrations differ from this version's; empty when they are the same. Changes nothing."""
-    with psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+    address = readable_address(url)
+    with psycopg.connect(address, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
         row = connection.execute("SELECT to_regclass('public.remit_migrations') IS NOT NULL").fetchone()
         exists = row is not None and row[0]
         applied: dict[str, str] = dict(connection.execute(query("migrations_applied")).fetchall()) if exists else {}

@@ -29,7 +29,7 @@ def main() -> int:
     authority.keys()
     print(url, flush=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    return run_gateways(settings, gateway_database(settings, url), authority.upkeep())
+    return run_gateways(settings, gateway_database(settings, url), authority.clock, authority.upkeep())
 
 
 def _first_line(descriptor: int) -> bytes:
