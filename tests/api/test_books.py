@@ -14,9 +14,9 @@ _numbers = count(1)
 ENTRY = """
 INSERT INTO entries (id, kind, amount_nanousd, grant_id, grant_path, node_ids, block_ids, class, owner, tags, vendor,
                      deployment, model_requested, price_source, usage_source, tokens, requests, request_id, operation_id,
-                     hold_id, policy_version, decision_id, held_at, recorded_at)
+                     hold_id, policy_version, decision_id, held_at, recorded_at, periods)
 SELECT 'entry' || %(n)s, 'usage', %(amount)s, g.id, g.path, %(nodes)s, '{}', g.class, g.owner, %(tags)s::jsonb, 'v', 'd',
-       'm', 'test', 'vendor', 3, 1, 'r', 'o', 'hold' || %(n)s, 1, 'd', %(at)s, %(at)s
+       'm', 'test', 'vendor', 3, 1, 'r', 'o', 'hold' || %(n)s, 1, 'd', %(at)s, %(at)s, '[]'
 FROM grants AS g WHERE g.path = %(path)s
 RETURNING seq
 """

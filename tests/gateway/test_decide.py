@@ -1,6 +1,7 @@
 """The decision before the hold: which rule answers first, and which deployment serves."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -51,9 +52,13 @@ def holder(leaf: Grant, labels: dict[str, str] | None = None, **block: Any) -> P
 
 
 def answer(
-    principal: Principal, body: bytes, tags: dict[str, str] | None = None, book: Rulebook | None = None
+    principal: Principal,
+    body: bytes,
+    tags: dict[str, str] | None = None,
+    book: Rulebook | None = None,
+    now: datetime = NOW,
 ) -> Admission | Refused:
-    return decide(book or rulebook(openai={}), principal, parse_chat_request(body), tags or {}, NOW)
+    return decide(book or rulebook(openai={}), principal, parse_chat_request(body), tags or {}, now)
 
 
 def code(found: Admission | Refused) -> RefusalCode | None:
@@ -166,8 +171,9 @@ def test_the_output_of_a_shape_is_for_all_choices_together(
 @pytest.mark.parametrize("tier", ["batch", "flex"])
 def test_a_cheaper_tier_is_not_taken_at_its_word(tier: str) -> None:
     """A tier that is only for batches is unpriced; a cheaper one is held at the dearer default."""
-    found = answer(holder(grant()), request(model="gpt-5.4", service_tier=tier))
-    plain = answer(holder(grant()), request(model="gpt-5.4"))
+    now = datetime(2026, 11, 24, tzinfo=UTC)  # from when on the catalogue has tiers of this model
+    found = answer(holder(grant()), request(model="gpt-5.4", service_tier=tier), now=now)
+    plain = answer(holder(grant()), request(model="gpt-5.4"), now=now)
     assert isinstance(plain, Admission)
     if tier == "batch":
         assert code(found) is RefusalCode.unpriced

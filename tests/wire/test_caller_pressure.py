@@ -149,3 +149,32 @@ def test_exchange_facts() -> None:
             assert (await caller.answer()).status == 200
 
     run(scenario())
+
+
+def test_bodies_that_are_not_whole_have_a_budget_together() -> None:
+    """Beyond what all connections may have sent of unfinished bodies the next one gets 503; what ends frees its part."""
+
+    async def scenario() -> None:
+        limits = limited(max_body_bytes=100_000, max_unread_bytes=150_000)
+        async with serving(echo, limits=limits) as (server, port), calling(port) as one, calling(port) as two:
+            part = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 90_000
+            one.send(part)
+            await until(lambda: server.unread_bytes == 90_000)
+            two.send(part)
+            assert (await two.answer()).status == 503
+            one.send(b"x" * 10_000)
+            assert len((await one.answer()).body) == 100_000
+            await until(lambda: server.unread_bytes == 0)
+
+    run(scenario())
+
+
+def test_tiny_chunks_are_refused() -> None:
+    """A body in chunks of a byte costs more to read than it is worth: after some thousands of them it is 400."""
+
+    async def scenario() -> None:
+        async with serving(echo) as (_, port), calling(port) as caller:
+            caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 9_000)
+            assert (await caller.answer()).status == 400
+
+    run(scenario())

@@ -28,11 +28,14 @@ MONEY_TRAILERS = b", ".join((COST, REMAINING["usd"], BINDING_NODE))
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """The names of one request: ours, the decision's, and the caller's operation, which its retries share."""
+    """The names of one request: ours, the decision's, and the caller's operation, which its retries share.
+
+    `operation` is empty until the holder is known.
+    """
 
     request: str
     decision: str
-    operation: str
+    operation: str = ""
 
     def headers(self) -> Headers:
         return [(b"x-request-id", self.request.encode()), (b"remit-decision-id", self.decision.encode())]
@@ -94,3 +97,11 @@ def failure(
     body = msgspec.json.encode({"error": {**error, "remit": {"request_id": ids.request, "decision_id": ids.decision}}})
     headers = [*ids.headers(), JSON, *money]
     return status, headers if retry else [*headers, (b"x-should-retry", b"false")], body
+
+
+def no_json(status: int) -> bytes:
+    """The body for an answer of the vendor's that is no JSON: a page of some proxy, mostly."""
+    detail = f"the vendor answered {status} with something that is not JSON"
+    return msgspec.json.encode(
+        {"error": {"message": detail, "type": "server_error", "code": "vendor_failed", "param": None}}
+    )

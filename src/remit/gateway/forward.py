@@ -3,6 +3,8 @@
 import asyncio
 from typing import Final
 
+import structlog
+
 from remit.gateway.answers import MONEY_TRAILERS
 from remit.gateway.settlement import VendorResult
 from remit.gateway.wire.exchange import Exchange
@@ -11,7 +13,8 @@ from remit.gateway.wire.pool import VendorPool
 from remit.gateway.wire.vendor import FailureReason, VendorCall
 from remit.providers.openai import ResponseFacts, StreamReader, usage_from_response
 
-_SUCCESS: Final = range(200, 300)
+_log = structlog.get_logger(__name__)
+_NO_BODY: Final = frozenset({204, 205})
 # A stream that was asked for may be answered whole; that answer is kept in memory and needs a bound of its own.
 MAX_WHOLE_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
@@ -26,6 +29,7 @@ class Forwarding:
     __slots__ = (
         "_body_bytes",
         "_call",
+        "_encoded",
         "_stream_headers",
         "_timer",
         "body",
@@ -33,6 +37,7 @@ class Forwarding:
         "exchange",
         "finished",
         "reader",
+        "retry_after",
         "status",
     )
 
@@ -43,6 +48,8 @@ class Forwarding:
         self.reader = StreamReader(hide_usage=hide_usage, choices=choices)
         self.status: int | None = None
         self.content_type = b"application/json"
+        self.retry_after: bytes | None = None
+        self._encoded = False
         self.body: list[bytes] = []
         self._body_bytes = 0
         self._stream_headers = stream_headers
@@ -63,6 +70,11 @@ class Forwarding:
         for name, value in headers:
             if name == b"content-type":
                 self.content_type = value
+            elif name == b"retry-after" and value.isdigit() and len(value) < 8:
+                self.retry_after = value
+            elif name == b"content-encoding":
+                # It was asked for `identity`; what cannot be read here cannot be priced either.
+                self._encoded = self._encoded or value.strip().lower() not in {b"", b"identity"}
         if self._stream_headers is not None and self._streaming:
             self.exchange.start(
                 status,
@@ -88,11 +100,18 @@ class Forwarding:
             self._give_up(self.reader.problem)
 
     def on_complete(self) -> None:
-        if self._streaming:
-            for piece in self.reader.finish():
-                self.exchange.write(piece)
+        try:
+            if self._streaming:
+                for piece in self.reader.finish():
+                    self.exchange.write(piece)
+        except Exception:  # noqa: BLE001 - whatever it was, the call has to end and its hold with it
+            _log.exception("answer_not_read")
+            self._finish(VendorResult(sent=True, status=self.status, broken="the vendor's answer cannot be read"))
+            return
         broken = None
-        if self._streaming and not self.reader.done:
+        if self._encoded:
+            broken = "the vendor's answer is encoded, which was not asked for"
+        elif self._streaming and not self.reader.done:
             broken = "the vendor's stream ended without `[DONE]`"
         self._finish(VendorResult(sent=True, status=self.status, facts=self._facts(), broken=broken))
 
@@ -114,12 +133,28 @@ class Forwarding:
     def _streaming(self) -> bool:
         return (
             self._stream_headers is not None
-            and self.status in _SUCCESS
+            and self.status is not None
+            and 200 <= self.status < 300
+            and self.status not in _NO_BODY
+            and not self._encoded
             and self.content_type.partition(b";")[0].strip().lower() == b"text/event-stream"
         )
 
-    def _facts(self) -> ResponseFacts:
-        return self.reader.facts if self._streaming else usage_from_response(b"".join(self.body))
+    @property
+    def is_json(self) -> bool:
+        """Whether the whole answer says of itself that it is JSON."""
+        kind = self.content_type.partition(b";")[0].strip().lower()
+        return kind == b"application/json" or kind.endswith(b"+json")
+
+    def _facts(self) -> ResponseFacts | None:
+        """What the answer states; None where that cannot be found out. Every way a call ends comes by here: never raises."""
+        if self._encoded:
+            return None
+        try:
+            return self.reader.facts if self._streaming else usage_from_response(b"".join(self.body))
+        except Exception:  # noqa: BLE001 - whatever it was, the call has to end and its hold with it
+            _log.exception("answer_not_read")
+            return None
 
     def _time_is_up(self) -> None:
         self._give_up("the time for a request is up")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -79,7 +80,7 @@ class Gateway:
     def malformed(self, status: int, reason: str) -> tuple[Headers, bytes]:
         """Headers and body for bytes that are no request; the wire answers them and closes the connection."""
         now = self._clock.now()
-        ids = Ids(new_id("req", now), new_id("dec", now), new_id("op", now))
+        ids = Ids(new_id("req", now), new_id("dec", now))
         _log.info("malformed", request_id=ids.request, decision_id=ids.decision, status=status, detail=reason)
         return answers.unreadable(status, reason, ids)
 
@@ -90,7 +91,7 @@ class Gateway:
 
     async def _answer(self, exchange: Exchange) -> None:
         now = self._clock.now()
-        ids = Ids(new_id("req", now), new_id("dec", now), self._operations.of(exchange, now))
+        ids = Ids(new_id("req", now), new_id("dec", now))
         try:
             if (exchange.method, exchange.path) == _CHAT:
                 await self._chat(exchange, ids, now)
@@ -180,7 +181,7 @@ class Gateway:
         self, exchange: Exchange, request: ChatRequest | Problem, tags: dict[str, str], ids: Ids
     ) -> tuple[Admission, WantedHold] | Refused:
         """Decides on the tree as it is; where it has changed meanwhile, decides again on the new one."""
-        path, owner = None, None
+        path, owner, operation = None, None, None
         for _ in range(_MAX_TREE_READS):
             snapshot, now = self.snapshot, self._clock.now()
             principal = self._authenticate(exchange, now)
@@ -194,8 +195,10 @@ class Gateway:
                     self._report(principal.leaf.grant.leaf.id, {**admission.extra, "request_id": ids.request})
                 return admission
             path, owner = admission.path, admission.principal.leaf.grant.leaf.owner
+            # Only now: strangers' requests are not worth remembering.
+            operation = operation or self._operations.of(exchange, now)
             try:
-                return await self._hold(snapshot, admission, ids, now)
+                return await self._hold(snapshot, admission, replace(ids, operation=operation), now)
             except StaleTreeError as stale:
                 if self.snapshot.revision < stale.current_revision:
                     try:
@@ -254,7 +257,7 @@ class Gateway:
         money = answers.money_headers(cost, finished.tightest, admission.paths)
         self._conclude(forwarding.exchange, forwarding, result, ids, money)
         amounts = {"ceiling_nanousd": hold.ceiling_nanousd, "cost_nanousd": cost}
-        _log_served(ids, admission, ending, result, finished, **amounts)
+        _log_served(ids, admission, hold, result, finished, **amounts, tokens=ending.tokens)
 
     def _seconds_for_call(self, hold: WantedHold) -> float | None:
         """How long the call may run, so that it ends before its hold; None where that is too short to be worth its cost.
@@ -280,13 +283,28 @@ class Gateway:
         elif result.status is None or result.broken is not None:
             detail = f"the vendor's answer broke off: {result.broken}"
             exchange.respond(*answers.failure(502, "vendor_failed", detail, ids, money))
-        elif result.status in (401, 403):
-            # Those are about our key at the vendor, not about the caller's key here.
-            detail = f"the vendor answered {result.status} to our key"
+        elif result.status in (401, 403) or 300 <= result.status < 400:
+            # The first are about our key at the vendor, not about the caller's key here; redirects are not followed.
+            detail = (
+                f"the vendor answered {result.status} to our key"
+                if result.status > 400
+                else (f"the vendor answered {result.status}, which is not followed")
+            )
             exchange.respond(*answers.failure(502, "vendor_failed", detail, ids, money))
         else:
-            headers = [*ids.headers(), (b"content-type", forwarding.content_type), *money]
-            exchange.respond(result.status, headers, b"".join(forwarding.body))
+            self._pass_on(exchange, forwarding, result.status, [*ids.headers(), *money])
+
+    @staticmethod
+    def _pass_on(exchange: Exchange, forwarding: Forwarding, status: int, headers: Headers) -> None:
+        """A whole answer of the vendor's, if it is JSON as this surface's callers expect it."""
+        if forwarding.retry_after is not None and status >= 400:
+            headers = [*headers, (b"retry-after", forwarding.retry_after)]
+        if forwarding.is_json:
+            exchange.respond(status, [*headers, answers.JSON], b"".join(forwarding.body))
+        elif status in (204, 205):
+            exchange.respond(status, headers, b"")
+        else:
+            exchange.respond(status if status >= 400 else 502, [*headers, answers.JSON], answers.no_json(status))
 
     def _authenticate(self, exchange: Exchange, now: datetime) -> Principal | Refused:
         values = [value for name, value in exchange.headers if name == b"authorization"]
@@ -298,7 +316,6 @@ class Gateway:
             "refused",
             request_id=ids.request,
             decision_id=ids.decision,
-            operation_id=ids.operation,
             code=refused.code.name,
             status=refused.status,
             path=refused.path,
@@ -333,13 +350,13 @@ def _forwarding(exchange: Exchange, admission: Admission, hold: WantedHold, ids:
 
 
 def _log_served(
-    ids: Ids, admission: Admission, ending: Ending, result: VendorResult, finished: FinishedHold, **amounts: int
+    ids: Ids, admission: Admission, hold: WantedHold, result: VendorResult, finished: FinishedHold, **amounts: int
 ) -> None:
     _log.info(
         "served",
         request_id=ids.request,
         decision_id=ids.decision,
-        operation_id=ids.operation,
+        operation_id=hold.operation_id,
         path=admission.path,
         surface=CHAT_SURFACE,
         model=admission.request.model,
@@ -347,8 +364,7 @@ def _log_served(
         status=result.status,
         broken=result.broken,
         outcome=finished.outcome,
-        hold_id=ending.hold_id,
-        tokens=ending.tokens,
+        hold_id=hold.id,
         **amounts,
     )
 

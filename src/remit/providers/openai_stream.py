@@ -7,10 +7,13 @@ import msgspec
 
 from remit.kernel.usage import Usage
 from remit.providers.openai_usage import (
-    MAX_REASONS,
+    ABSENT,
+    MAX_CHOICES_SEEN,
+    NULL,
+    UNREADABLE,
     ResponseFacts,
     bounded_text,
-    read_error,
+    loose,
     read_tier,
     read_usage,
     text_or_none,
@@ -18,23 +21,10 @@ from remit.providers.openai_usage import (
 from remit.providers.sse import MAX_EVENT_BYTES, EventSplitter, event_data
 
 _DONE = b"[DONE]"
-_NULL = b"null"
-# `Raw | None` would refuse everything but null, so absent is null as text.
-_ABSENT = msgspec.Raw(_NULL)
-
-
-class _Delta(msgspec.Struct, gc=False):
-    content: str | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: msgspec.Raw = _ABSENT
-    function_call: msgspec.Raw = _ABSENT
 
 
 class _Choice(msgspec.Struct, gc=False):
     index: int = 0
-    delta: _Delta | None = None
     finish_reason: str | None = None
 
 
@@ -43,8 +33,7 @@ class _Chunk(msgspec.Struct, gc=False):
     model: str | None = None
     service_tier: str | None = None
     choices: list[_Choice] | None = None
-    usage: msgspec.Raw = _ABSENT
-    error: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = ABSENT
 
 
 _decode_chunk: Callable[[bytes], _Chunk] = msgspec.json.Decoder(_Chunk).decode
@@ -63,8 +52,8 @@ class StreamReader:
     """
 
     __slots__ = (
-        "_choices", "_error_code", "_finish_reasons", "_finished", "_hide_usage", "_id", "_model", "_open", "_splitter",
-        "_tier", "_usage", "_usage_after_all", "content_bytes", "done", "events", "problem", "unreadable_events",
+        "_choices", "_finished", "_hide_usage", "_id", "_model", "_open", "_splitter", "_tier", "_usage",
+        "_usage_after_all", "done", "problem",
     )  # fmt: skip
 
     def __init__(self, *, hide_usage: bool, choices: int) -> None:
@@ -78,12 +67,7 @@ class StreamReader:
         self._finished: set[int] = set()
         self._usage: Usage | None = None
         self._usage_after_all = False  # all choices had finished when it was stated
-        self._finish_reasons: list[str] = []
-        self._error_code: str | None = None
         self.done = False  # `[DONE]` was seen: the vendor ended the stream by itself
-        self.events = 0
-        self.unreadable_events = 0
-        self.content_bytes = 0  # UTF-8 bytes of generated text and tool calls that arrived
         self.problem: str | None = None
 
     @property
@@ -98,8 +82,6 @@ class StreamReader:
             served_model=self._model,
             served_tier=self._tier,
             vendor_request_id=self._id,
-            finish_reasons=tuple(self._finish_reasons),
-            error_code=self._error_code,
         )
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -130,13 +112,12 @@ class StreamReader:
         data = event_data(event)
         if data is None:
             return True
-        self.events += 1
         if data.startswith(_DONE):
             self.done = True
             return True
         try:
             chunk = _decode_chunk(data)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             return self._observe_loosely(data)
         if chunk.model is not None:
             self._model = bounded_text(chunk.model)
@@ -148,33 +129,17 @@ class StreamReader:
             self._usage = None  # more was generated since it was stated
             for choice in chunk.choices:
                 self._observe_choice(choice)
-        if bytes(chunk.error) != _NULL:
-            self._error_code = read_error(_loose(chunk.error)) or self._error_code
-        if bytes(chunk.usage) == _NULL:
+        if bytes(chunk.usage) == NULL:
             return True
-        return not self._observe_usage(_loose(chunk.usage)) or bool(chunk.choices)
+        return not self._observe_usage(loose(chunk.usage)) or bool(chunk.choices)
 
     def _observe_choice(self, choice: _Choice) -> None:
         if choice.finish_reason is not None:
-            self._note_finish(choice.index, choice.finish_reason)
-        elif choice.index not in self._finished and len(self._open) <= MAX_REASONS:
+            if len(self._finished) < MAX_CHOICES_SEEN:
+                self._finished.add(choice.index)
+                self._open.discard(choice.index)
+        elif choice.index not in self._finished and len(self._open) <= MAX_CHOICES_SEEN:
             self._open.add(choice.index)
-        delta = choice.delta
-        if delta is None:
-            return
-        for text in (delta.content, delta.refusal, delta.reasoning_content, delta.reasoning):
-            if text:
-                self.content_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-        for calls in (delta.tool_calls, delta.function_call):
-            raw = bytes(calls)
-            if raw != _NULL:
-                self.content_bytes += len(raw)
-
-    def _note_finish(self, index: int, reason: str) -> None:
-        if len(self._finish_reasons) < MAX_REASONS:
-            self._finish_reasons.append(bounded_text(reason))
-            self._finished.add(index)
-            self._open.discard(index)
 
     def _observe_usage(self, stated: Any) -> bool:
         """Keeps a stated usage; True where there is one, even if it cannot be read."""
@@ -188,25 +153,15 @@ class StreamReader:
 
     def _observe_loosely(self, data: bytes) -> bool:
         """An event of unexpected types still counts for what can be read of it."""
-        chunk = _loose(data)
+        chunk = loose(data)
         if not isinstance(chunk, dict):
-            self.unreadable_events += 1
             self._usage = None
             return True
         self._model = text_or_none(chunk.get("model")) or self._model
         self._id = text_or_none(chunk.get("id")) or self._id
         self._tier = read_tier(chunk.get("service_tier")) or self._tier
-        self._error_code = read_error(chunk.get("error")) or self._error_code
         choices = chunk.get("choices")
         if choices:
             self._usage = None
             self._open.add(-1)  # which choice it is of, and whether that has finished, is not known
-            self.content_bytes += len(data)  # of unknown make, so all of it counts
         return not self._observe_usage(chunk.get("usage")) or bool(choices)
-
-
-def _loose(text: bytes | msgspec.Raw) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return None

@@ -5,6 +5,7 @@ holds reasoning and audio (API reference, `CompletionUsage`). Numbers that contr
 never a guess.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,7 +14,12 @@ from remit.kernel.usage import Usage
 
 MAX_TOKENS = 1 << 40
 """More than the largest request can ask for: 128 choices of 2^31 tokens."""
-MAX_REASONS = 128
+MAX_CHOICES_SEEN = 128
+NULL = b"null"
+# `Raw | None` would refuse everything but null, so absent is null as text.
+ABSENT = msgspec.Raw(NULL)
+# Bytes that are not UTF-8 raise an error that is no msgspec error.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _LONGEST_TEXT = 256
 
 
@@ -21,36 +27,49 @@ class ResponseFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a vendor's answer states. `usage` None is unknown; `served_tier` None is not stated.
 
     `usage` is the final one or None, never a running total. It does not say that the call succeeded: what an answer
-    with an error status or an `error_code` costs is for settlement to decide.
+    with an error status costs is for settlement to decide.
     """
 
     usage: Usage | None
     served_model: str | None = None
     served_tier: str | None = None
     vendor_request_id: str | None = None
-    finish_reasons: tuple[str, ...] = ()
-    error_code: str | None = None  # the vendor's own error, where the answer is one
+
+
+class _Answer(msgspec.Struct, gc=False):
+    """What is read of an answer. Everything else, which can be megabytes, is passed over without being built."""
+
+    id: msgspec.Raw = ABSENT
+    model: msgspec.Raw = ABSENT
+    service_tier: msgspec.Raw = ABSENT
+    usage: msgspec.Raw = ABSENT
+    error: msgspec.Raw = ABSENT
+
+
+_decode_answer: Callable[[bytes], _Answer] = msgspec.json.Decoder(_Answer).decode
 
 
 def usage_from_response(body: bytes) -> ResponseFacts:
     """Facts of a whole (not streamed) response; a body that cannot be read has none, and an error no usage."""
     try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+        answer = _decode_answer(body)
+    except UNREADABLE:
         return ResponseFacts(usage=None)
-    if not isinstance(answer, dict):
-        return ResponseFacts(usage=None)
-    choices = answer.get("choices")
-    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
-    reasons = [choice.get("finish_reason") for choice in found]
+    failed = loose(answer.error) is not None
     return ResponseFacts(
-        usage=read_usage(answer.get("usage")) if answer.get("error") is None else None,
-        served_model=text_or_none(answer.get("model")),
-        served_tier=read_tier(answer.get("service_tier")),
-        vendor_request_id=text_or_none(answer.get("id")),
-        finish_reasons=tuple(bounded_text(reason) for reason in reasons[:MAX_REASONS] if isinstance(reason, str)),
-        error_code=read_error(answer.get("error")),
+        usage=None if failed else read_usage(loose(answer.usage)),
+        served_model=text_or_none(loose(answer.model)),
+        served_tier=read_tier(loose(answer.service_tier)),
+        vendor_request_id=text_or_none(loose(answer.id)),
     )
+
+
+def loose(text: bytes | msgspec.Raw) -> Any:
+    """The value of a JSON text; None where it is null or cannot be read."""
+    try:
+        return msgspec.json.decode(text)
+    except UNREADABLE:
+        return None
 
 
 def read_usage(stated: Any) -> Usage | None:
@@ -98,16 +117,6 @@ def read_usage(stated: Any) -> Usage | None:
 def read_tier(stated: Any) -> str | None:
     """The served tier; `auto` is a request, not a tier, so it states nothing, and neither does an empty text."""
     return bounded_text(stated) if isinstance(stated, str) and stated not in {"", "auto"} else None
-
-
-def read_error(stated: Any) -> str | None:
-    """The code or type of a vendor's `error`, `error` where it has neither, None where there is no error."""
-    if stated is None:
-        return None
-    if isinstance(stated, dict):
-        named = stated.get("code") or stated.get("type")
-        return bounded_text(named) if isinstance(named, str) else "error"
-    return "error"
 
 
 def text_or_none(value: Any) -> str | None:

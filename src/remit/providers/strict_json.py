@@ -89,5 +89,6 @@ def _number(text: str) -> msgspec.Raw:
     return msgspec.Raw(text.encode())
 
 
-_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
+# From the beginning of a number only: tried at each of its digits it would read them over and over.
+_LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS + 1))
 _DECODER = msgspec.json.Decoder(float_hook=_number)

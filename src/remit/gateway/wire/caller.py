@@ -52,6 +52,7 @@ class CallerConnection(asyncio.Protocol):
         "_scanned",
         "_server",
         "_transport",
+        "_unread",
         "deadline",
         "write_deadline",
         "write_paused",
@@ -68,6 +69,7 @@ class CallerConnection(asyncio.Protocol):
         self._scanned = 0
         self._head: RequestHead | None = None
         self._body = bytearray()
+        self._unread = 0
         self._left = 0
         self._last = False
         self._decoder: ChunkedDecoder | None = None
@@ -133,7 +135,7 @@ class CallerConnection(asyncio.Protocol):
         self._phase = CLOSING
         self.deadline = self.write_deadline = NEVER
         self._buffer = b""
-        self._body = bytearray()
+        self._forget_body()
         exchange = self._exchange
         self._exchange = None
         if exchange is not None and not exchange.over:
@@ -312,6 +314,12 @@ class CallerConnection(asyncio.Protocol):
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _take_body(self, data: bytes) -> None:
+        server = self._server
+        server.unread_bytes += len(data)
+        self._unread += len(data)
+        if server.unread_bytes > self._limits.max_unread_bytes:
+            self._refuse(503, "too many large requests at once")
+            return
         decoder = self._decoder
         if decoder is None:
             left = self._left
@@ -335,9 +343,14 @@ class CallerConnection(asyncio.Protocol):
             self._decoder = None
         self._buffer = data[used:]
         body = bytes(self._body)
-        self._body = bytearray()
+        self._forget_body()
         assert self._head is not None
         self._run(self._head, body)
+
+    def _forget_body(self) -> None:
+        self._body = bytearray()
+        self._server.unread_bytes -= self._unread
+        self._unread = 0
 
     def _run(self, head: RequestHead, body: bytes) -> None:
         self._phase = RUNNING
@@ -377,7 +390,7 @@ class CallerConnection(asyncio.Protocol):
         transport = self._transport
         self._buffer = b""
         self._position = 0
-        self._body = bytearray()
+        self._forget_body()
         if self._ended or transport.is_closing() or not transport.can_write_eof():
             self._shut()
         elif unread or self._reading_paused:

@@ -13,6 +13,9 @@ from remit.gateway.wire.head import TOKEN, MalformedError
 MAX_LINE_BYTES: Final = 1024
 MAX_EXTENSION_BYTES: Final = 4096
 MAX_TRAILER_BYTES: Final = 8192
+# Tiny chunks cost far more to read than the bytes they carry, so beyond a number of them their average is bounded.
+MAX_TINY_CHUNKS: Final = 8192
+MIN_CHUNK_BYTES: Final = 16
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _TRAILER_LINE = re.compile(rb"(" + TOKEN + rb"):[\t\x20-\x7e\x80-\xff]*\r\n")
@@ -33,6 +36,7 @@ class ChunkedDecoder:
     """Decodes one body. `total_bytes` counts what the chunk sizes announced so far."""
 
     __slots__ = (
+        "_chunks",
         "_extension_bytes",
         "_left",
         "_max_bytes",
@@ -48,6 +52,7 @@ class ChunkedDecoder:
         self._state = _SIZE
         self._left = 0
         self._partial = b""
+        self._chunks = 0
         self._extension_bytes = 0
         self._trailer_bytes = 0
         self.total_bytes = 0
@@ -115,6 +120,9 @@ class ChunkedDecoder:
             self._state = _TRAILER
             return
         self.total_bytes += size
+        self._chunks += 1
+        if self._chunks > MAX_TINY_CHUNKS and self._chunks * MIN_CHUNK_BYTES > self.total_bytes:
+            raise MalformedError(400, "the chunks are too small")
         if self.total_bytes > self._max_bytes:
             raise MalformedError(413, "the body is too large")
         self._left = size

@@ -92,9 +92,9 @@ def _read_request_line(line: bytes) -> tuple[bytes, bytes, bytes, bytes | None, 
         raise MalformedError(400, "the request line is malformed")
     method, target, major, minor = match.groups()
     if major != b"1" or minor not in (b"0", b"1"):
-        raise MalformedError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+        raise MalformedError(400, "only HTTP/1.1 and HTTP/1.0 are spoken here")
     if method == b"CONNECT":
-        raise MalformedError(501, "CONNECT is not supported")
+        raise MalformedError(405, "CONNECT is not supported")
     if b"#" in target:
         raise MalformedError(400, "the target has a fragment")
     authority: bytes | None = None
@@ -147,7 +147,7 @@ def _feed(parser: HttpRequestParser | HttpResponseParser, raw: bytes, head: _Hea
     except HttpParserUpgrade:
         pass  # An upgrade may be ignored (RFC 9110 section 7.8); the body is framed by us either way.
     except HttpParserInvalidMethodError:
-        raise MalformedError(501, "the method is not known") from None
+        raise MalformedError(405, "the method is not known") from None
     except HttpParserError as error:
         raise MalformedError(400, str(error).lower() or "the head is malformed") from None
     if not head.complete:
@@ -216,7 +216,7 @@ def _body_length(length: bytes | None, coding: bytes | None, minor: int, without
         if minor == 0:
             raise MalformedError(400, "transfer-encoding on HTTP/1.0")
         if coding.lower() != b"chunked":
-            raise MalformedError(501, "the only transfer-encoding is chunked")
+            raise MalformedError(400, "the only transfer-encoding is chunked")
         return CHUNKED
     if length is None:
         return without

@@ -9,6 +9,7 @@ class WireLimits:
 
     The head timeout runs from the first byte of a head to its end, the body timeout from the end of the head to the end
     of the body; neither is extended by progress, so a trickle of bytes cannot hold a connection for ever.
+    `max_unread_bytes` bounds what all connections together have received of bodies that are not whole yet.
     Timeouts are kept by a sweep: they fire at most two `sweep_seconds` late, never early.
     """
 
@@ -16,6 +17,7 @@ class WireLimits:
     max_headers: int = 100
     max_target_bytes: int = 8192
     max_body_bytes: int = 16 * 1024 * 1024
+    max_unread_bytes: int = 256 * 1024 * 1024
     head_timeout_seconds: float = 10.0
     body_timeout_seconds: float = 60.0
     idle_timeout_seconds: float = 75.0

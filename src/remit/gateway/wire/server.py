@@ -36,6 +36,7 @@ class CallerServer:
         self.limits = limits
         self.malformed = malformed
         self.draining = False
+        self.unread_bytes = 0
         self._connections: set[CallerConnection] = set()
         self._servers: list[asyncio.Server] = []
         self._empty: asyncio.Event | None = None
