@@ -112,9 +112,10 @@ def resolve_new(new: NewGrant, parent: Grant | None, grant_id: str, now: datetim
     grant_class = new.grant_class or (parent.grant_class if parent else None)
     expires_at = new.expires_at or (parent.expires_at if parent else None)
     if grant_class is None or expires_at is None:
-        missing = "class" if grant_class is None else "expires_at"
-        detail = f"the root `{new.path}` has no parent to take its {missing} from"
-        return Problem(code="field_missing", path=new.path, field=missing, detail=detail)
+        missing = [name for name, value in (("class", grant_class), ("expires_at", expires_at)) if value is None]
+        what = " and its ".join(missing)
+        detail = f"the root `{new.path}` has no parent to take its {what} from: it has to say both class and expiry"
+        return Problem(code="field_missing", path=new.path, field=missing[0], detail=detail)
     own = {one.name: getattr(new, one.name) for one in fields(new)}
     resolved = {
         "id": grant_id,
