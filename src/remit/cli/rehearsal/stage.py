@@ -48,17 +48,19 @@ class Stage:
     def __enter__(self) -> Self:
         try:
             self._start()
-        except BaseException:
-            self._leave()
+        except BaseException as error:
+            self._leave(error)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
+        self._leave(error)
 
-    def _leave(self) -> None:
+    def _leave(self, error: BaseException | None) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            print("stopping", file=sys.stderr, flush=True)
         with _uninterrupted():
             self._exit.close()
 
