@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from remit.cli.codes import EXIT_OK, CommandError
+from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK, CommandError
 from remit.cli.grant_look import GrantRef, find_grant
 from remit.cli.grant_terms import UNSET_NAMES, Terms, with_limits
 from remit.cli.options import By, Json, Where
@@ -34,9 +34,13 @@ def create(
     """
     from remit.cli.session import open_authority
     from remit.grants.edits import NewGrant
+    from remit.grants.fields import path_problem
     from remit.grants.model import parent_path_of
     from remit.grants.tree import Tree
 
+    wrong = path_problem(path)
+    if wrong:
+        raise CommandError(wrong)
     terms = terms or Terms()
     authority = open_authority(where, create=True)
     with authority.repository.read() as reads:
@@ -155,20 +159,46 @@ def revoke(
     grant: GrantRef,
     /,
     *,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], help="Do not ask, on a terminal either.")] = False,
     json: Json = False,
     by: By | None = None,
     where: Where | None = None,
 ) -> int:
     """End a grant and everything below it, for good: its path is never used again and its keys are dead.
 
-    To stop spending for a while, use `suspend`.
+    On a terminal you are asked first. To stop spending for a while, use `suspend`.
     """
+    from remit.cli.asking import can_ask, confirmed
     from remit.cli.session import open_authority
 
     authority = open_authority(where)
     old = _stored(authority, grant)
+    ending = "" if old.status == "revoked" else _ending(authority, old)
+    if ending and not yes and can_ask() and not confirmed(f"revoke `{old.path}` for good? {ending}"):
+        return EXIT_DIFFERENCES
     answer = authority.grants.revoke(old.id, (by or By()).authorship("remit grant revoke"))
-    return _said(answer, "revoked", old, json=json)
+    code = _said(answer, "revoked", old, json=json)
+    if ending and code == EXIT_OK and not json:
+        print(f"    {ending}")
+    return code
+
+
+def _ending(authority: "Authority", grant: "Grant") -> str:
+    """What a revocation takes with it and is not revoked already, in words."""
+    from remit.grants.tree import Tree
+
+    with authority.repository.read() as reads:
+        tree = Tree(reads.load_tree())
+    below = []
+    open_ = [grant]
+    while open_:
+        found = [child for child in tree.children(open_.pop().id) if child.status != "revoked"]
+        below += found
+        open_ += found
+    ids = {grant.id, *(one.id for one in below)}
+    keys = sum(key["revoked_at"] is None and key["grant_id"] in ids for key in authority.key_store.list(None))
+    grants = f"{len(below):,} grant{'' if len(below) == 1 else 's'} below it"
+    return f"{grants} and {keys:,} key{'' if keys == 1 else 's'} end with it"
 
 
 def _stored(authority: "Authority", ref: str) -> "Grant":

@@ -18,11 +18,12 @@ from rich.text import Text
 
 from remit.cli.codes import EXIT_DIFFERENCES, EXIT_USAGE
 from remit.grants.model import Problem
+from remit.grants.standing import Standing
 
 _T = TypeVar("_T")
 # Far wider than any line, so that nothing is cut where no terminal has a width.
 _UNBOUNDED_COLUMNS = 10_000
-_NOTHING_SUCH = ("grant_unknown", "unknown_grant", "unknown_key", "parent_unknown")
+_NOTHING_SUCH = ("grant_unknown", "unknown_grant", "unknown_key", "unknown_token", "parent_unknown")
 _STATUS_STYLES = {"active": "green", "requested": "cyan", "suspended": "yellow", "expired": "red", "revoked": "red"}
 
 
@@ -95,6 +96,19 @@ def status_text(status: str) -> Text:
     return Text(status, style=_STATUS_STYLES.get(status, ""))
 
 
+def standing_text(standing: Standing, path: str) -> Text:
+    """The status in effect for the grant at that path, in its colour."""
+    return Text(standing.text(path), style=_STATUS_STYLES.get(standing.status, ""))
+
+
+def with_instants(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the database's own JSON whose instants (`*_at`) have the form of all others here."""
+    return {
+        name: instant_text(datetime.fromisoformat(value)) if name.endswith("_at") and isinstance(value, str) else value
+        for name, value in row.items()
+    }
+
+
 def instant_text(instant: datetime) -> str:
     """`2027-01-31T00:00:00Z`, microseconds only where there are any."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -115,7 +129,12 @@ def refused(problems: Iterable[Problem], *, json: bool = False) -> int:
         print_json({"problems": [asdict(problem) for problem in found]})
     for problem in found:
         remark(f"remit: {problem.code}: {problem.detail}")
-    return EXIT_USAGE if all(problem.code in _NOTHING_SUCH for problem in found) else EXIT_DIFFERENCES
+    return code_of(found)
+
+
+def code_of(problems: Iterable[Problem]) -> int:
+    """The exit code of what was refused: a name that stands for nothing is a mistake in the command or the file."""
+    return EXIT_USAGE if all(problem.code in _NOTHING_SUCH for problem in problems) else EXIT_DIFFERENCES
 
 
 def progress(items: Iterable[_T], title: str, total: int | None = None) -> Iterator[_T]:
