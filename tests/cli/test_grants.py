@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import subprocess
 import termios
 from pathlib import Path
@@ -300,6 +301,25 @@ def test_a_narrow_terminal_cuts_nothing(cli: Cli, spent: str) -> None:
     """Numbers move to a line of their own where there is little room."""
     narrow = on_a_terminal(cli, "grant", "tree", f"{spent}/search", columns=60, NO_COLOR="1").out
     assert "\r\n      $0.30 posted, $0.00 held, $4.70 left" in narrow.replace("\x1b[2m", "").replace("\x1b[0m", "")
+
+
+def test_a_very_narrow_terminal_gets_rows_written_out(cli: Cli, spent: str) -> None:
+    """At forty columns a report is one line for each value, and nothing is broken in the middle."""
+    by = ("ledger", "report", "--by", "grant")
+    narrow, wide = (
+        re.sub(r"\x1b\[[0-9]*m", "", on_a_terminal(cli, *by, columns=columns, NO_COLOR="1").out)
+        for columns in (40, 120)
+    )
+    assert f"grant     {spent}/search\r\n" in narrow and "amount    $0.30\r\n" in narrow
+    assert f"grant     {spent}/search\r\n" not in wide
+
+
+def test_a_change_that_reads_alike_is_told_apart(cli: Cli) -> None:
+    """No data classes stated and none allowed are two things, in the answer and in the history."""
+    cli.ok("apply", write(cli, "classes"), "--yes")
+    changed = cli.ok("grant", "edit", "classes/lab", "--data-class", "").out
+    assert "data_classes: not stated -> an empty list" in changed
+    assert "data_classes: not stated -> an empty list" in cli.ok("grant", "history", "classes/lab").out
 
 
 def test_a_new_user_is_told_where_the_database_would_be(cli: Cli, tmp_path: Path) -> None:

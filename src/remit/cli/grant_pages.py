@@ -10,7 +10,7 @@ from remit.cli.burn import Burn, burn_line, limits_width
 from remit.cli.output import instant_text, moment_text, status_text
 from remit.grants.effective import EffectiveGrant
 from remit.grants.model import Grant, Revision
-from remit.grants.render import value_text
+from remit.grants.render import change_text, value_text
 from remit.grants.serialise import from_body, to_body
 from remit.grants.words import printable
 from remit.kernel.decisions import Refused
@@ -110,7 +110,7 @@ def history_lines(revisions: Sequence[Revision]) -> Iterator[Text]:
 def changed_lines(before: Grant, after: Grant) -> list[str]:
     """`field: old -> new` for each field that differs."""
     return [
-        f"{one.name.removeprefix('grant_')}: {value_text(getattr(before, one.name))} -> {value_text(getattr(after, one.name))}"
+        f"{one.name.removeprefix('grant_')}: {change_text(getattr(before, one.name), getattr(after, one.name))}"
         for one in fields(Grant)
         if one.name != "revision" and getattr(before, one.name) != getattr(after, one.name)
     ]

@@ -13,16 +13,20 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from remit.cli.codes import EXIT_DIFFERENCES, EXIT_USAGE
 from remit.grants.model import Problem
 from remit.grants.standing import Standing
+from remit.grants.words import printable
 
 _T = TypeVar("_T")
 # Far wider than any line, so that nothing is cut where no terminal has a width.
 _UNBOUNDED_COLUMNS = 10_000
+# Below this, cells that fold are harder to read than rows written out.
+_TABLE_COLUMNS = 60
 _NOTHING_SUCH = ("grant_unknown", "unknown_grant", "unknown_key", "unknown_token", "parent_unknown")
 _STATUS_STYLES = {"active": "green", "requested": "cyan", "suspended": "yellow", "expired": "red", "revoked": "red"}
 
@@ -81,14 +85,30 @@ def table(*names: str, right: Sequence[str] = ()) -> Table:
 
 
 def print_table(made: Table) -> None:
-    """Prints it in the width of the terminal, or as wide as it wants to be."""
+    """Prints it in the width of the terminal, or as wide as it wants to be; on a very narrow one, row by row."""
     if sys.stdout.isatty():
-        Console(highlight=False, markup=False, emoji=False).print(made)
+        out = Console(highlight=False, markup=False, emoji=False)
+        wanted = Measurement.get(out, out.options.update(max_width=_UNBOUNDED_COLUMNS), made).maximum
+        if out.width < min(wanted, _TABLE_COLUMNS):
+            _print_records(out, made)
+        else:
+            out.print(made)
         return
     out = console()
     with out.capture() as captured:
         out.print(made)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _print_records(out: Console, made: Table) -> None:
+    """Each row as lines of `column value`, what is empty left out."""
+    width = max(len(str(column.header)) for column in made.columns)
+    for number, cells in enumerate(zip(*(column.cells for column in made.columns), strict=True)):
+        if number:
+            out.print()
+        for column, cell in zip(made.columns, cells, strict=True):
+            if str(cell):
+                out.print(Text.assemble((f"{column.header!s:<{width}}", "bold"), "  ", cell), soft_wrap=True)
 
 
 def status_text(status: str) -> Text:
@@ -128,7 +148,7 @@ def refused(problems: Iterable[Problem], *, json: bool = False) -> int:
     if json:
         print_json({"problems": [asdict(problem) for problem in found]})
     for problem in found:
-        remark(f"remit: {problem.code}: {problem.detail}")
+        remark(f"remit: {problem.code}: {printable(problem.detail)}")
     return code_of(found)
 
 
