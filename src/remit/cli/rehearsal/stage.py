@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -178,20 +178,6 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def ending_in_order() -> Iterator[None]:
-    """SIGTERM is met like Ctrl-C, so that everything is tidied up on the way out."""
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, on_signal)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _encode(value: Any) -> Any:
