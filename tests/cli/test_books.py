@@ -72,7 +72,8 @@ def test_the_tail_ends_with_the_newest_entry(cli: Cli, spent: str, system: Syste
     rows = [json.loads(line) for line in cli.ok("ledger", "tail", "-n", "2", "--json").out.splitlines()]
     assert len(rows) == 2 and rows[0]["seq"] < rows[1]["seq"]
     assert rows[1]["seq"] == system.sql("SELECT max(seq) FROM entries")[0][0]
-    assert cli.ok("ledger", "tail", "-n", "0").out == ""
+    nothing = cli.ok("ledger", "tail", "-n", "0")
+    assert nothing.out == "" and "--follow" in nothing.err
     assert "usage" in cli.ok("ledger", "tail", "-n", "500").out
 
 

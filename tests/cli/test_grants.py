@@ -220,6 +220,8 @@ def test_a_revocation_says_what_it_takes_with_it(cli: Cli) -> None:
     assert "nothing was changed" in asked.out and "active" in cli.ok("grant", "tree", "ending").out
     assert on_a_terminal(cli, "grant", "revoke", "ending/lab", "--yes").code == 0
     assert "0 grants below it and 0 keys end with it" in cli.ok("grant", "revoke", "ending").out
+    cli.ok("apply", write(cli, "ending2"), "--yes")
+    assert cli.ok("grant", "revoke", "ending2", "--json").json()["ended"] == {"grants_below": 1, "keys": 0}
     assert "is so already" in cli.ok("grant", "revoke", "ending").out
 
 

@@ -1,6 +1,6 @@
 """`remit grant create`, `edit`, `renew`, `suspend`, `resume` and `revoke`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -173,20 +173,24 @@ def revoke(
 
     authority = open_authority(where)
     old = _stored(authority, grant)
-    ending = "" if old.status == "revoked" else _ending(authority, old)
-    if ending and not yes and can_ask() and not confirmed(f"revoke `{old.path}` for good? {ending}"):
+    grants, keys = _ending(authority, old)
+    ending = f"{_counted(grants, 'grant')} below it and {_counted(keys, 'key')} end with it"
+    again = old.status == "revoked"
+    if not again and not yes and can_ask() and not confirmed(f"revoke `{old.path}` for good? {ending}"):
         return EXIT_DIFFERENCES
     answer = authority.grants.revoke(old.id, (by or By()).authorship("remit grant revoke"))
-    code = _said(answer, "revoked", old, json=json)
-    if ending and code == EXIT_OK and not json:
+    code = _said(answer, "revoked", old, json=json, more={"ended": {"grants_below": grants, "keys": keys}})
+    if code == EXIT_OK and not again and not json:
         print(f"    {ending}")
     return code
 
 
-def _ending(authority: "Authority", grant: "Grant") -> str:
-    """What a revocation takes with it and is not revoked already, in words."""
+def _ending(authority: "Authority", grant: "Grant") -> tuple[int, int]:
+    """How many grants below and keys a revocation takes with it: those that are not revoked already."""
     from remit.grants.tree import Tree
 
+    if grant.status == "revoked":
+        return 0, 0
     with authority.repository.read() as reads:
         tree = Tree(reads.load_tree())
     below = []
@@ -197,8 +201,11 @@ def _ending(authority: "Authority", grant: "Grant") -> str:
         open_ += found
     ids = {grant.id, *(one.id for one in below)}
     keys = sum(key["revoked_at"] is None and key["grant_id"] in ids for key in authority.key_store.list(None))
-    grants = f"{len(below):,} grant{'' if len(below) == 1 else 's'} below it"
-    return f"{grants} and {keys:,} key{'' if keys == 1 else 's'} end with it"
+    return len(below), keys
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def _stored(authority: "Authority", ref: str) -> "Grant":
@@ -217,7 +224,7 @@ def _checked_zone(name: str | None) -> str | None:
     return name
 
 
-def _said(answer: "Answer", deed: str, old: "Grant | None", *, json: bool) -> int:
+def _said(answer: "Answer", deed: str, old: "Grant | None", *, json: bool, more: "dict[str, Any] | None" = None) -> int:
     from remit.cli.grant_pages import changed_lines
     from remit.cli.output import print_json, refused
     from remit.grants.serialise import to_body
@@ -227,7 +234,7 @@ def _said(answer: "Answer", deed: str, old: "Grant | None", *, json: bool) -> in
         return refused(answer.problems, json=json)
     grant = answer.grant
     if json:
-        print_json({"grant": to_body(grant), "replayed": answer.replayed})
+        print_json({"grant": to_body(grant), "replayed": answer.replayed, **(more or {})})
     elif old is not None and grant.revision == old.revision:
         print(f"`{grant.path}` is so already, at revision {grant.revision}")
     else:

@@ -103,12 +103,14 @@ def tail(
     where: Where | None = None,
 ) -> int:
     """Print the newest entries, oldest first."""
-    from remit.cli.output import console, print_json_line, with_instants
+    from remit.cli.output import console, print_json_line, remark, with_instants
     from remit.cli.session import open_authority
 
     if not 0 <= count <= _MAX_TAIL:
         raise CommandError(f"--count is a number from 0 to {_MAX_TAIL:,}")
     ledger = open_authority(where).ledger
+    if count == 0 and not follow:
+        remark("no entry was asked for: `-n 0` is for use with --follow")
     out = console()
     for entry in _entries(ledger, count, follow=follow):
         if json:
