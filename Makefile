@@ -17,7 +17,7 @@ help: ## list the commands
 
 setup: .venv/runtime.stamp ## make .venv with the remit command
 
-demo: .venv/runtime.stamp ## run the whole system on a generated workload, in under two minutes
+demo: .venv/runtime.stamp ## run the whole system on a generated workload, in about half a minute
 	@$(BIN)/remit demo
 
 test: .venv/dev.stamp ## run the tests; T=path runs a part of them

@@ -8,10 +8,11 @@ that contain a password or a token can come by environment.
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -24,6 +25,12 @@ HOLD_MARGIN_SECONDS = 1
 MIN_WEBHOOK_SECRET_BYTES = 16
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+# A year is longer than anything waits; it also keeps out `inf` and `nan`, which TOML has as numbers.
+_MAX_SECONDS = 366 * 24 * 3600
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=_MAX_SECONDS)]
+SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=_MAX_SECONDS)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
 
 class SettingsError(Exception):
     """The settings cannot be used; the message says where and why."""
@@ -33,17 +40,17 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Where callers reach the gateway, and the bounds it keeps. Times in seconds."""
 
     listen: str = "127.0.0.1:8400"
-    workers: int = 1
+    workers: Count = 1
     name: str = "gateway"
     audience: str = "remit"
-    request_seconds: float = 600.0
-    hold_seconds: float = 660.0
-    drain_seconds: float = 30.0
-    max_body_bytes: int = 16 * 1024 * 1024
-    max_connections: int = 4096
-    head_timeout_seconds: float = 10.0
-    body_timeout_seconds: float = 60.0
-    idle_timeout_seconds: float = 75.0
+    request_seconds: Seconds = 600.0
+    hold_seconds: Seconds = 660.0
+    drain_seconds: SecondsOrNone = 30.0
+    max_body_bytes: Count = 16 * 1024 * 1024
+    max_connections: Count = 4096
+    head_timeout_seconds: Seconds = 10.0
+    body_timeout_seconds: Seconds = 60.0
+    idle_timeout_seconds: Seconds = 75.0
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
 
@@ -71,10 +78,10 @@ class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     wire: Literal["openai"] = "openai"
     output_bound_field: Literal["max_completion_tokens", "max_tokens"] | None = None
     unbilled_statuses: tuple[int, ...] | None = None
-    connect_timeout_seconds: float = 5.0
-    first_byte_timeout_seconds: float = 300.0
-    read_timeout_seconds: float = 120.0
-    max_connections: int = 1024
+    connect_timeout_seconds: Seconds = 5.0
+    first_byte_timeout_seconds: Seconds = 300.0
+    read_timeout_seconds: Seconds = 120.0
+    max_connections: Count = 1024
     ca_file: Path | None = None
 
 
@@ -90,7 +97,7 @@ class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     webhook_secret_env: str | None = None
     webhook_secret_file: Path | None = None
     grant_webhook_hosts: tuple[str, ...] = ()
-    timeout_seconds: float = 5.0
+    timeout_seconds: Seconds = 5.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,7 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     vendors: dict[str, VendorSettings] = {}
     prices: tuple[dict[str, Any], ...] = ()
     renew_url: str | None = None
-    sweep_seconds: float = 5.0
+    sweep_seconds: Seconds = 5.0
     clock_at: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -137,6 +144,9 @@ _ENVIRONMENT = {
     "REMIT_CLOCK_AT": ("clock_at",),
 }
 
+_DEFAULT_VENDORS = {"openai": {"base_url": "https://api.openai.com", "api_key_env": "OPENAI_API_KEY"}}
+_TABLES: dict[str, type[msgspec.Struct]] = {"gateway": GatewaySettings, "api": ApiSettings, "notify": NotifySettings}
+
 
 def load_settings(
     file: Path | None = None, overrides: Mapping[str, Any] | None = None, environment: Mapping[str, str] = os.environ
@@ -146,20 +156,61 @@ def load_settings(
     document: dict[str, Any] = {}
     if chosen is not None or CONFIG_FILE.exists():
         path = chosen or CONFIG_FILE
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(f"cannot read `{path}`: {error}") from None
+        document = _read(path)
+        # Looked at alone first, so that a mistake is blamed on the file only where it stands there.
+        _settings(document, f"`{path}`")
     for variable, keys in _ENVIRONMENT.items():
         if value := environment.get(variable):
             _put(document, keys, value)
-    _merge(document, overrides or {})
+    overrides = overrides or {}
+    if "vendors" in overrides:
+        document.pop("vendors", None)  # vendors that were named on the command line are all there are
+    _merge(document, overrides)
+    return _settings(document, "settings")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read `{path}`: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"cannot read `{path}`: it is not text in UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"cannot read `{path}`: it is not TOML: {str(error)[:1].lower()}{str(error)[1:]}") from None
+
+
+def _settings(document: dict[str, Any], where: str) -> Settings:
+    """The settings of a document; `where` begins every message about it. Raises SettingsError."""
+    unknown = list(_unknown_keys(document))
+    if unknown:
+        raise SettingsError(f"{where}: {'; '.join(unknown)}")
     if not document.get("vendors"):
-        document["vendors"] = {"openai": {"base_url": "https://api.openai.com", "api_key_env": "OPENAI_API_KEY"}}
+        document = {**document, "vendors": _DEFAULT_VENDORS}
     try:
         return msgspec.convert(document, Settings, strict=False, dec_hook=decode_path)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"settings: {error}") from None
+        what, at, place = str(error).rpartition(" - at `$.")
+        key = f"`{place}: " if at else ""
+        text = what or str(error)
+        raise SettingsError(f"{where}: {key}{text[:1].lower()}{text[1:]}") from None
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {error}") from None
+
+
+def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
+    tables: list[tuple[str, type[msgspec.Struct], Any]] = [("", Settings, document)]
+    tables += [(f"{name}.", kind, document.get(name)) for name, kind in _TABLES.items()]
+    vendors = document.get("vendors")
+    if isinstance(vendors, Mapping):
+        tables += [(f"vendors.{name}.", VendorSettings, table) for name, table in vendors.items()]
+    for prefix, kind, table in tables:
+        known = get_type_hints(kind)
+        for key in table if isinstance(table, Mapping) else ():
+            if key not in known:
+                near = get_close_matches(key, known, n=1)
+                hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(sorted(known))}"
+                yield f"`{prefix}{key}` is not known; {hint}"
 
 
 def vendor_key(name: str, vendor: VendorSettings, environment: Mapping[str, str] = os.environ) -> str | None:

@@ -163,6 +163,8 @@ BAD_BODIES: list[bytes] = [
     b'{"path": "x", "owner": "a@b.example", "reason": "r", "limits": [{"dimension": "usd", "amount": 1, "period": "year"}]}',
     b'{"path": "x", "owner": "a@b.example", "reason": "r", "delegation": {"allowed": 1}}',
     b'{"path": "x", "reason": "r", "owner": ' + b"[" * 100_000,
+    b'{"path": "x", "path": "y", "owner": "a@b.example", "reason": "r"}',
+    b'{"path": "x", "owner": "a@b.example", "reason": "r", "scope": {"team": "a", "te\\u0061m": "b"}}',
 ]
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import openai
 import psycopg
 import pytest
 
+from remit.cli.ledger_look import _share
 from tests.cli.conftest import HELLO, Cli
 from tests.system.harness import System, root
 
@@ -48,8 +50,33 @@ def test_a_report_keeps_to_its_time(cli: Cli, spent: str) -> None:
     assert cli.ok("ledger", "report", "--until", "2020-01-01", "--json").json()["total"]["requests"] == 0
     assert cli.ok("ledger", "report", "--since", "2020-01-01", "--json").json()["total"]["requests"] >= 3
     assert cli("ledger", "report", "--since", "yesterday").code == 2
+    backwards = cli("ledger", "report", "--since", "2026-02-01", "--until", "2026-01-01")
+    assert backwards.code == 2 and "is not before --until" in backwards.err
+    assert cli("ledger", "report", "--format", "csv", "--json").code == 2
     wrong = cli("ledger", "report", "--by", "Team!")
     assert wrong.code == 2 and "neither a dimension nor the name of a tag" in wrong.err
+
+
+def test_a_tag_that_nothing_has_is_remarked_on(cli: Cli, spent: str) -> None:
+    """A misspelt dimension is a tag like any other, so the report says that no entry has it."""
+    assert cli.ok("ledger", "report", "--by", "taem").err == "no entry has a tag `taem`; did you mean `team`?\n"
+    assert cli.ok("ledger", "report", "--by", "team").err == ""
+
+
+@pytest.mark.parametrize(
+    ("amount", "total", "text"),
+    [(1, 3, "33%"), (2, 3, "67%"), (1, 1000, "<1%"), (999, 1000, ">99%"), (7, 7, "100%"), (0, 7, "0%"), (0, 0, "")],
+)
+def test_shares_are_rounded_and_honest_at_the_ends(amount: int, total: int, text: str) -> None:
+    """A share is the nearest percent; something is never nothing, and less than all is never all."""
+    assert _share(amount, total) == text
+
+
+def test_instants_have_one_form(cli: Cli, spent: str) -> None:
+    """Every instant of an entry ends in Z."""
+    entry = json.loads(cli.ok("ledger", "tail", "-n", "1", "--json").out)
+    instants = [value for name, value in entry.items() if name.endswith("_at") and value is not None]
+    assert instants and all(value.endswith("Z") for value in instants)
 
 
 def test_the_tail_ends_with_the_newest_entry(cli: Cli, spent: str, system: System) -> None:
@@ -57,7 +84,8 @@ def test_the_tail_ends_with_the_newest_entry(cli: Cli, spent: str, system: Syste
     rows = [json.loads(line) for line in cli.ok("ledger", "tail", "-n", "2", "--json").out.splitlines()]
     assert len(rows) == 2 and rows[0]["seq"] < rows[1]["seq"]
     assert rows[1]["seq"] == system.sql("SELECT max(seq) FROM entries")[0][0]
-    assert cli.ok("ledger", "tail", "-n", "0").out == ""
+    nothing = cli.ok("ledger", "tail", "-n", "0")
+    assert nothing.out == "" and "--follow" in nothing.err
     assert "usage" in cli.ok("ledger", "tail", "-n", "500").out
 
 
@@ -189,14 +217,26 @@ def test_the_doctor_finds_a_difference(cli: Cli, spent: str, system: System) -> 
         finally:
             connection.execute(change.format("-"))
     assert ran.code == 1 and "differs buckets equal the ledger" in ran.out and "2 differences" in ran.out
+    assert re.search(r" books \(grant_\w+ usd month [0-9-]+T[0-9:]+Z: posted\)", ran.out)
+
+
+def test_a_key_that_only_the_gateway_has_is_a_note(cli: Cli, system: System, tmp_path: Path) -> None:
+    """The doctor's own shell need not have the vendor's key; its absence is said and is no difference."""
+    config = tmp_path / "remit.toml"
+    config.write_text(f'data_dir = "{system.settings.data_dir}"\n')
+    text = cli.ok("doctor", "--config", str(config)).out
+    assert "note    `OPENAI_API_KEY`" in text and text.endswith("healthy\n")
+    found = cli.ok("doctor", "--json", "--config", str(config)).json()
+    assert found["healthy"] is True and len(found["notes"]) == 1
+    assert cli.ok("doctor", "--json", "--config", str(config), OPENAI_API_KEY="k").json()["notes"] == []
 
 
 def test_the_doctor_looks_at_settings(cli: Cli, system: System, tmp_path: Path) -> None:
-    """A vendor without its key is found; a key others may read is, too, and so is a stranger among migrations."""
+    """A vendor's address that is none is found; a key others may read is, too, and so is a stranger among migrations."""
     config = tmp_path / "remit.toml"
-    config.write_text(f'data_dir = "{system.settings.data_dir}"\n')
+    config.write_text(f'data_dir = "{system.settings.data_dir}"\n[vendors.acme]\nbase_url = "nonsense"\n')
     ran = cli("doctor", "--config", str(config))
-    assert ran.code == 1 and "OPENAI_API_KEY" in ran.out
+    assert ran.code == 1 and "differs the gateway can use every vendor" in ran.out and "base_url" in ran.out
     key = system.settings.data_dir / "issuer.key"
     key.chmod(0o644)
     try:

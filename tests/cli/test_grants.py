@@ -1,8 +1,11 @@
 """Applying files, looking at the tree, changing grants one by one."""
 
+import fcntl
 import os
 import pty
+import re
 import subprocess
+import termios
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,7 +42,10 @@ def write(cli: Cli, name: str, usd: str = "100.00") -> str:
 
 
 def on_a_terminal(cli: Cli, *arguments: str, typed: str = "", columns: int = 120, **environment: str) -> Ran:
-    """The command with a terminal for all three streams; what it prints arrives as one text."""
+    """The command with a terminal for all three streams; what it prints arrives as one text.
+
+    What is typed is typed when something is asked; Ctrl-C and Ctrl-D do what they do on a terminal.
+    """
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [*cli.command(), *arguments],
@@ -48,13 +54,17 @@ def on_a_terminal(cli: Cli, *arguments: str, typed: str = "", columns: int = 120
         stderr=follower,
         cwd=cli.folder,
         env={**cli.environment, "TERM": "xterm-256color", "COLUMNS": str(columns), **environment},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - takes no lock
     )
     os.close(follower)
-    os.write(leader, typed.encode())
     seen = b""
     try:
         while chunk := os.read(leader, 65536):
             seen += chunk
+            if typed and b"[y/N] " in seen:
+                os.write(leader, typed.encode())
+                typed = ""
     except OSError:
         pass  # how a terminal says that the last writer has left
     os.close(leader)
@@ -108,8 +118,22 @@ def test_what_the_rules_forbid_is_exit_code_one(cli: Cli) -> None:
         ("grants: {a: {owner: x@y.z}, a: {owner: x@y.z}}", "stands twice"),
         ("grants: {a: {owner: x@y.z, limits: [{usd: 0.1, per: day}]}}", "binary fraction"),
         ("grants: {a: {ownr: x@y.z}}", "did you mean `owner`?"),
-        ("grants: {a: {owner: x@y.z, expires: 2026-02-31}}", "not YAML"),
-        ("\x00", "not YAML"),
+        ("\ngrants: {a: {owner: x@y.z, expires: 2026-02-31}}", "line 2, column 37: `2026-02-31` is not a day"),
+        ("\x00", "line 1 holds a control character"),
+        ("[" * 5000, "nested too deeply"),
+        ("grants: {}\n---\ngrants: {}\n", "line 2, column 1: a second document begins here"),
+        *(
+            (
+                f"grants: {{a: {{owner: x@y.z, limits: [{{usd: {number}, per: day}}]}}}}",
+                f"`{number}` is not a decimal amount",
+            )
+            for number in ("0100", "1:30", "0x10", "0o17", "1_000", "+5", "-5", "1e3", ".inf")
+        ),
+        ("grants: {a: {owner: x@y.z, limits: [{tokens: 0100, per: day}]}}", "`0100`, not a whole number"),
+        ("grants: {a: {owner: x@y.z, limits: [{usd: '0.0000000001', per: day}]}}", "`0.0000000001` is finer"),
+        ("grants: {a: {owner: x@y.z, limits: [{usd: '$5', per: day}]}}", "`$5` is not a decimal amount"),
+        ("grants: {a: {owner: x@y.z, limits: [{usd: '\u0661', per: day}]}}", "`\u0661` is not a decimal amount"),
+        ("version: !!int 0x1\ngrants: {}", "`0x1` is not a whole number in plain digits"),
     ],
 )
 def test_a_bad_file_is_a_line_and_exit_code_two(cli: Cli, text: str, words: str) -> None:
@@ -121,9 +145,11 @@ def test_a_bad_file_is_a_line_and_exit_code_two(cli: Cli, text: str, words: str)
 
 
 def test_a_missing_file_is_exit_code_two(cli: Cli) -> None:
-    """A file that is not there is named."""
-    ran = cli("apply", "nowhere.yaml")
-    assert (ran.code, ran.err) == (2, "remit: cannot read `nowhere.yaml`: no such file or directory\n")
+    """A file that is not there, or is no text, is named as it was written."""
+    ran = cli("apply", "Nowhere.yaml")
+    assert (ran.code, ran.err) == (2, "remit: cannot read `Nowhere.yaml`: no such file or directory\n")
+    (cli.folder / "picture").write_bytes(b"\x89PNG\xff")
+    assert cli("apply", "picture").err == "remit: `picture` is not text in UTF-8\n"
 
 
 def test_the_tree_shows_how_limits_burn(cli: Cli, spent: str) -> None:
@@ -228,9 +254,66 @@ def test_a_repeated_write_under_one_key_is_done_once(cli: Cli) -> None:
     assert other.code == 1 and "idempotency key" in other.err
 
 
+def test_a_revocation_says_what_it_takes_with_it(cli: Cli) -> None:
+    """On a terminal it is asked for; anywhere it prints how many grants and keys end."""
+    cli.ok("apply", write(cli, "ending"), "--yes")
+    cli.ok("key", "create", "ending/lab", "--name", "one")
+    asked = on_a_terminal(cli, "grant", "revoke", "ending", typed="n\n")
+    assert asked.code == 1 and "1 grant below it and 1 key end with it [y/N]" in asked.out
+    assert "nothing was changed" in asked.out and "active" in cli.ok("grant", "tree", "ending").out
+    assert on_a_terminal(cli, "grant", "revoke", "ending/lab", "--yes").code == 0
+    assert "0 grants below it and 0 keys end with it" in cli.ok("grant", "revoke", "ending").out
+    cli.ok("apply", write(cli, "ending2"), "--yes")
+    assert cli.ok("grant", "revoke", "ending2", "--json").json()["ended"] == {"grants_below": 1, "keys": 0}
+    assert "is so already" in cli.ok("grant", "revoke", "ending").out
+
+
+def test_what_is_above_shows_below(cli: Cli) -> None:
+    """A grant or key whose ancestor is stopped is not shown as active, and shows the earliest expiry that binds it."""
+    cli.ok("apply", write(cli, "above"), "--yes")
+    cli.ok("key", "create", "above/lab", "--name", "one")
+    (key,) = cli.ok("key", "list", "above/lab", "--json").json()
+    assert (key["effective_status"], key["effective_status_of"]) == ("active", None)
+    cli.ok("grant", "suspend", "above")
+    assert "suspended with above" in cli.ok("grant", "tree", "above").out
+    assert "suspended with above" in cli.ok("key", "list", "above/lab").out
+    cli.ok("grant", "revoke", "above")
+    rows = cli.ok("grant", "tree", "above", "--all", "--json").json()
+    assert [(one["status"], one["effective_status"], one["effective_status_of"]) for one in rows] == [
+        ("revoked", "revoked", "above"),
+        ("active", "revoked", "above"),
+    ]
+    (key,) = cli.ok("key", "list", "above/lab", "--json").json()
+    assert (key["revoked_at"], key["effective_status"], key["effective_status_of"]) == (None, "revoked", "above")
+    assert key["effective_expires_at"] <= key["expires_at"]
+
+
+def test_what_is_unknown_is_a_problem_in_json_too(cli: Cli) -> None:
+    """A name that stands for nothing is exit code two everywhere, and with --json a problem on standard output."""
+    for command in (("grant", "show", "nothing"), ("key", "revoke", "nothing"), ("person", "revoke", "nothing")):
+        ran = cli(*command, "--json")
+        assert ran.code == 2 and ran.json()["problems"][0]["code"] in ("grant_unknown", "unknown_key", "unknown_token")
+    path = cli.folder / "orphan.yaml"
+    path.write_text("grants: {nowhere/at/all: {owner: x@y.z}}")
+    assert cli("apply", str(path), "--yes").code == 2
+
+
+def test_a_history_cannot_steer_a_terminal(cli: Cli) -> None:
+    """Control characters are refused in owner, reason and author, each by name."""
+    cli.ok("apply", write(cli, "plain"), "--yes")
+    edit = ["grant", "edit", "plain/lab", "--team", "lab"]
+    for option, code in (("--reason", "reason_invalid"), ("--actor", "actor_invalid"), ("--owner", "owner_invalid")):
+        ran = cli(*edit, option, "a\x1b[31m@b.example", "--json")
+        assert ran.code == 1 and [one["code"] for one in ran.json()["problems"]] == [code]
+        assert "\x1b" not in ran.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("grant", "create", "Bad Path", "--owner", "x@y.z"), "is not a path segment"),
+        (("--json", "grant", "tree"), "options follow the command"),
+        (("grant", "shw"), 'did you mean "show"? see `remit grant --help`'),
         (("grant", "show", "plannd"), "there is no grant `plannd`"),
         (("grant", "edit", "books"), "nothing to change"),
         (("grant", "edit", "books", "--limit", "1 eur per day"), "`eur per day`"),
@@ -263,6 +346,25 @@ def test_a_narrow_terminal_cuts_nothing(cli: Cli, spent: str) -> None:
     """Numbers move to a line of their own where there is little room."""
     narrow = on_a_terminal(cli, "grant", "tree", f"{spent}/search", columns=60, NO_COLOR="1").out
     assert "\r\n      $0.30 posted, $0.00 held, $4.70 left" in narrow.replace("\x1b[2m", "").replace("\x1b[0m", "")
+
+
+def test_a_very_narrow_terminal_gets_rows_written_out(cli: Cli, spent: str) -> None:
+    """At forty columns a report is one line for each value, and nothing is broken in the middle."""
+    by = ("ledger", "report", "--by", "grant")
+    narrow, wide = (
+        re.sub(r"\x1b\[[0-9]*m", "", on_a_terminal(cli, *by, columns=columns, NO_COLOR="1").out)
+        for columns in (40, 120)
+    )
+    assert f"grant     {spent}/search\r\n" in narrow and "amount    $0.30\r\n" in narrow
+    assert f"grant     {spent}/search\r\n" not in wide
+
+
+def test_a_change_that_reads_alike_is_told_apart(cli: Cli) -> None:
+    """No data classes stated and none allowed are two things, in the answer and in the history."""
+    cli.ok("apply", write(cli, "classes"), "--yes")
+    changed = cli.ok("grant", "edit", "classes/lab", "--data-class", "").out
+    assert "data_classes: not stated -> an empty list" in changed
+    assert "data_classes: not stated -> an empty list" in cli.ok("grant", "history", "classes/lab").out
 
 
 def test_a_new_user_is_told_where_the_database_would_be(cli: Cli, tmp_path: Path) -> None:

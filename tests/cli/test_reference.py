@@ -14,8 +14,6 @@ from cyclopts import App
 from remit.cli.main import app, run
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
-# Commands that try Remit out have long pages of their own.
-ELSEWHERE = ("remit replay", "remit demo")
 
 
 def commands(above: App, prefix: str) -> Iterator[str]:
@@ -50,10 +48,6 @@ def documented(command: str) -> set[str]:
 
 def helped(command: str) -> set[str]:
     """The options `--help` lists."""
-    if command == "remit vendor-sim":
-        asked = [sys.executable, "-m", "remit", "vendor-sim", "--help"]
-        text = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
-        return set(re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE))
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
         patch.setenv("COLUMNS", "200")
@@ -61,7 +55,7 @@ def helped(command: str) -> set[str]:
     return set(re.findall(r"^│ [* ]*(--[a-z-]+)", out.getvalue(), re.MULTILINE))
 
 
-HERE = [command for command in commands(app, "remit") if command not in ELSEWHERE]
+HERE = list(commands(app, "remit"))
 
 
 @pytest.mark.parametrize("command", HERE)

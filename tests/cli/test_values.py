@@ -18,14 +18,19 @@ AMOUNTS = st.integers(0, 2**62)
 @given(amount=AMOUNTS, period=st.sampled_from(["day", "week", "month", "quarter", "once"]))
 def test_a_limit_means_exactly_what_is_written(amount: int, period: str) -> None:
     """Dollars are exact to the nano-dollar, and every period is understood."""
-    usd = format_usd(amount).replace(",", "")
+    usd = format_usd(amount).replace(",", "").removeprefix("$")
     words = "once" if period == "once" else f"per {period}"
     assert parse_limit(f"{usd} usd {words}") == Limit("usd", amount, period)  # type: ignore[arg-type]
     assert parse_limit(f"{amount} tokens {words}").amount == amount
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5", "5 usd", "usd 5 per day", "-1 usd per day", "1.5 tokens per day", "1 usd per minute"]
+    "text",
+    [
+        *("", "5", "5 usd", "usd 5 per day", "-1 usd per day", "1.5 tokens per day", "1 usd per minute"),
+        *("$5 usd per day", "1e3 usd per day", "5 usd per once", "5 usd day", "5 usd per a day"),
+        *("010 usd per day", "010 tokens per day", "1_000 tokens per day", "\u0665 tokens per day"),
+    ],
 )
 def test_what_is_no_limit_is_refused(text: str) -> None:
     """Nothing is guessed."""

@@ -277,4 +277,5 @@ def test_problems_are_values() -> None:
         text = f"grants:\n  acme:\n    owner: ana@acme.example\n    {line}\n"
         plan = plan_of(World(), text)
         assert [problem.code for problem in plan.problems] == [code]
+        assert line or "its class and its expires from" in plan.problems[0].detail
         assert all(isinstance(problem, Problem) for problem in plan.problems)

@@ -94,7 +94,7 @@ GOOD: dict[str, Any] = {"vendor": "acme", "model": "m", "input": "1", "output": 
         ({"input": None}, "`input` is missing"),
         ({"input": 2.5}, "`input` is an amount of US dollars as text"),
         ({"input": "two"}, "`input`: `two` is not a decimal amount"),
-        ({"input": "-1"}, "`input` is negative"),
+        ({"input": "-1"}, "`input`: `-1` is not a decimal amount"),
         ({"input": "NaN"}, "`input`"),
         ({"input": "0.0000000001"}, "finer than a nano-dollar"),
         ({"outptu": "1"}, "unknown key `outptu`"),

@@ -139,7 +139,7 @@ def test_an_interrupted_demo_tidies_up(folder: Path, number: signal.Signals) -> 
     time.sleep(1.5)  # into the run, which takes a minute
     process.send_signal(number)
     rest, _ = process.communicate(timeout=200)
-    assert process.returncode == 130, rest
+    assert process.returncode == 128 + number, rest
     assert "Traceback" not in rest
     deadline = time.monotonic() + 60
     while (left := leftovers(folder)) and time.monotonic() < deadline:

@@ -39,7 +39,14 @@ def test_environment_beats_file_and_command_line_beats_both(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[gateway]\nworkerz = 2\n", "workerz"),
+        ("[gateway]\nworkerz = 2\n", "remit.toml`: `gateway.workerz` is not known; did you mean `workers`"),
+        ("[vendors.a]\nbase_ulr = 'x'\n", "`vendors.a.base_ulr` is not known; did you mean `base_url`"),
+        ("[gateway]\nworkers = 0\n", "`gateway.workers`: expected `int` >= 1"),
+        ("[gateway]\nmax_connections = 0\n", "`gateway.max_connections`"),
+        ("[gateway]\ndrain_seconds = -1\n", "`gateway.drain_seconds`"),
+        ("sweep_seconds = 0\n", "`sweep_seconds`"),
+        ("sweep_seconds = nan\n", "`sweep_seconds`"),
+        ("[notify]\ntimeout_seconds = inf\n", "`notify.timeout_seconds`"),
         ("[gateway]\nworkers = 'many'\n", "workers"),
         ("[gateway]\nrequest_seconds = 60\nhold_seconds = 60\n", "hold_seconds"),
         ("clock_at = 2026-01-01T00:00:00\n", "time zone"),
@@ -66,8 +73,26 @@ def test_settings_can_be_handed_to_a_process(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_an_error_only_if_it_was_asked_for(tmp_path: Path) -> None:
     """A mistyped name must not silently mean the defaults."""
-    with pytest.raises(SettingsError, match="cannot read"):
+    with pytest.raises(SettingsError, match=r"cannot read `.*absent.toml`: no such file or directory$"):
         load_settings(tmp_path / "absent.toml", environment={})
+
+
+def test_a_vendor_of_the_command_line_stands_instead_of_the_files(tmp_path: Path) -> None:
+    """Neither other vendors nor the key of one with the same name are left over."""
+    file = tmp_path / "remit.toml"
+    file.write_text(
+        "[vendors.openai]\nbase_url = 'https://a'\napi_key_env = 'K'\n[vendors.other]\nbase_url = 'https://b'\n"
+    )
+    settings = load_settings(file, {"vendors": {"openai": {"base_url": "http://c"}}}, environment={})
+    assert settings.vendors == {"openai": VendorSettings(base_url="http://c")}
+
+
+def test_a_mistake_on_the_command_line_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    """The file is named for what stands in it only."""
+    file = tmp_path / "remit.toml"
+    file.write_text("[gateway]\nworkers = 2\n")
+    with pytest.raises(SettingsError, match=r"^settings: `gateway\.workers`"):
+        load_settings(file, {"gateway": {"workers": 0}}, environment={})
 
 
 def test_a_vendors_key_comes_from_where_the_settings_say(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Amounts are integers: nano-USD, tokens or requests. Instants are ISO 8601 with a
 """
 
 import hashlib
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -41,8 +42,20 @@ Texts = Annotated[tuple[Text, ...], Meta(max_length=200)]
 Instant = Annotated[datetime, Meta(tz=True)]
 
 
+class _RepeatedNameError(ValueError):
+    """An object states a name twice, and readers disagree on which one counts."""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise _RepeatedNameError(f"the name `{name}` stands twice in one object")
+        seen.add(name)
+
+
 class StrictRequest(Request[Actor, None, State]):
-    """Reads a body as exactly the type its route takes: no text for a number, no unknown field, no NUL."""
+    """Reads a body as exactly the type its route takes: no text for a number, no unknown or repeated name, no NUL."""
 
     async def json(self) -> Any:
         raw = await self.body()
@@ -53,11 +66,13 @@ class StrictRequest(Request[Actor, None, State]):
         if not raw and data is not None and data.is_optional:
             return None
         try:
-            return msgspec.json.decode(raw, type=data.annotation if data is not None else Any)
-        except msgspec.ValidationError as error:
+            value = msgspec.json.decode(raw, type=data.annotation if data is not None else Any)
+            json.loads(raw, object_pairs_hook=_distinct, parse_int=len, parse_float=len)
+        except (msgspec.ValidationError, _RepeatedNameError) as error:
             raise refuse("malformed_request", f"the body cannot be used: {error}", status=400) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise refuse("malformed_request", "the body is not JSON in UTF-8 of sensible depth", status=400) from None
+        return value
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from remit.grants.plan import Plan
 
 _MAX_FILE_BYTES = 16 * 1024 * 1024
+_PLAN_STYLES = {"+ ": "green", "~ ": "yellow", "- ": "red", "! ": "bold red", "? ": "dim"}
 
 
 def apply(
@@ -33,27 +34,32 @@ def apply(
     The plan is carried out as a whole or not at all. On a terminal you are asked first; elsewhere --yes is needed.
     Exit code 1 if the rules forbid the plan or you decline it.
     """
-    from remit.cli.output import print_json, refused
-    from remit.cli.session import open_authority
+    from remit.bootstrap import make_clock
+    from remit.cli.output import code_of, print_json, refused
+    from remit.cli.session import has_database, open_authority, settings_of
     from remit.grants.plan import make_plan
-    from remit.grants.render import render_plan
     from remit.grants.service import NotWritten
     from remit.grants.tree import Tree
 
     manifest = read_manifest(file)
-    authority = open_authority(where, create=True)
-    with authority.repository.read() as reads:
-        tree = Tree(reads.load_tree())
-    plan = make_plan(manifest, tree, authority.clock.now(), prune=prune)
+    settings = settings_of(where)
+    # Where there is no database yet, only a plan that is carried out makes one.
+    authority = open_authority(where) if has_database(settings) else None
+    grants = []
+    if authority is not None:
+        with authority.repository.read() as reads:
+            grants = reads.load_tree()
+    clock = authority.clock if authority is not None else make_clock(settings)
+    plan = make_plan(manifest, Tree(grants), clock.now(), prune=prune)
     if not json:
-        print(render_plan(plan), end="", flush=True)
+        _print_plan(plan)
     if plan.problems or plan.is_empty or dry_run:
         if json:
             print_json(_plan_json(plan, applied=False))
-        return EXIT_DIFFERENCES if plan.problems else EXIT_OK
-    if not yes and not _confirmed(file):
-        print("nothing was changed", file=sys.stderr)
+        return code_of(plan.problems) if plan.problems else EXIT_OK
+    if not yes and not _agreed(file):
         return EXIT_DIFFERENCES
+    authority = authority or open_authority(where, create=True)
     answer = authority.grants.apply(plan, (by or By()).authorship(f"remit apply {file.name}"))
     if isinstance(answer, NotWritten):
         return refused(answer.problems, json=json)
@@ -66,21 +72,22 @@ def apply(
 
 def read_manifest(file: Path) -> "Manifest":
     """The manifest of a YAML file. Raises CommandError with everything that is wrong, one line each."""
-    import yaml
-
-    from remit.cli.strict_yaml import load_yaml
+    from remit.cli.strict_yaml import NotYamlError, load_yaml
     from remit.grants.manifest import Manifest, parse_manifest
 
     name = "standard input" if str(file) == "-" else f"`{file}`"
     try:
         data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        if len(data) > _MAX_FILE_BYTES:
-            raise CommandError(f"{name} is larger than {_MAX_FILE_BYTES:,} bytes")
-        document = load_yaml(data.decode("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}".lower()) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise CommandError(f"{name} is not YAML: {_where_and_what(error)}") from None
+    except OSError as error:
+        raise CommandError(f"cannot read {name}: {(error.strerror or str(error)).lower()}") from None
+    if len(data) > _MAX_FILE_BYTES:
+        raise CommandError(f"{name} is larger than {_MAX_FILE_BYTES:,} bytes")
+    try:
+        document = load_yaml(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise CommandError(f"{name} is not text in UTF-8") from None
+    except NotYamlError as error:
+        raise CommandError(f"{name} is not YAML: {error}") from None
     parsed = parse_manifest(document)
     if isinstance(parsed, Manifest):
         return parsed
@@ -88,16 +95,26 @@ def read_manifest(file: Path) -> "Manifest":
     raise CommandError("\nremit: ".join(lines))
 
 
-def _where_and_what(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    what = getattr(error, "problem", None) or str(error).partition("\n")[0] or type(error).__name__
-    return f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark is not None else what
+def _print_plan(plan: "Plan") -> None:
+    from rich.text import Text
+
+    from remit.cli.output import console
+    from remit.grants.render import render_plan
+
+    out = console()
+    for line in render_plan(plan).splitlines():
+        out.print(Text(line, style=_PLAN_STYLES.get(line[:2], "")))
+    if plan.is_empty and not plan.problems:
+        out.print("nothing to do")
+    sys.stdout.flush()
 
 
-def _confirmed(file: Path) -> bool:
-    if str(file) == "-" or not (sys.stdin.isatty() and sys.stdout.isatty()):
+def _agreed(file: Path) -> bool:
+    from remit.cli.asking import can_ask, confirmed
+
+    if str(file) == "-" or not can_ask():
         raise CommandError("nobody can be asked here: add --yes to apply the plan, or --dry-run to only look at it")
-    return input("apply this plan? [y/N] ").strip().lower() in ("y", "yes")
+    return confirmed("apply this plan?")
 
 
 def _plan_json(plan: "Plan", *, applied: bool) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def demo(*, requests: _Requests = 1800, seconds: _Seconds = 24.0, seed: _Seed = 
     from remit.cli.rehearsal.cast import Rule
     from remit.cli.rehearsal.run import REAL_ARRIVALS_PER_SECOND, Rehearsal, demand_and_seconds, rehearse, sentences
     from remit.cli.rehearsal.show import console
-    from remit.cli.rehearsal.stage import Stage, ending_in_order
+    from remit.cli.rehearsal.stage import Stage
     from remit.testing.load import CONVERSATION, generate
 
     pace = max(1.0, round(requests / seconds / REAL_ARRIVALS_PER_SECOND, 1))
@@ -48,17 +48,14 @@ def demo(*, requests: _Requests = 1800, seconds: _Seconds = 24.0, seed: _Seed = 
         tree=True,
     )
     out = console(json=json)
-    with ending_in_order():
-        demand, _ = demand_and_seconds(rehearsal)
-        for sentence in sentences(rehearsal, demand):
-            out.print(sentence)
-        with Stage(seed=seed) as stage:
-            out.print(
-                f"remit is up: gateway {stage.gateway_url}, vendor {stage.vendor.base_url}, pages {stage.pages.url}"
-            )
-            outcome = rehearse(rehearsal, stage, demand, out)
-            _wait_for_a_page(stage.pages)
-            pages, page_count = list(stage.pages.pages), stage.pages.count
+    demand, _ = demand_and_seconds(rehearsal)
+    for sentence in sentences(rehearsal, demand):
+        out.print(sentence)
+    with Stage(seed=seed) as stage:
+        out.print(f"remit is up: gateway {stage.gateway_url}, vendor {stage.vendor.base_url}, pages {stage.pages.url}")
+        outcome = rehearse(rehearsal, stage, demand, out)
+        _wait_for_a_page(stage.pages)
+        pages, page_count = list(stage.pages.pages), stage.pages.count
     missed = _missed(outcome)
     if json:
         print_json({**outcome.report, "pages": page_count, "not_met": missed})

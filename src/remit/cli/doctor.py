@@ -1,7 +1,8 @@
 """`remit doctor`: whether everything is as it has to be."""
 
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK
@@ -12,13 +13,16 @@ if TYPE_CHECKING:
     from remit.settings import Settings
 
 _MAX_SHOWN = 20
+# As the database writes an instant in a text.
+_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)\+00(?::00)?")
 
 
 def doctor(*, json: Json = False, where: Where | None = None) -> int:
     """Check database, keys and books; exit 1 if anything differs.
 
     Looks and changes nothing. The books: buckets equal the ledger and the open holds, every ended hold was booked once,
-    no hold is open after its time, no entry was altered, every report sums to the ledger.
+    no hold is open after its time, no entry was altered, every report sums to the ledger. A vendor's key that only the
+    gateway's environment has is a note, not a difference.
     """
     from remit.cli.output import console, print_json, progress
     from remit.cli.session import open_url, settings_of
@@ -26,14 +30,17 @@ def doctor(*, json: Json = False, where: Where | None = None) -> int:
     settings = settings_of(where)
     url = open_url(settings)
     results = list(progress(_results(settings, url), "checking", total=5))
+    notes = _notes(settings)
     healthy = not any(one.differences for one in results)
     if json:
-        print_json({"healthy": healthy, "checks": results})
+        print_json({"healthy": healthy, "checks": results, "notes": notes})
     else:
         out = console()
         for result in results:
             for line in _lines(result):
                 out.print(line)
+        for note in notes:
+            out.print(f"note    {note}")
         found = sum(len(one.differences) for one in results)
         print("healthy" if healthy else f"{found:,} difference{'s' if found != 1 else ''}")
     return EXIT_OK if healthy else EXIT_DIFFERENCES
@@ -49,11 +56,38 @@ def _results(settings: "Settings", url: str) -> "Iterator[CheckResult]":
     schema = migration_differences(url)
     yield CheckResult("migrations", "the database has this version's schema", len(migrations()), tuple(schema))
     yield _issuer_key(settings)
-    yield _vendor_keys(settings)
+    yield _vendors(settings)
     yield _prices(settings)
     # Checks of the books would only trip over a schema that is another one.
     if not schema:
-        yield from check_books(PostgresLedger(url, make_clock(settings)))
+        yield from _with_paths(check_books(PostgresLedger(url, make_clock(settings))), url)
+
+
+def _with_paths(results: "Iterable[CheckResult]", url: str) -> "Iterator[CheckResult]":
+    """The same results, with the path of a grant before its id wherever a difference is about one."""
+    from dataclasses import replace
+
+    from remit.store.postgres_grants import PostgresGrants
+
+    paths: dict[str, str] = {}
+    for result in results:
+        if result.differences and not paths:
+            with PostgresGrants(url).read() as reads:
+                paths = {grant.id: grant.path for grant in reads.load_tree()}
+        named = tuple(
+            replace(one, subject=_named(one.subject, paths), found=_with_iso(one.found)) for one in result.differences
+        )
+        yield replace(result, differences=named)
+
+
+def _with_iso(found: object) -> object:
+    return _INSTANT.sub(r"\1T\2Z", found) if isinstance(found, str) else found
+
+
+def _named(subject: str, paths: dict[str, str]) -> str:
+    subject = _INSTANT.sub(r"\1T\2Z", subject)
+    named = next((grant_id for grant_id in paths if grant_id in subject), None)
+    return subject if named is None else f"{paths[named]} ({subject})"
 
 
 def _issuer_key(settings: "Settings") -> "CheckResult":
@@ -66,18 +100,39 @@ def _issuer_key(settings: "Settings") -> "CheckResult":
     return _checked("issuer_key", title, str(path), lambda: load_or_create_issuer_key(settings.data_dir))
 
 
-def _vendor_keys(settings: "Settings") -> "CheckResult":
-    from remit.ledger.model import CheckResult, Difference
-    from remit.settings import SettingsError, vendor_key
+def _vendors(settings: "Settings") -> "CheckResult":
+    from msgspec.structs import replace
 
+    from remit.gateway.deployments import open_deployments
+    from remit.ledger.model import CheckResult, Difference
+    from remit.settings import SettingsError
+
+    # What the gateway was started with may be missing here; everything else about the vendor is looked at all the same.
+    environment = {**{variable: "unknown" for variable, _ in _absent_keys(settings)}, **os.environ}
     differences = []
     for name, vendor in settings.vendors.items():
         try:
-            vendor_key(name, vendor, os.environ)
+            open_deployments(replace(settings, vendors={name: vendor}), environment)
         except SettingsError as error:
             differences.append(Difference("vendor_keys", name, None, str(error)))
-    title = "every vendor has the key its settings name"
+    title = "the gateway can use every vendor as it is set"
     return CheckResult("vendor_keys", title, len(settings.vendors), tuple(differences))
+
+
+def _notes(settings: "Settings") -> list[str]:
+    return [
+        f"`{variable}`, the key of vendor `{name}`, is not set here; a gateway needs it where it is started"
+        for variable, name in _absent_keys(settings)
+    ]
+
+
+def _absent_keys(settings: "Settings") -> list[tuple[str, str]]:
+    """Environment variables that hold a vendor's key and are not set in this environment, with the vendor."""
+    return [
+        (vendor.api_key_env, name)
+        for name, vendor in settings.vendors.items()
+        if vendor.api_key_env and vendor.api_key_file is None and not os.environ.get(vendor.api_key_env)
+    ]
 
 
 def _prices(settings: "Settings") -> "CheckResult":

@@ -17,6 +17,7 @@ def gateway(
     `database_url`); the login needs the role remit_gateway and nothing more. Its schema is left alone.
     """
     from remit.bootstrap import make_clock
+    from remit.cli.before_start import check_start
     from remit.cli.logs import set_up_logs
     from remit.cli.running import run_gateways
     from remit.cli.session import settings_of
@@ -28,5 +29,6 @@ def gateway(
     if url is None:
         raise SettingsError("a gateway alone needs `gateway_database_url` or $REMIT_GATEWAY_DATABASE_URL")
     connect(url, "remit_gateway").close()
+    check_start(settings, api=False)
     set_up_logs()
     return run_gateways(settings, url, make_clock(settings), upkeep=None)

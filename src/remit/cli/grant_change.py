@@ -1,10 +1,10 @@
 """`remit grant create`, `edit`, `renew`, `activate`, `suspend`, `resume` and `revoke`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from remit.cli.codes import EXIT_OK, CommandError
+from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK, CommandError
 from remit.cli.grant_look import GrantRef, find_grant
 from remit.cli.grant_terms import UNSET_NAMES, Terms, with_limits
 from remit.cli.options import By, Json, Where
@@ -35,9 +35,13 @@ def create(
     """
     from remit.cli.session import open_authority
     from remit.grants.edits import NewGrant
+    from remit.grants.fields import path_problem
     from remit.grants.model import parent_path_of
     from remit.grants.tree import Tree
 
+    wrong = path_problem(path)
+    if wrong:
+        raise CommandError(wrong)
     terms = terms or Terms()
     authority = open_authority(where, create=True)
     with authority.repository.read() as reads:
@@ -173,20 +177,53 @@ def revoke(
     grant: GrantRef,
     /,
     *,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], help="Do not ask, on a terminal either.")] = False,
     json: Json = False,
     by: By | None = None,
     where: Where | None = None,
 ) -> int:
     """End a grant and everything below it, for good: its path is never used again and its keys are dead.
 
-    To stop spending for a while, use `suspend`.
+    On a terminal you are asked first. To stop spending for a while, use `suspend`.
     """
+    from remit.cli.asking import can_ask, confirmed
     from remit.cli.session import open_authority
 
     authority = open_authority(where)
     old = _stored(authority, grant)
+    grants, keys = _ending(authority, old)
+    ending = f"{_counted(grants, 'grant')} below it and {_counted(keys, 'key')} end with it"
+    again = old.status == "revoked"
+    if not again and not yes and can_ask() and not confirmed(f"revoke `{old.path}` for good? {ending}"):
+        return EXIT_DIFFERENCES
     answer = authority.grants.revoke(old.id, (by or By()).authorship("remit grant revoke"))
-    return _said(answer, "revoked", old, json=json)
+    code = _said(answer, "revoked", old, json=json, more={"ended": {"grants_below": grants, "keys": keys}})
+    if code == EXIT_OK and not again and not json:
+        print(f"    {ending}")
+    return code
+
+
+def _ending(authority: "Authority", grant: "Grant") -> tuple[int, int]:
+    """How many grants below and keys a revocation takes with it: those that are not revoked already."""
+    from remit.grants.tree import Tree
+
+    if grant.status == "revoked":
+        return 0, 0
+    with authority.repository.read() as reads:
+        tree = Tree(reads.load_tree())
+    below = []
+    open_ = [grant]
+    while open_:
+        found = [child for child in tree.children(open_.pop().id) if child.status != "revoked"]
+        below += found
+        open_ += found
+    ids = {grant.id, *(one.id for one in below)}
+    keys = sum(key["revoked_at"] is None and key["grant_id"] in ids for key in authority.key_store.list(None))
+    return len(below), keys
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def _stored(authority: "Authority", ref: str) -> "Grant":
@@ -205,7 +242,7 @@ def _checked_zone(name: str | None) -> str | None:
     return name
 
 
-def _said(answer: "Answer", deed: str, old: "Grant | None", *, json: bool) -> int:
+def _said(answer: "Answer", deed: str, old: "Grant | None", *, json: bool, more: "dict[str, Any] | None" = None) -> int:
     from remit.cli.grant_pages import changed_lines
     from remit.cli.output import print_json, refused
     from remit.grants.serialise import to_body
@@ -215,7 +252,7 @@ def _said(answer: "Answer", deed: str, old: "Grant | None", *, json: bool) -> in
         return refused(answer.problems, json=json)
     grant = answer.grant
     if json:
-        print_json({"grant": to_body(grant), "replayed": answer.replayed})
+        print_json({"grant": to_body(grant), "replayed": answer.replayed, **(more or {})})
     elif old is not None and grant.revision == old.revision:
         print(f"`{grant.path}` is so already, at revision {grant.revision}")
     else:

@@ -10,6 +10,8 @@ from remit.cli.codes import EXIT_OK, CommandError
 from remit.cli.options import Json, Where
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.text import Text
     from rich.tree import Tree as RichTree
 
@@ -23,9 +25,10 @@ GrantRef = Annotated[str, Parameter(name="grant", help="Path of the grant, such 
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """The tree and how far its limits have burned."""
+    """The tree at an instant and how far its limits have burned."""
 
     tree: "Tree"
+    now: "datetime"
     burns: "dict[str, list[Burn]]"
     width: int
     unicode: bool
@@ -127,7 +130,7 @@ def find_grant(tree: "Tree", ref: str) -> "Grant":
     if found is None:
         near = get_close_matches(ref, [one.path for one in tree], n=1)
         hint = f"; did you mean `{near[0]}`?" if near else ""
-        raise CommandError(f"there is no grant `{ref}`{hint}")
+        raise CommandError(f"there is no grant `{ref}`{hint}", code="grant_unknown", path=ref)
     return found
 
 
@@ -138,9 +141,10 @@ def _look(authority: "Authority") -> _Moment:
 
     with authority.repository.read() as reads:
         tree = Tree(reads.load_tree())
-    burns = burns_of(tree, authority.ledger.buckets(), authority.clock.now())
+    now = authority.clock.now()
+    burns = burns_of(tree, authority.ledger.buckets(), now)
     width = limits_width(burn for own in burns.values() for burn in own)
-    return _Moment(tree, burns, width, "utf" in (sys.stdout.encoding or "").lower(), is_narrow(WIDE_COLUMNS))
+    return _Moment(tree, now, burns, width, "utf" in (sys.stdout.encoding or "").lower(), is_narrow(WIDE_COLUMNS))
 
 
 def _branch(moment: _Moment, grant: "Grant", above: "RichTree | None", *, revoked: bool) -> "RichTree":
@@ -148,7 +152,7 @@ def _branch(moment: _Moment, grant: "Grant", above: "RichTree | None", *, revoke
 
     from remit.cli.burn import burn_line
 
-    label = _headline(grant, grant.path if above is None else grant.path.rpartition("/")[2])
+    label = _headline(moment, grant, grant.path if above is None else grant.path.rpartition("/")[2])
     for burn in moment.burns[grant.id]:
         label.append("\n  ")
         label.append_text(burn_line(burn, moment.width, unicode=moment.unicode, narrow=moment.narrow))
@@ -159,18 +163,24 @@ def _branch(moment: _Moment, grant: "Grant", above: "RichTree | None", *, revoke
     return node
 
 
-def _headline(grant: "Grant", name: str) -> "Text":
+def _headline(moment: _Moment, grant: "Grant", name: str) -> "Text":
     from rich.text import Text
 
-    from remit.cli.output import moment_text, status_text
+    from remit.cli.output import moment_text, standing_text
+    from remit.grants.standing import standing_of
+    from remit.grants.words import printable
 
-    until = moment_text(grant.expires_at, grant.time_zone)
-    who = f"  {grant.owner}  {grant.grant_class}  "
-    return Text.assemble((name, "bold"), who, status_text(grant.status), f"  until {until}")
+    standing = standing_of(moment.tree, grant, moment.now)
+    until = moment_text(standing.expires_at, grant.time_zone)
+    who = f"  {printable(grant.owner)}  {grant.grant_class}  "
+    return Text.assemble((name, "bold"), who, standing_text(standing, grant.path), f"  until {until}")
 
 
 def _bodies(moment: _Moment, grant: "Grant", *, revoked: bool) -> list[dict[str, Any]]:
     """The grant and what stands below it, parents first."""
+    from remit.grants.standing import standing_of
+
+    standing = standing_of(moment.tree, grant, moment.now)
     own = {
         "id": grant.id,
         "path": grant.path,
@@ -179,6 +189,9 @@ def _bodies(moment: _Moment, grant: "Grant", *, revoked: bool) -> list[dict[str,
         "status": grant.status,
         "starts_at": grant.starts_at,
         "expires_at": grant.expires_at,
+        "effective_status": standing.status,
+        "effective_status_of": standing.path,
+        "effective_expires_at": standing.expires_at,
         "revision": grant.revision,
         "limits": [burn.body() for burn in moment.burns[grant.id]],
     }

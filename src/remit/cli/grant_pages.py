@@ -10,8 +10,9 @@ from remit.cli.burn import Burn, burn_line, limits_width
 from remit.cli.output import instant_text, moment_text, status_text
 from remit.grants.effective import EffectiveGrant
 from remit.grants.model import Grant, Revision
-from remit.grants.render import value_text
+from remit.grants.render import change_text, value_text
 from remit.grants.serialise import from_body, to_body
+from remit.grants.words import printable
 from remit.kernel.decisions import Refused
 from remit.kernel.money import format_usd
 
@@ -30,7 +31,7 @@ def grant_page(
         status = Text.assemble(status, (f"; nothing can be spent: {refusal.detail}", "red"))
     yield _labelled("status", status)
     yield _labelled("id", f"{leaf.id}, revision {leaf.revision}, epoch {leaf.epoch}")
-    yield _labelled("owner", leaf.owner)
+    yield _labelled("owner", printable(leaf.owner))
     yield _labelled("class", leaf.grant_class)
     yield _labelled("starts", moment_text(whole.starts_at, leaf.time_zone))
     ends = leaf if leaf.expires_at == whole.expires_at else min(whole.nodes, key=lambda node: node.expires_at)
@@ -98,18 +99,18 @@ def history_lines(revisions: Sequence[Revision]) -> Iterator[Text]:
         grant = from_body(revision.body)
         yield Text.assemble(
             (f"revision {revision.revision}", "bold"),
-            f"  {instant_text(revision.changed_at)}  {revision.changed_by}  ",
-            (revision.reason, "italic"),
+            f"  {instant_text(revision.changed_at)}  {printable(revision.changed_by)}  ",
+            (printable(revision.reason), "italic"),
         )
         for line in [] if before is None else changed_lines(before, grant):
-            yield Text(f"    {line}")
+            yield Text(f"    {printable(line)}")
         before = grant
 
 
 def changed_lines(before: Grant, after: Grant) -> list[str]:
     """`field: old -> new` for each field that differs."""
     return [
-        f"{one.name.removeprefix('grant_')}: {value_text(getattr(before, one.name))} -> {value_text(getattr(after, one.name))}"
+        f"{one.name.removeprefix('grant_')}: {change_text(getattr(before, one.name), getattr(after, one.name))}"
         for one in fields(Grant)
         if one.name != "revision" and getattr(before, one.name) != getattr(after, one.name)
     ]

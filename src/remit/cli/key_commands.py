@@ -11,9 +11,12 @@ from remit.cli.options import By, Json, Where
 from remit.cli.values import parse_limit, parse_moment, parse_names
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from remit.grants.keys import NewKey, StoredKey
     from remit.grants.model import Problem
     from remit.grants.ports import Remembered
+    from remit.grants.tree import Tree
     from remit.store.postgres_writes import WriteUnit
 
 _KeyId = Annotated[str, Parameter(name="key", help="Id of the key, as `remit key list` shows it.")]
@@ -78,11 +81,12 @@ def list_keys(
     from remit.grants.tree import Tree
 
     authority = open_authority(where)
-    grant_id = None
-    if grant is not None:
-        with authority.repository.read() as reads:
-            grant_id = find_grant(Tree(reads.load_tree()), grant).id
-    keys = [one for one in authority.key_store.list(grant_id) if revoked or one["revoked_at"] is None]
+    with authority.repository.read() as reads:
+        tree = Tree(reads.load_tree())
+    grant_id = None if grant is None else find_grant(tree, grant).id
+    now = authority.clock.now()
+    stored = (one for one in authority.key_store.list(grant_id) if revoked or one["revoked_at"] is None)
+    keys = [one | _standing(tree, one, now) for one in stored]
     if json:
         print_json(keys)
         return EXIT_OK
@@ -91,11 +95,32 @@ def list_keys(
         return EXIT_OK
     rows = table("key", "grant", "name", "made", "by", "expires", "status")
     for one in keys:
-        status = "active" if one["revoked_at"] is None else f"revoked {moment_text(one['revoked_at'])}"
-        made, expires = moment_text(one["created_at"]), moment_text(one["expires_at"])
+        status = one["effective_status"]
+        if one["revoked_at"] is not None:
+            status = f"revoked {moment_text(one['revoked_at'])}"
+        elif one["effective_status_of"] is not None:
+            status = f"{status} with {one['effective_status_of']}"
+        made, expires = moment_text(one["created_at"]), moment_text(one["effective_expires_at"])
         rows.add_row(one["id"], one["path"], one["name"], made, one["created_by"], expires, status)
     print_table(rows)
     return EXIT_OK
+
+
+def _standing(tree: "Tree", key: dict[str, Any], now: "datetime") -> dict[str, Any]:
+    """What is in effect for a key: its own end, or that of its grant. `effective_status_of` is the grant, if it is one."""
+    from remit.grants.standing import standing_of
+
+    standing = standing_of(tree, tree[key["grant_id"]], now)
+    status, of = (standing.status, None if standing.status == "active" else standing.path)
+    if key["revoked_at"] is not None:
+        status, of = "revoked", None
+    elif now >= key["expires_at"] and status != "revoked":
+        status, of = "expired", None
+    return {
+        "effective_status": status,
+        "effective_status_of": of,
+        "effective_expires_at": min(key["expires_at"], standing.expires_at),
+    }
 
 
 def rotate_key(key: _KeyId, /, *, json: Json = False, by: By | None = None, where: Where | None = None) -> int:

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from remit.cli.codes import EXIT_OK, CommandError
 from remit.cli.options import Json, Where
 from remit.cli.values import parse_moment, parse_names
+from remit.kernel.money import divide_half_even
 from remit.ledger.model import REPORT_DIMENSIONS
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def report(
     since: Annotated[str | None, Parameter(help="Calls begun from here on: date (UTC) or instant.")] = None,
     until: Annotated[str | None, Parameter(help="Calls begun before this: date (UTC) or instant.")] = None,
     format_: Annotated[
-        Literal["table", "csv", "json"], Parameter(name="--format", help="How to print it; a table if left out.")
-    ] = "table",
+        Literal["table", "csv", "json"] | None,
+        Parameter(name="--format", help="How to print it; a table if left out."),
+    ] = None,
     json: Annotated[bool, Parameter(name="--json", help="The same as --format json.")] = False,
     where: Where | None = None,
 ) -> int:
@@ -41,7 +43,7 @@ def report(
     A report whose total is not the ledger's is never shown. `suspense` is the part of the amount that is an upper bound
     and not a fact yet. Amounts in CSV and JSON are exact.
     """
-    from remit.cli.output import print_csv, print_json
+    from remit.cli.output import print_csv, print_json, remark
     from remit.cli.session import open_authority
     from remit.ledger.cells import text_cell
     from remit.ledger.service import spend_report
@@ -49,9 +51,15 @@ def report(
     names = parse_names(by)
     if not names:
         raise CommandError("--by names nothing to group by")
+    if json and format_ not in (None, "json"):
+        raise CommandError(f"--json and --format {format_} are two formats; give one")
     begin = None if since is None else parse_moment(since, "--since")
     end = None if until is None else parse_moment(until, "--until")
+    if begin is not None and end is not None and begin >= end:
+        raise CommandError(f"--since `{since}` is not before --until `{until}`")
     found = spend_report(open_authority(where).ledger, names, begin, end)
+    for name in _unknown_tags(found):
+        remark(name)
     if json or format_ == "json":
         print_json(_report_json(found))
     elif format_ == "csv":
@@ -60,6 +68,28 @@ def report(
     else:
         _print_report(found)
     return EXIT_OK
+
+
+def _unknown_tags(report: "Report") -> Iterator[str]:
+    """For each name that is no dimension and that no entry has as a tag, a line that says so."""
+    from difflib import get_close_matches
+
+    for number, name in enumerate(report.by):
+        if name in REPORT_DIMENSIONS or not report.rows or any(row.group[number] is not None for row in report.rows):
+            continue
+        near = get_close_matches(name, REPORT_DIMENSIONS, n=1)
+        hint = f"; did you mean `{near[0]}`?" if near else ""
+        yield f"no entry has a tag `{name}`{hint}"
+
+
+def _share(amount: int, total: int) -> str:
+    """Percent of the total, rounded; what is there is never shown as nothing, and not all never as all."""
+    if total <= 0:
+        return ""
+    percent = divide_half_even(amount * 100, total)
+    if percent == 0 and amount > 0:
+        return "<1%"
+    return ">99%" if percent == 100 and amount < total else f"{percent}%"
 
 
 def tail(
@@ -74,16 +104,18 @@ def tail(
     where: Where | None = None,
 ) -> int:
     """Print the newest entries, oldest first."""
-    from remit.cli.output import console, print_json_line
+    from remit.cli.output import console, print_json_line, remark, with_instants
     from remit.cli.session import open_authority
 
     if not 0 <= count <= _MAX_TAIL:
         raise CommandError(f"--count is a number from 0 to {_MAX_TAIL:,}")
     ledger = open_authority(where).ledger
+    if count == 0 and not follow:
+        remark("no entry was asked for: `-n 0` is for use with --follow")
     out = console()
     for entry in _entries(ledger, count, follow=follow):
         if json:
-            print_json_line(entry)
+            print_json_line(with_instants(entry))
         else:
             out.print(_entry_line(entry))
     return EXIT_OK
@@ -175,7 +207,7 @@ def _print_report(report: "Report") -> None:
 
     def add(names: list[str], row: Any, style: str | None = None) -> None:
         total = report.total.amount_nanousd
-        share = f"{row.amount_nanousd * 100 // total}%" if total else ""
+        share = _share(row.amount_nanousd, total)
         waiting = format_usd(row.suspense_nanousd) if row.suspense_nanousd else ""
         amount = format_usd(row.amount_nanousd)
         shown.add_row(*names, f"{row.requests:,}", f"{row.tokens:,}", amount, waiting, share, style=style)

@@ -3,22 +3,34 @@
 Every command is named by its import path, so that `remit --help` and each command load only what they need.
 """
 
+import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from itertools import count
+from types import FrameType
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from remit import __version__
-from remit.cli.codes import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
+from remit.cli.codes import (
+    EXIT_BROKEN_PIPE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_OUTPUT,
+    EXIT_TERMINATED,
+    EXIT_USAGE,
+    CommandError,
+)
 
 _HELP = """Budgets for LLM spend as a tree of grants, enforced on every call.
 
 A first run: `remit up` in one terminal; then `remit apply grants.yaml` and `remit key create GRANT --name NAME`.
 """
 _EPILOGUE = (
-    "Exit codes: 0 done, 1 differences found or refused by the rules, 2 usage or settings, 3 database unreachable. "
+    "Exit codes: 0 done, 1 differences found or refused by the rules, 2 usage or settings, 3 database unreachable, "
+    "74 output cannot be written, 130 interrupted, 141 the reader of the output left, 143 terminated. "
     "Settings are read from `remit.toml`, or the file named by --config or $REMIT_CONFIG."
 )
 
@@ -41,6 +53,8 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
+# A full disk or a quota: what standard output, or any file that is written to, answers then.
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _order = count()
 
@@ -59,15 +73,32 @@ _add("key", "key:app_command", _GRANTS)
 _add("person", "person:app_command", _GRANTS)
 _add("ledger", "ledger:app_command", _BOOKS)
 _add("notifications", "notifications:notifications", _BOOKS)
-_add("vendor-sim", "vendor_sim:app_command", _TRY)
+_add("vendor-sim", "vendor_sim:vendor_sim", _TRY)
 _add("replay", "replay:replay", _TRY)
 _add("demo", "demo:demo", _TRY)
 # More to try out goes here, one line each: `_add("name", "module:app_command", _TRY)`.
 
 
+class _Terminated(KeyboardInterrupt):
+    """The process was asked to end; whatever tidies up after Ctrl-C does so now."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Never returns: ends the process with the documented exit code."""
-    sys.exit(run(arguments))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # What is ignored stays ignored, as `nohup` wants it.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _on_termination)
+    try:
+        code = run(arguments)
+    except _Terminated:
+        code = EXIT_TERMINATED
+    sys.exit(code)
+
+
+def _on_termination(_number: int, _frame: FrameType | None) -> None:
+    # The default would end the process before an embedded server learns that its user has left.
+    raise _Terminated
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -82,14 +113,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
         answer = app(tokens)
         sys.stdout.flush()
     except CycloptsError as error:
-        return _usage(error)
+        return _usage(error, tokens)
+    except _Terminated:
+        return EXIT_TERMINATED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left; what the interpreter still wants to flush goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return EXIT_BROKEN_PIPE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _CANNOT_WRITE and error.filename is None:
+            print(f"remit: cannot write: {(error.strerror or str(error)).lower()}", file=sys.stderr)
+            _drop_output()
+            return EXIT_OUTPUT
+        if isinstance(error, CommandError) and error.code is not None and "--json" in tokens:
+            _print_problem(error)
         from remit.cli.failures import reported
 
         code = reported(error)
@@ -99,8 +138,25 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return answer if isinstance(answer, int) else EXIT_OK
 
 
-def _usage(error: CycloptsError) -> int:
+def _print_problem(error: CommandError) -> None:
+    from remit.cli.output import print_json
+
+    print_json({"problems": [{"code": error.code, "path": error.path, "detail": error.message, "field": None}]})
+
+
+def _drop_output() -> None:
+    """Lets what the interpreter still wants to write go nowhere, rather than fail once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _usage(error: CycloptsError, tokens: Sequence[str]) -> int:
     text = " ".join(str(error).split()).partition(" Available commands:")[0].rstrip(".")
-    command = " ".join(["remit", *(error.command_chain or ())])
-    print(f"remit: {text[:1].lower()}{text[1:]}; see `{command} --help`", file=sys.stderr)
+    # Two sentences of the library's become two clauses of one line.
+    text = "; ".join(f"{part[:1].lower()}{part[1:]}" for part in text.split(". "))
+    chain = error.command_chain or ()
+    if text.startswith('unknown command "-'):
+        text = f"`{tokens[len(chain)]}` stands before the command; options follow the command, as in `remit grant tree --json`"
+    command = " ".join(["remit", *chain])
+    end = "" if text.endswith("?") else ";"
+    print(f"remit: {text}{end} see `{command} --help`", file=sys.stderr)
     return EXIT_USAGE

@@ -14,16 +14,21 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from remit.cli.codes import EXIT_DIFFERENCES, EXIT_USAGE
 from remit.grants.model import Problem
+from remit.grants.standing import Standing
+from remit.grants.words import printable
 
 _T = TypeVar("_T")
 # Far wider than any line, so that nothing is cut where no terminal has a width.
 _UNBOUNDED_COLUMNS = 10_000
-_NOTHING_SUCH = ("grant_unknown", "unknown_grant", "unknown_key", "parent_unknown")
+# Below this, cells that fold are harder to read than rows written out.
+_TABLE_COLUMNS = 60
+_NOTHING_SUCH = ("grant_unknown", "unknown_grant", "unknown_key", "unknown_token", "parent_unknown")
 _STATUS_STYLES = {"active": "green", "requested": "cyan", "suspended": "yellow", "expired": "red", "revoked": "red"}
 
 
@@ -83,9 +88,14 @@ def table(*names: str, right: Sequence[str] = ()) -> Table:
 
 
 def print_table(made: Table) -> None:
-    """Prints it in the width of the terminal, or as wide as it wants to be."""
+    """Prints it in the width of the terminal, or as wide as it wants to be; on a very narrow one, row by row."""
     if sys.stdout.isatty():
-        Console(highlight=False, markup=False, emoji=False).print(made)
+        out = Console(highlight=False, markup=False, emoji=False)
+        wanted = Measurement.get(out, out.options.update(max_width=_UNBOUNDED_COLUMNS), made).maximum
+        if out.width < min(wanted, _TABLE_COLUMNS):
+            _print_records(out, made)
+        else:
+            out.print(made)
         return
     out = console()
     with out.capture() as captured:
@@ -93,9 +103,33 @@ def print_table(made: Table) -> None:
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
+def _print_records(out: Console, made: Table) -> None:
+    """Each row as lines of `column value`, what is empty left out."""
+    width = max(len(str(column.header)) for column in made.columns)
+    for number, cells in enumerate(zip(*(column.cells for column in made.columns), strict=True)):
+        if number:
+            out.print()
+        for column, cell in zip(made.columns, cells, strict=True):
+            if str(cell):
+                out.print(Text.assemble((f"{column.header!s:<{width}}", "bold"), "  ", cell), soft_wrap=True)
+
+
 def status_text(status: str) -> Text:
     """A grant's status in its colour."""
     return Text(status, style=_STATUS_STYLES.get(status, ""))
+
+
+def standing_text(standing: Standing, path: str) -> Text:
+    """The status in effect for the grant at that path, in its colour."""
+    return Text(standing.text(path), style=_STATUS_STYLES.get(standing.status, ""))
+
+
+def with_instants(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the database's own JSON whose instants (`*_at`) have the form of all others here."""
+    return {
+        name: instant_text(datetime.fromisoformat(value)) if name.endswith("_at") and isinstance(value, str) else value
+        for name, value in row.items()
+    }
 
 
 def instant_text(instant: datetime) -> str:
@@ -117,8 +151,13 @@ def refused(problems: Iterable[Problem], *, json: bool = False) -> int:
     if json:
         print_json({"problems": [asdict(problem) for problem in found]})
     for problem in found:
-        remark(f"remit: {problem.code}: {problem.detail}")
-    return EXIT_USAGE if all(problem.code in _NOTHING_SUCH for problem in found) else EXIT_DIFFERENCES
+        remark(f"remit: {problem.code}: {printable(problem.detail)}")
+    return code_of(found)
+
+
+def code_of(problems: Iterable[Problem]) -> int:
+    """The exit code of what was refused: a name that stands for nothing is a mistake in the command or the file."""
+    return EXIT_USAGE if all(problem.code in _NOTHING_SUCH for problem in problems) else EXIT_DIFFERENCES
 
 
 def progress(items: Iterable[_T], title: str, total: int | None = None) -> Iterator[_T]:

@@ -60,7 +60,6 @@ def replay(
     from remit.cli.rehearsal.cast import Rule
     from remit.cli.rehearsal.run import Rehearsal
     from remit.cli.rehearsal.show import console
-    from remit.cli.rehearsal.stage import ending_in_order
     from remit.testing.load import TraceError, read_trace
 
     rehearsal = Rehearsal(
@@ -71,8 +70,7 @@ def replay(
     )
     out = console(json=json)
     try:
-        with ending_in_order():
-            return _outside(rehearsal, url, key or [], out, json=json) if url else _inside(rehearsal, out, json=json)
+        return _outside(rehearsal, url, key or [], out, json=json) if url else _inside(rehearsal, out, json=json)
     except TraceError as error:
         raise CommandError(str(error), EXIT_USAGE) from None
 

@@ -193,10 +193,7 @@ def _amount(row: Mapping[str, str | None]) -> int | None:
         return int(text)
     if text := row.get("amount_usd"):
         try:
-            amount = parse_usd(text)
+            return parse_usd(text)
         except InvalidAmountError as error:
             raise ValueError(f"`amount_usd`: {error}") from None
-        if amount < 0:
-            raise ValueError("`amount_usd` is less than zero")
-        return amount
     return None

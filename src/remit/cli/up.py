@@ -26,18 +26,20 @@ def up(
     Makes the database and the issuer key on the first run. Logs go to standard error, one JSON object a line. Ends on
     Ctrl-C or SIGTERM, after the calls under way.
     """
-    from remit.bootstrap import Authority, gateway_database, open_database
+    from remit.bootstrap import Authority, gateway_database
+    from remit.cli.before_start import check_start
     from remit.cli.codes import CommandError
     from remit.cli.logs import set_up_logs
     from remit.cli.running import run_gateways
-    from remit.cli.session import settings_of
+    from remit.cli.session import settings_of, started_database
     from remit.store.connect import readable_address
 
     set_up_logs()
     settings = settings_of(where, gateway_overrides(listen, workers, vendor_url))
     if settings.gateway_database_url is not None:
         readable_address(settings.gateway_database_url)
-    url = open_database(settings)
+    check_start(settings, api=True)
+    url = started_database(settings)
     authority = Authority(settings, url)
     authority.keys()
     try:

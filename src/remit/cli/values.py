@@ -1,7 +1,8 @@
 """Values as people type them: limits, moments, tables of changes."""
 
+import re
 from datetime import UTC, date, datetime
-from typing import cast
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from remit.cli.codes import CommandError
@@ -10,6 +11,13 @@ from remit.kernel.decisions import Dimension
 from remit.kernel.money import InvalidAmountError, parse_usd
 from remit.kernel.periods import PeriodKind
 
+_DIMENSIONS: Final[tuple[Dimension, ...]] = ("usd", "tokens", "requests")
+_LIMIT_KEYS: Final[dict[str, tuple[Dimension, PeriodKind]]] = {
+    f"{dimension} {'once' if period == 'once' else f'per {period}'}": (dimension, period)
+    for dimension in _DIMENSIONS
+    for period in LIMIT_PERIODS
+}
+_COUNT = re.compile(r"0|[1-9][0-9]{0,18}")
 LIMIT_FORM = "such as `0.50 usd per day`, `200000 tokens per month` or `25 usd once`"
 
 
@@ -20,25 +28,25 @@ def parse_limit(text: str) -> Limit:
         raise CommandError(f"`{text}` is not a limit, {LIMIT_FORM}")
     dimension, period = parse_limit_key(" ".join(words[1:]))
     try:
-        amount = parse_usd(words[0]) if dimension == "usd" else int(words[0].replace("_", ""))
-    except (InvalidAmountError, ValueError) as error:
-        why = str(error) if isinstance(error, InvalidAmountError) else f"`{words[0]}` is not a whole number"
-        raise CommandError(f"the limit `{text}`: {why}") from None
-    if amount < 0:
-        raise CommandError(f"the limit `{text}` is less than zero")
+        amount = parse_usd(words[0]) if dimension == "usd" else _count(words[0])
+    except InvalidAmountError as error:
+        raise CommandError(f"the limit `{text}`: {error}") from None
     return Limit(dimension, amount, period)
+
+
+def _count(text: str) -> int:
+    if not _COUNT.fullmatch(text):
+        raise InvalidAmountError(f"`{text}` is not a whole number such as `200000`")
+    return int(text)
 
 
 def parse_limit_key(text: str) -> tuple[Dimension, PeriodKind]:
     """`DIMENSION per PERIOD`, or `DIMENSION once`. Raises CommandError."""
-    words = text.split()
-    if len(words) == 3 and words[1] == "per":
-        del words[1]
-    if len(words) != 2 or words[0] not in DIMENSIONS or words[1] not in LIMIT_PERIODS:
-        raise CommandError(
-            f"`{text}` does not say one of {', '.join(DIMENSIONS)} per {', '.join(LIMIT_PERIODS)}, {LIMIT_FORM}"
-        )
-    return cast(Dimension, words[0]), words[1]
+    found = _LIMIT_KEYS.get(" ".join(text.split()))
+    if found is None:
+        periods = ", ".join(LIMIT_PERIODS[:-1])
+        raise CommandError(f"`{text}` does not say one of {', '.join(DIMENSIONS)} per {periods}, or once, {LIMIT_FORM}")
+    return found
 
 
 def parse_moment(text: str, option: str, zone: str = "UTC") -> datetime:

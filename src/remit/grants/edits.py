@@ -1,5 +1,6 @@
 """What a caller asks for: a new grant, or some fields of an existing one. `UNSET` leaves a field as it is."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from enum import Enum
@@ -112,9 +113,7 @@ def resolve_new(new: NewGrant, parent: Grant | None, grant_id: str, now: datetim
     grant_class = new.grant_class or (parent.grant_class if parent else None)
     expires_at = new.expires_at or (parent.expires_at if parent else None)
     if grant_class is None or expires_at is None:
-        missing = "class" if grant_class is None else "expires_at"
-        detail = f"the root `{new.path}` has no parent to take its {missing} from"
-        return Problem(code="field_missing", path=new.path, field=missing, detail=detail)
+        return root_problem(new.path, {"class": grant_class, "expires_at": expires_at})
     own = {one.name: getattr(new, one.name) for one in fields(new)}
     resolved = {
         "id": grant_id,
@@ -125,6 +124,13 @@ def resolve_new(new: NewGrant, parent: Grant | None, grant_id: str, now: datetim
         "expires_at": expires_at,
     }
     return Grant(**own | resolved)
+
+
+def root_problem(path: str, needed: Mapping[str, object]) -> Problem:
+    """What a root lacks of what it has to say itself, all of it in one sentence; `needed` has None for what is missing."""
+    missing = [name for name, value in needed.items() if value is None]
+    detail = f"the root `{path}` has no parent to take its {' and its '.join(missing)} from"
+    return Problem(code="field_missing", path=path, field=missing[0], detail=detail)
 
 
 def is_later(instant: datetime, than: datetime) -> bool:

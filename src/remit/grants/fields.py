@@ -15,6 +15,7 @@ from remit.grants.model import (
     Grant,
     Problem,
 )
+from remit.grants.words import printable
 from remit.kernel.ids import is_id
 from remit.kernel.money import MAX_NANOUSD
 from remit.kernel.names import PERSON_NAME, TAG_NAME
@@ -81,8 +82,8 @@ def _path(grant: Grant) -> Iterator[_Found]:
 
 
 def _who_and_what(grant: Grant) -> Iterator[_Found]:
-    if not PERSON_NAME.fullmatch(grant.owner):
-        yield "owner_invalid", "owner", f"the owner `{grant.owner}` is not an e-mail address of a person"
+    if not PERSON_NAME.fullmatch(grant.owner) or not grant.owner.isprintable():
+        yield "owner_invalid", "owner", f"the owner `{printable(grant.owner)}` is not an e-mail address of a person"
     if grant.grant_class not in GRANT_CLASSES:
         yield "class_invalid", "class", f"the class `{grant.grant_class}` is neither production nor experimentation"
     if grant.status not in STATUSES:

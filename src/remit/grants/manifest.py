@@ -93,6 +93,7 @@ class _Reader:
         self.grants: list[ManifestGrant] = []
         self.problems: list[Problem] = []
         self._paths: set[str] = set()
+        self._full = False
 
     def wrong(self, code: str, place: str, sentence: str) -> None:
         if len(self.problems) < _MAX_PROBLEMS:
@@ -117,7 +118,9 @@ class _Reader:
     def grant(self, path: str, value: object, place: str) -> None:
         """One node and its children."""
         if len(self._paths) >= _MAX_GRANTS:
-            self.wrong("manifest_too_large", place, f"the file has more than {_MAX_GRANTS:,} grants")
+            if not self._full:
+                self.wrong("manifest_too_large", place, f"the file has more than {_MAX_GRANTS:,} grants")
+            self._full = True
             return
         wrong = path_problem(path)
         if wrong or path in self._paths:
@@ -185,9 +188,7 @@ class _Reader:
     def usd(self, value: object, place: str) -> int:
         """Nano-USD of a quoted decimal or a whole number of dollars. A YAML float has lost its last digits already."""
         if isinstance(value, float):
-            self.wrong(
-                "manifest_type", place, f'`{place}` is a binary fraction; quote the amount, such as "{value:.2f}"'
-            )
+            self.wrong("manifest_type", place, f'`{place}` is a binary fraction; quote the amount, such as "{value!r}"')
             return 0
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
@@ -195,13 +196,10 @@ class _Reader:
             self.wrong("manifest_type", place, f"`{place}` is {_kind(value)}, not an amount of dollars")
             return 0
         try:
-            amount = parse_usd(value)
+            return parse_usd(value)
         except InvalidAmountError as error:
             self.wrong("manifest_value", place, f"`{place}`: {error}")
             return 0
-        if amount < 0:
-            self.wrong("manifest_value", place, f"`{place}` is {_shown(value)}, less than zero")
-        return amount
 
     def moment(self, value: object, place: str) -> date | datetime | None:
         """A date (the start of that local day) or an instant with an offset."""

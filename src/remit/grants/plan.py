@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from remit.grants.edits import GrantEdit, NewGrant, apply_edit, resolve_new
+from remit.grants.edits import GrantEdit, NewGrant, apply_edit, resolve_new, root_problem
 from remit.grants.fields import zone_problem
 from remit.grants.manifest import Manifest, ManifestGrant
 from remit.grants.model import Grant, Problem, parent_path_of
@@ -165,9 +165,7 @@ def _resolve(node: ManifestGrant, wanted: dict[str, NewGrant], tree: Tree) -> Ne
     grant_class: GrantClass | None = node.grant_class or (parent.grant_class if parent else None)
     expires_at = _instant(node.expires, zone) if node.expires else (parent.expires_at if parent else None)
     if grant_class is None or expires_at is None:
-        missing = "class" if grant_class is None else "expires"
-        detail = f"the root `{node.path}` has no parent to take its {missing} from"
-        return Problem(code="field_missing", path=node.path, field=missing, detail=detail)
+        return root_problem(node.path, {"class": grant_class, "expires": expires_at})
     own = {one.name: getattr(node, one.name) for one in fields(node) if one.name not in ("starts", "expires")}
     resolved = {
         "time_zone": zone,

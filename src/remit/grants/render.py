@@ -51,7 +51,7 @@ def _new_lines(new: NewGrant) -> list[str]:
 def _difference_lines(difference: Difference) -> list[str]:
     name = _NAMES.get(difference.field, difference.field)
     if difference.field != "limits":
-        return [f"    {name}: {value_text(difference.old)} -> {value_text(difference.new)}"]
+        return [f"    {name}: {change_text(difference.old, difference.new)}"]
     old = {(limit.dimension, limit.period): limit for limit in difference.old}
     new = {(limit.dimension, limit.period): limit for limit in difference.new}
     lines = [
@@ -60,6 +60,16 @@ def _difference_lines(difference: Difference) -> list[str]:
         if old.get(key) != new.get(key)
     ]
     return lines or ["    limits: another order"]
+
+
+def change_text(old: Any, new: Any) -> str:
+    """`old -> new` in the words of the file, told apart also where nothing stated and nothing allowed read alike."""
+    texts = [value_text(old), value_text(new)]
+    if texts[0] == texts[1]:
+        texts = [
+            "not stated" if value is None else "an empty list" if value == () else str(value) for value in (old, new)
+        ]
+    return " -> ".join(texts)
 
 
 def value_text(value: Any) -> str:

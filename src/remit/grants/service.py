@@ -260,6 +260,11 @@ def authorship_problems(by: Authorship) -> list[Problem]:
     if not by.reason.strip() or len(by.reason) > _MAX_REASON:
         detail = f"a write needs a reason of at most {_MAX_REASON} characters"
         problems.append(Problem(code="reason_missing", path="", field="reason", detail=detail))
+    # Who reads a history reads it on a terminal, which obeys what is in there.
+    for name, text in (("reason", by.reason), ("actor", by.actor.name), ("idempotency_key", by.idempotency_key)):
+        if not text.isprintable():
+            detail = f"the {name.replace('_', ' ')} holds a control character or a line break"
+            problems.append(Problem(code=f"{name}_invalid", path="", field=name, detail=detail))
     if not by.idempotency_key.strip() or len(by.idempotency_key) > _MAX_KEY:
         detail = f"a write needs an idempotency key of at most {_MAX_KEY} characters"
         problems.append(Problem(code="idempotency_key_missing", path="", field="idempotency_key", detail=detail))

@@ -32,6 +32,11 @@ def listed(items: Iterable[str], most: int = 6) -> str:
     return ", ".join(texts[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def printable(text: str) -> str:
+    """The text with whatever a terminal would obey, or not show, written as an escape."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def instant_text(instant: datetime) -> str:
     """`2027-01-31T00:00:00Z`."""
     return format_instant(instant)

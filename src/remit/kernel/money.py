@@ -3,11 +3,14 @@
 One US dollar is 1_000_000_000 nano-USD. Amounts are signed 64-bit so that they fit a PostgreSQL `bigint`.
 """
 
-from decimal import Decimal, InvalidOperation
+import re
 
 NANOUSD_PER_USD = 1_000_000_000
 UNITS_PER_PRICE = 1_000_000
 MAX_NANOUSD = 2**63 - 1
+
+_DECIMALS = 9
+_AMOUNT = re.compile(r"(0|[1-9][0-9]*)(?:\.([0-9]+))?")
 
 
 class InvalidAmountError(ValueError):
@@ -15,31 +18,22 @@ class InvalidAmountError(ValueError):
 
 
 def parse_usd(text: str) -> int:
-    """Exact nano-USD of a decimal dollar text such as `0.10` or `1250`.
+    """Exact nano-USD of a dollar text such as `0.10` or `1250`: plain digits, and at most nine more after a point.
 
-    Raises InvalidAmountError for anything inexact (more than nine decimals), not finite, or beyond 64 bits:
-    an amount is never rounded on the way in.
+    Nothing else is an amount: no sign, symbol, exponent, blank, separator or leading zero (`010` is 8 to some readers).
+    Raises InvalidAmountError, also beyond 64 bits: an amount is never rounded or guessed on the way in.
     """
     if len(text) > 40:
-        raise InvalidAmountError("amount is longer than 40 characters")
-    try:
-        value = Decimal(text.strip().removeprefix("$"))
-    except InvalidOperation:
-        raise InvalidAmountError(f"`{text}` is not a decimal amount of dollars") from None
-    return decimal_to_nanousd(value)
-
-
-def decimal_to_nanousd(value: Decimal) -> int:
-    """Exact nano-USD of a Decimal number of dollars; raises InvalidAmountError where that is impossible."""
-    # Bounding the exponent first keeps `1e999999999` from becoming a number with a billion digits.
-    if not value.is_finite() or value.adjusted() > 12 or value.as_tuple().exponent < -60:  # type: ignore[operator]
-        raise InvalidAmountError(f"`{value}` is not an amount of dollars within 64 bits")
-    scaled = value * NANOUSD_PER_USD
-    amount = int(scaled)
-    if amount != scaled:
-        raise InvalidAmountError(f"`{value}` is finer than a nano-dollar")
-    if not -MAX_NANOUSD <= amount <= MAX_NANOUSD:
-        raise InvalidAmountError(f"`{value}` is beyond 64 bits of nano-dollars")
+        raise InvalidAmountError("the amount is longer than 40 characters")
+    found = _AMOUNT.fullmatch(text)
+    if found is None:
+        raise InvalidAmountError(f"`{text}` is not a decimal amount of dollars such as `1250` or `0.10`")
+    whole, fraction = found[1], found[2] or ""
+    if len(fraction) > _DECIMALS:
+        raise InvalidAmountError(f"`{text}` is finer than a nano-dollar: at most nine decimals can be given")
+    amount = int(whole + fraction.ljust(_DECIMALS, "0"))
+    if amount > MAX_NANOUSD:
+        raise InvalidAmountError(f"`{text}` is beyond 64 bits of nano-dollars")
     return amount
 
 

@@ -138,8 +138,6 @@ def _price(value: Any, kind: str, where: str) -> int:
         amount = parse_usd(value)
     except InvalidAmountError as error:
         raise InvalidOverrideError(f"{where}: `{kind}`: {error}") from None
-    if amount < 0:
-        raise InvalidOverrideError(f"{where}: `{kind}` is negative")
     return amount * UNITS_PER_PRICE if kind == "request" else amount
 
 

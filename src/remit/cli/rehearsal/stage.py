@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 from remit.bootstrap import Authority
@@ -53,17 +53,19 @@ class Stage:
     def __enter__(self) -> Self:
         try:
             self._start()
-        except BaseException:
-            self._leave()
+        except BaseException as error:
+            self._leave(error)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
+        self._leave(error)
 
-    def _leave(self) -> None:
+    def _leave(self, error: BaseException | None) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            print("stopping", file=sys.stderr, flush=True)
         with _uninterrupted():
             self._exit.close()
 
@@ -181,20 +183,6 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def ending_in_order() -> Iterator[None]:
-    """SIGTERM is met like Ctrl-C, so that everything is tidied up on the way out."""
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, on_signal)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _end_of(log: Path) -> str:

@@ -8,8 +8,10 @@ import os
 import signal
 import sys
 import threading
+from types import FrameType
 
 from remit.bootstrap import Authority, gateway_database, open_database
+from remit.cli.codes import EXIT_TERMINATED
 from remit.cli.logs import set_up_logs
 from remit.cli.running import run_gateways
 from remit.settings import decode_settings
@@ -20,15 +22,21 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(EXIT_TERMINATED)
+
+
 def main() -> int:
     """Runs to the end; the exit code of `remit up`."""
     set_up_logs()
     settings = decode_settings(_first_line(sys.stdin.fileno()))
+    # Whoever leaves while the database is being made does not wait for it.
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     url = open_database(settings)
     authority = Authority(settings, url)
     authority.keys()
     print(url, flush=True)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     return run_gateways(settings, gateway_database(settings, url), authority.clock, authority.upkeep())
 
 

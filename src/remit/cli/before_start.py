@@ -1,0 +1,33 @@
+"""What is looked at before anything is started: a command that cannot serve ends at once and leaves nothing behind."""
+
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from remit.cli.codes import CommandError
+from remit.settings import Settings, parse_listen
+
+
+def check_start(settings: Settings, *, api: bool, environment: Mapping[str, str] = os.environ) -> None:
+    """Vendors, prices and addresses, as the processes started later will use them. Raises SettingsError, CommandError."""
+    from remit.bootstrap import make_price_book
+    from remit.gateway.deployments import open_deployments
+
+    open_deployments(settings, environment)
+    make_price_book(settings)
+    with ExitStack() as bound:
+        # The first address stays bound while the second is tried: they must not be the same.
+        bound.enter_context(_bound("gateway", settings.gateway.listen))
+        if api:
+            bound.enter_context(_bound("API", settings.api.listen))
+
+
+def _bound(who: str, listen: str) -> socket.socket:
+    host, port = parse_listen(listen)
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, UnicodeError) as error:
+        # The library adds the address in brackets, in its own form.
+        why = (getattr(error, "strerror", None) or str(error)).partition(" (while")[0]
+        raise CommandError(f"the {who} cannot listen on `{listen}`: {why[:1].lower()}{why[1:]}") from None
