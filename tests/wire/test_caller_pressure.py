@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+from dataclasses import replace
 
 import pytest
 
 from remit.gateway.wire import Exchange, WireLimits
-from tests.wire.support import Held, calling, echo, limited, run, serving, until
+from tests.wire.support import LIMITS, Held, calling, echo, limited, run, serving, until
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -155,8 +156,8 @@ def test_bodies_that_are_not_whole_have_a_budget_together() -> None:
     """Beyond what all connections may have sent of unfinished bodies the next one gets 503; what ends frees its part."""
 
     async def scenario() -> None:
-        limits = limited(max_body_bytes=100_000, max_unread_bytes=150_000)
-        async with serving(echo, limits=limits) as (server, port), calling(port) as one, calling(port) as two:
+        limits = replace(LIMITS, max_body_bytes=100_000, max_unread_bytes=150_000)
+        async with serving(echo, limits) as (server, port), calling(port) as one, calling(port) as two:
             part = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 90_000
             one.send(part)
             await until(lambda: server.unread_bytes == 90_000)
@@ -173,7 +174,7 @@ def test_tiny_chunks_are_refused() -> None:
     """A body in chunks of a byte costs more to read than it is worth: after some thousands of them it is 400."""
 
     async def scenario() -> None:
-        async with serving(echo) as (_, port), calling(port) as caller:
+        async with serving(echo, replace(LIMITS, max_body_bytes=100_000)) as (_, port), calling(port) as caller:
             caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 9_000)
             assert (await caller.answer()).status == 400
 
