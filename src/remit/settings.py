@@ -67,7 +67,8 @@ class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `models` are exact names or prefixes with one trailing `*`. `unbilled_statuses` are answers for which the vendor is
     known not to charge; after any other error the ceiling stays booked until evidence says otherwise. Left out, they are the
     client errors (4xx) that OpenAI documents as free; for the vendor `azure` without 400, which it charges when a
-    prompt is filtered. `output_bound_field` left out is the one the vendor documents.
+    prompt is filtered. `output_bound_field` left out is the one the vendor documents. `exact_counts` says that this server
+    counts as the published tokenizers do; left out, that is believed of OpenAI's own address only.
     """
 
     base_url: str
@@ -78,6 +79,7 @@ class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     wire: Literal["openai"] = "openai"
     output_bound_field: Literal["max_completion_tokens", "max_tokens"] | None = None
     unbilled_statuses: tuple[int, ...] | None = None
+    exact_counts: bool | None = None
     connect_timeout_seconds: Seconds = 5.0
     first_byte_timeout_seconds: Seconds = 300.0
     read_timeout_seconds: Seconds = 120.0

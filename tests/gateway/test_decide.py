@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from remit.capabilities.model import Delegate, Verified, VerifiedBlock
-from remit.gateway.decide import Admission, Rulebook, decide
+from remit.gateway.decide import Admission, CallerTags, Rulebook, caller_tags, decide, with_exact_count
 from remit.gateway.deployments import open_deployments
 from remit.gateway.principal import Principal
 from remit.gateway.snapshot import Leaf
@@ -58,7 +58,7 @@ def answer(
     book: Rulebook | None = None,
     now: datetime = NOW,
 ) -> Admission | Refused:
-    return decide(book or rulebook(openai={}), principal, parse_chat_request(body), tags or {}, now)
+    return decide(book or rulebook(openai={}), principal, parse_chat_request(body), CallerTags(tags or {}), now)
 
 
 def code(found: Admission | Refused) -> RefusalCode | None:
@@ -74,6 +74,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "tags_missing": {"grant": {"required_tags": ("feature",)}},
     "class_mismatch": {"tags": {"environment": "sandbox"}},
     "shape_exceeded": {"shape": {"max_input_tokens": 1}},
+    "unbounded field": {"body": {"web_search_options": {}}, "code": "shape_exceeded"},
     "unpriced": {"body": {"model": "nobody-knows-it"}},
 }
 
@@ -94,7 +95,9 @@ def test_the_first_rule_broken_answers(first: int, second: int) -> None:
         body |= fault.get("body", {})
         tags |= fault.get("tags", {})
     principal = holder(grant(shape=Shape(**shape), **fields))
-    assert code(answer(principal, request(**body), tags)) is RefusalCode[names[min(first, second)]]
+    first_name = names[min(first, second)]
+    expected = RefusalCode[FAULTS[first_name].get("code", first_name)]
+    assert code(answer(principal, request(**body), tags)) is expected
 
 
 def test_nothing_broken_is_admitted() -> None:
@@ -120,6 +123,37 @@ def test_no_tag_books_an_experiment_as_production(
     experiment = grant(grant_class="experimentation", scope=Scope(**scope))
     found = answer(holder(experiment, labels), request(model="gpt-4o"), tags)
     assert code(found) is RefusalCode.class_mismatch
+
+
+def test_neither_way_of_tagging_hides_the_other() -> None:
+    """A header that contradicts the metadata wins as a tag; what it overrode is recorded, and still says its class."""
+    tags = caller_tags({"feature": "a", "environment": "lab"}, {"feature": "b", "environment": "production"})
+    found = decide(rulebook(openai={}), holder(grant()), parse_chat_request(request(model="gpt-4o")), tags, NOW)
+    assert isinstance(found, Admission)
+    assert (found.tags.tags["feature"], found.tags.conflicts["feature"]) == ("a", "b")
+    experiment = holder(grant(grant_class="experimentation"))
+    found = decide(rulebook(openai={}), experiment, parse_chat_request(request(model="gpt-4o")), tags, NOW)
+    assert code(found) is RefusalCode.class_mismatch
+
+
+def test_required_tags_may_stand_in_metadata_of_an_unbounded_request() -> None:
+    """A request whose shape is at fault is asked for no tag that it has."""
+    tagged = holder(grant(required_tags=("feature",)))
+    parsed = parse_chat_request(request(model="gpt-4o", web_search_options={}, metadata={"feature": "a"}))
+    found = decide(rulebook(openai={}), tagged, parsed, caller_tags({}, parsed.metadata), NOW)
+    assert code(found) is RefusalCode.shape_exceeded
+
+
+@pytest.mark.parametrize(
+    ("settings", "exact"),
+    [({}, False), ({"base_url": "https://api.openai.com"}, True), ({"exact_counts": True}, True)],
+)
+def test_only_who_counts_alike_is_counted_exactly(settings: dict[str, Any], exact: bool) -> None:
+    """The published tokenizer bounds what OpenAI bills; of anybody else that has to be said."""
+    found = answer(holder(grant()), request(model="gpt-4o"), book=rulebook(openai=settings))
+    assert isinstance(found, Admission) and found.deployment.exact_counts is exact
+    better = with_exact_count(rulebook(openai=settings), found, NOW)
+    assert (better is not None) == exact
 
 
 def test_the_first_deployment_with_a_price_serves() -> None:

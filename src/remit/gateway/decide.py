@@ -1,14 +1,13 @@
 """The decision before the hold: pure, on values read beforehand, in the documented order of refusals."""
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from remit.gateway.deployments import Deployment
 from remit.gateway.principal import Principal
 from remit.grants.shapes import model_matches
-from remit.grants.tags import MAX_TAGS, ResolvedTags, check_tags, class_contradiction, resolve_tags
+from remit.grants.tags import ResolvedTags, check_tags, class_contradiction, resolve_tags
 from remit.kernel.decisions import RefusalCode, Refused
 from remit.pricing.book import PriceBook
 from remit.pricing.ceiling import Ceiling, RequestBound, ceiling
@@ -24,8 +23,6 @@ from remit.pricing.model import ModelPrices, Unpriced
 from remit.providers.openai import ChatRequest, Problem, exact_input_tokens, image_tokens, sent_service_tier
 
 CHAT_SURFACE = "chat.completions"
-
-_TAG_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,20 +58,26 @@ class Rulebook:
     deployments: tuple[Deployment, ...]
 
 
-def caller_tags(header: Mapping[str, str], metadata: Mapping[str, str]) -> dict[str, str]:
-    """The caller's tags: `metadata` that can be tags, overlaid with the `remit-tags` header.
+@dataclass(frozen=True, slots=True)
+class CallerTags:
+    """What a caller says of a request. `overridden` are values in `metadata` that the header states otherwise."""
+
+    values: Mapping[str, str]
+    overridden: Mapping[str, str] = field(default_factory=dict)
+
+
+def caller_tags(header: Mapping[str, str], metadata: Mapping[str, str]) -> CallerTags:
+    """The caller's tags: `metadata` that can be tags, overlaid with the `remit-tags` header. Both are bounded where read.
 
     Metadata has other uses, so what cannot be a tag there is left alone rather than refused.
     """
-    usable = {name: value for name, value in metadata.items() if _TAG_NAME.fullmatch(name)}
-    usable = {name: value for name, value in usable.items() if check_tags({name: value}) is None}
-    return dict(
-        list({**header, **{name: value for name, value in usable.items() if name not in header}}.items())[:MAX_TAGS]
-    )
+    usable = {name: value for name, value in metadata.items() if check_tags({name: value}) is None}
+    overridden = {name: value for name, value in usable.items() if header.get(name, value) != value}
+    return CallerTags({**usable, **header}, overridden)
 
 
 def decide(
-    rulebook: Rulebook, principal: Principal, request: ChatRequest | Problem, tags: Mapping[str, str], now: datetime
+    rulebook: Rulebook, principal: Principal, request: ChatRequest | Problem, tags: CallerTags, now: datetime
 ) -> Admission | Refused:
     """Everything that can be decided without a hold. `request` is a Problem where only its shape is at fault."""
     grant = principal.leaf.grant
@@ -84,20 +87,21 @@ def decide(
         return _refused(
             principal, RefusalCode.surface_not_allowed, f"`{CHAT_SURFACE}` is not among the grant's surfaces"
         )
-    if isinstance(request, Problem):
-        # Which model was asked for is unknown then; everything else that precedes the shape is still checked.
-        checked = _check_tags(principal, tags)
-        return checked if isinstance(checked, Refused) else _refused(principal, request.code, request.detail)
-    if not _model_allowed(principal, request.model):
-        return _refused(principal, RefusalCode.model_not_allowed, f"`{request.model}` is not among the grant's models")
-    candidates = [one for one in rulebook.deployments if one.serves(request.model)]
-    allowed = [one for one in candidates if grant.shape.vendors is None or one.vendor in grant.shape.vendors]
-    if candidates and not allowed:
-        detail = f"`{request.model}` is served by vendors that are not among the grant's"
-        return _refused(principal, RefusalCode.model_not_allowed, detail)
+    allowed: list[Deployment] = []
+    if request.model is not None:
+        if not _model_allowed(principal, request.model):
+            detail = f"`{request.model}` is not among the grant's models"
+            return _refused(principal, RefusalCode.model_not_allowed, detail)
+        candidates = [one for one in rulebook.deployments if one.serves(request.model)]
+        allowed = [one for one in candidates if grant.shape.vendors is None or one.vendor in grant.shape.vendors]
+        if candidates and not allowed:
+            detail = f"`{request.model}` is served by vendors that are not among the grant's"
+            return _refused(principal, RefusalCode.model_not_allowed, detail)
     resolved = _check_tags(principal, tags)
     if isinstance(resolved, Refused):
         return resolved
+    if isinstance(request, Problem):
+        return _refused(principal, request.code, request.detail)
     if problem := _output_or_tools_problem(principal, request):
         return _refused(principal, RefusalCode.shape_exceeded, problem)
     if not allowed:
@@ -110,7 +114,7 @@ def decide(
 
 def with_exact_count(rulebook: Rulebook, admission: Admission, now: datetime) -> Admission | None:
     """The same admission with input counted by the model's own tokenizer, if that makes its ceiling lower."""
-    if admission.exact:
+    if admission.exact or not admission.deployment.exact_counts:
         return None
     candidate = _Candidate(admission.principal, admission.request, admission.deployment, admission.tags)
     better = _bounded(rulebook, candidate, now, exact=True)
@@ -146,7 +150,7 @@ def _bounded(rulebook: Rulebook, candidate: _Candidate, now: datetime, *, exact:
     principal, request, deployment = candidate.principal, candidate.request, candidate.deployment
     vendor, model, shape = deployment.vendor, request.model, principal.leaf.grant.shape
     prices = rulebook.prices.lookup(vendor, model, now)
-    count = exact_input_tokens(vendor, model, request.texts) if exact else None
+    count = exact_input_tokens(vendor, model, request.texts) if exact and deployment.exact_counts else None
     override = prices.max_image_tokens if isinstance(prices, ModelPrices) else None
     images = image_tokens(vendor, model, override=override)
     input_bound = input_token_bound(request.shape, images, overhead_of(vendor, model), exact_text_tokens=count)
@@ -219,21 +223,22 @@ def _model_allowed(principal: Principal, model: str) -> bool:
     return by_grant and principal.verified.allows_model(model)
 
 
-def _check_tags(principal: Principal, tags: Mapping[str, str]) -> ResolvedTags | Refused:
+def _check_tags(principal: Principal, tags: CallerTags) -> ResolvedTags | Refused:
     grant = principal.leaf.grant
     # What the grant fixes wins over the capability's labels, which win over the caller's.
     fixed = {**principal.verified.labels, **grant.scope.labels()}
-    resolved = resolve_tags(fixed, tags, grant.required_tags)
+    resolved = resolve_tags(fixed, tags.values, grant.required_tags, tags.overridden)
     if resolved.missing:
         names = ", ".join(f"`{name}`" for name in resolved.missing)
         detail = f"`{grant.leaf.path}` requires the tags {names}; send them in `remit-tags` or in `metadata`"
         return replace(
             _refused(principal, RefusalCode.tags_missing, detail), extra={"missing_tags": list(resolved.missing)}
         )
-    # The issuer's own tags as well: a label may not book an experiment as production either.
-    if contradiction := class_contradiction(grant.grant_class, resolved.tags) or class_contradiction(
-        grant.grant_class, tags
-    ):
+    # Wherever it is said: a label may not book an experiment as production either, nor one tag hide another.
+    for said in (resolved.tags, tags.values, tags.overridden):
+        contradiction = class_contradiction(grant.grant_class, said)
+        if contradiction is None:
+            continue
         name, value = contradiction
         detail = f"tag `{name}={value}` contradicts the class {grant.grant_class} of `{grant.leaf.path}`"
         return replace(_refused(principal, RefusalCode.class_mismatch, detail), extra={"tag": name, "value": value})

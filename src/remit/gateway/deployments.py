@@ -14,6 +14,8 @@ from remit.settings import Settings, SettingsError, VendorSettings, vendor_key
 _TIERED_VENDORS = frozenset({"openai"})
 # Vendors whose documentation has `max_completion_tokens`; the others document `max_tokens`, some of them nothing else.
 _COMPLETION_BOUND_VENDORS = frozenset({"azure", "cerebras", "groq", "openai", "x-ai"})
+# Whoever else speaks OpenAI's wire format may count in its own way.
+_OPENAI_HOST = "api.openai.com"
 _UNBILLED_STATUSES = frozenset({400, 401, 403, 404, 405, 409, 413, 415, 422, 429})
 # Azure charges for prompts that its content filter turns away with 400 (its documentation of content filtering).
 _UNBILLED_AT = {"azure": _UNBILLED_STATUSES - {400}}
@@ -21,7 +23,10 @@ _UNBILLED_AT = {"azure": _UNBILLED_STATUSES - {400}}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """A vendor account behind one base URL. `vendor` names whose prices apply."""
+    """A vendor account behind one base URL. `vendor` names whose prices apply.
+
+    `exact_counts`: what the published tokenizers count is a bound of what this vendor bills.
+    """
 
     name: str
     vendor: str
@@ -30,6 +35,7 @@ class Deployment:
     fixed_headers: bytes
     clamp: ClampOptions
     unbilled_statuses: frozenset[int]
+    exact_counts: bool
     pool: VendorPool
 
     def serves(self, model: str) -> bool:
@@ -73,6 +79,7 @@ def _open(name: str, vendor: VendorSettings, settings: Settings, environment: Ma
         fixed_headers=headers,
         clamp=ClampOptions(output_field=vendor.output_bound_field or field, service_tier_when_absent=tier),
         unbilled_statuses=unbilled if vendor.unbilled_statuses is None else frozenset(vendor.unbilled_statuses),
+        exact_counts=origin.host == _OPENAI_HOST if vendor.exact_counts is None else vendor.exact_counts,
         pool=VendorPool(origin, context, limits),
     )
 

@@ -9,7 +9,7 @@ import structlog
 
 from remit.gateway import answers
 from remit.gateway.answers import Ids
-from remit.gateway.decide import CHAT_SURFACE, Admission, Rulebook, caller_tags, decide, with_exact_count
+from remit.gateway.decide import CHAT_SURFACE, Admission, CallerTags, Rulebook, caller_tags, decide, with_exact_count
 from remit.gateway.forward import Forwarding
 from remit.gateway.holding import wanted_hold
 from remit.gateway.models import models_answer
@@ -178,7 +178,7 @@ class Gateway:
         return None
 
     async def _admit_and_hold(
-        self, exchange: Exchange, request: ChatRequest | Problem, tags: dict[str, str], ids: Ids
+        self, exchange: Exchange, request: ChatRequest | Problem, tags: CallerTags, ids: Ids
     ) -> tuple[Admission, WantedHold] | Refused:
         """Decides on the tree as it is; where it has changed meanwhile, decides again on the new one."""
         path, owner, operation = None, None, None
@@ -388,7 +388,7 @@ def _cost_of(ending: Ending, hold: WantedHold) -> int:
     return {"settled": ending.usd, "voided": 0, "suspense": hold.ceiling_nanousd}[ending.outcome]
 
 
-def _tags_of(exchange: Exchange, request: ChatRequest | Problem) -> dict[str, str] | Problem:
+def _tags_of(exchange: Exchange, request: ChatRequest | Problem) -> CallerTags | Problem:
     values = [value for name, value in exchange.headers if name == b"remit-tags"]
     try:
         parsed = parse_tag_header(b",".join(values).decode("utf-8"))
@@ -396,4 +396,4 @@ def _tags_of(exchange: Exchange, request: ChatRequest | Problem) -> dict[str, st
         parsed = "it is not UTF-8"
     if isinstance(parsed, str):
         return Problem(RefusalCode.malformed_request, f"header `remit-tags`: {parsed}")
-    return caller_tags(parsed, request.metadata if isinstance(request, ChatRequest) else {})
+    return caller_tags(parsed, request.metadata)

@@ -38,7 +38,7 @@ def authenticate(
     text = raw.decode("ascii")
     if text.startswith(TOKEN_PREFIX):
         found = _verify_token(snapshot, text, audience, now)
-        key_id, revoked = None, False
+        key_id, grant_id, revoked = None, None, False
     else:
         access = parse_access_key(text)
         known = snapshot.keys.get(access.key_id) if access else None
@@ -50,11 +50,12 @@ def authenticate(
         )
         if isinstance(found, Verified):
             _cache(snapshot, known.secret_hash, found)
-        key_id, revoked = known.id, known.revoked_at is not None
+        key_id, grant_id, revoked = known.id, known.grant_id, known.revoked_at is not None
     verified = found if isinstance(found, Verified) else found.unproven
     if verified is None:
         assert isinstance(found, CapabilityProblem)
-        return _refused(found.refusal_code, found.reason)
+        # The secret of a key was right, so its holder may know whom to ask.
+        return _refused(found.refusal_code, found.reason, snapshot.leaf(grant_id) if grant_id else None)
     leaf = snapshot.leaf(verified.grant)
     if leaf is None:
         return _refused(RefusalCode.capability_invalid, "the capability's grant does not exist")

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from remit.kernel.decisions import GrantClass
 from remit.kernel.names import TAG_NAME
 
-MAX_TAGS = 16
+MAX_TAGS = 16  # of one source: a header, or the metadata of a body
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 MAX_VALUE_LENGTH = 128
 
 # Words by which callers say what they are doing. Only these can contradict a class; any other value is just a label.
@@ -23,10 +25,16 @@ class ResolvedTags:
     missing: tuple[str, ...]
 
 
-def resolve_tags(fixed: Mapping[str, str], from_caller: Mapping[str, str], required: tuple[str, ...]) -> ResolvedTags:
-    """Merges the tags of a request."""
+def resolve_tags(
+    fixed: Mapping[str, str],
+    from_caller: Mapping[str, str],
+    required: tuple[str, ...],
+    overridden: Mapping[str, str] = _NOTHING,
+) -> ResolvedTags:
+    """Merges the tags of a request. `overridden` are the caller's own values that others of theirs win over."""
     tags = {**from_caller, **fixed}
     conflicts = {name: value for name, value in from_caller.items() if fixed.get(name, value) != value}
+    conflicts = {**{name: value for name, value in overridden.items() if tags.get(name) != value}, **conflicts}
     return ResolvedTags(tags, conflicts, tuple(name for name in required if not tags.get(name)))
 
 

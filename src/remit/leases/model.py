@@ -44,7 +44,10 @@ class NodeTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldLine:
-    """The part of a hold on one bucket. `amount` is in the dimension's unit."""
+    """The part of a hold on one bucket. `amount` is in the dimension's unit.
+
+    `pace_limit` is what may be used at most by now: by the pace of an experiment, and by its having no part in an overdraft.
+    """
 
     node_id: str
     dimension: Dimension

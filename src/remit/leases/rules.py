@@ -1,6 +1,7 @@
 """Pure rules: which lines a request holds, how spending is paced, which failure answers."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,9 +19,17 @@ INFLIGHT_RETRY_SECONDS = 1
 def hold_lines(nodes: Iterable[NodeTerms], *, usd: int, tokens: int, now: datetime) -> tuple[HoldLine, ...]:
     """One line for every limit and rate of every node. `usd` in nano-USD and `tokens` are the request's ceiling."""
     amounts: dict[Dimension, int] = {"usd": usd, "tokens": tokens, "requests": 1}
+    path = tuple(nodes)
+    # An overdraft is for production: an experiment below a grant that has one uses that grant's own money only.
+    overdraws = not path or path[-1].grant_class == "production"
     lines: list[HoldLine] = []
-    for node in nodes:
-        lines.extend(bucket_lines(node, amounts, now))
+    for node in path:
+        for line in bucket_lines(node, amounts, now):
+            if line.overdraft_limit and not overdraws:
+                pace = line.limit if line.pace_limit is None else min(line.pace_limit, line.limit)
+                lines.append(replace(line, pace_limit=pace))
+            else:
+                lines.append(line)
     return tuple(lines)
 
 
@@ -128,22 +137,26 @@ def refusal_of(
     failure = min(failures, key=precedence)
     node = terms[failure.node_id]
     code = _code_of(failure)
+    overdraft = failure.overdraft_limit if nodes[-1].grant_class == "production" else 0
     resets_at = None if failure.kind in ("once", "inflight") else failure.ends
-    refills = resets_at is not None and failure.required <= failure.limit
+    # Whether the same request fits once nothing else is counted: else no waiting helps.
+    room = failure.limit + overdraft
+    fits = room > 0 and failure.required <= room
+    refills = resets_at is not None and fits
+    wait: int | None
     if code is RefusalCode.grant_exhausted:
         status, transient, wait = (429, True, _seconds_until(failure.ends, now)) if refills else (402, False, None)
     elif code is RefusalCode.paced:
         assert node.pace_from_percent is not None
         status, transient, wait = 429, True, pace_wait_seconds(failure, node.pace_from_percent, now)
-    elif failure.kind == "inflight":
-        status, transient, wait = 429, True, INFLIGHT_RETRY_SECONDS
     else:
-        status, transient, wait = 429, True, _seconds_until(failure.ends, now)
+        seconds = INFLIGHT_RETRY_SECONDS if failure.kind == "inflight" else _seconds_until(failure.ends, now)
+        status, transient, wait = (429, True, seconds) if fits else (429, False, None)
     return Refused(
         code=code,
         status=status,
         transient=transient,
-        detail=_detail(failure, node, code, resets_at if refills else None),
+        detail=_detail(failure, node, code, overdraft, resets_at if refills else None),
         path=path,
         binding_node=node.path,
         dimension=failure.dimension,
@@ -169,7 +182,9 @@ def _seconds_until(instant: datetime, now: datetime) -> int:
     return max(1, int((instant - now).total_seconds()) + 1)
 
 
-def _detail(failure: LineFailure, node: NodeTerms, code: RefusalCode, resets_at: datetime | None) -> str:
+def _detail(
+    failure: LineFailure, node: NodeTerms, code: RefusalCode, overdraft: int, resets_at: datetime | None
+) -> str:
     def text(amount: int) -> str:
         return amount_text(failure.dimension, amount)
 
@@ -178,8 +193,8 @@ def _detail(failure: LineFailure, node: NodeTerms, code: RefusalCode, resets_at:
         f"`{node.path}` allows {text(failure.limit)} {window}: "
         f"{text(failure.posted)} posted, {text(failure.held)} held, {text(failure.required)} required"
     )
-    if failure.overdraft_limit:
-        numbers += f", overdraft of {text(failure.overdraft_limit)} included"
+    if overdraft:
+        numbers += f", overdraft of {text(overdraft)} included"
     if code is RefusalCode.paced:
         numbers += "; what is left is spread over the period"
     if resets_at is not None:

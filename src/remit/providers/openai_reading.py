@@ -13,10 +13,15 @@ MAX_TEXT = 512
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Why a request is refused before any grant is looked at; `detail` is a lower-case sentence."""
+    """Why a request is refused before any grant is looked at; `detail` is a lower-case sentence.
+
+    Where only the shape is at fault, `model` and `metadata` are the request's: other rules come before that one.
+    """
 
     code: RefusalCode
     detail: str
+    model: str | None = None
+    metadata: Mapping[str, str] = {}
 
 
 class ProblemError(Exception):

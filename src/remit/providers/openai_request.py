@@ -59,6 +59,7 @@ def parse_chat_request(body: bytes, *, extra_fields: frozenset[str] = frozenset(
     """
     if len(body) > MAX_BODY_BYTES:
         return Problem(RefusalCode.malformed_request, f"the body is larger than {MAX_BODY_BYTES} bytes")
+    fields: Any = None
     try:
         fields = parse(body)
         if not isinstance(fields, dict):
@@ -67,7 +68,18 @@ def parse_chat_request(body: bytes, *, extra_fields: frozenset[str] = frozenset(
     except StrictJsonError as error:
         return Problem(RefusalCode.malformed_request, str(error))
     except ProblemError as error:
+        return _located(error.problem, fields)
+
+
+def _located(problem: Problem, fields: Any) -> Problem:
+    """The problem with what rules that come before it look at, or what is malformed there."""
+    if problem.code is not RefusalCode.shape_exceeded:
+        return problem
+    try:
+        model, metadata = required_text(fields, "model"), metadata_of(fields)
+    except ProblemError as error:
         return error.problem
+    return Problem(problem.code, problem.detail, model, metadata)
 
 
 def _read(fields: dict[str, Any], extra_fields: frozenset[str]) -> ChatRequest:

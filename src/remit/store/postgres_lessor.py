@@ -47,8 +47,11 @@ _UNBOOKABLE = {"note": "cost unknown: what the vendor stated could not be booked
 class _Batcher(Generic[T, R]):
     """Runs one call at a time over whatever has gathered; each item gets its own result or the call's exception."""
 
-    def __init__(self, call: Callable[[list[T]], Awaitable[Sequence[R | Exception]]]) -> None:
+    def __init__(
+        self, call: Callable[[list[T]], Awaitable[Sequence[R | Exception]]], *, fails_together: bool = False
+    ) -> None:
         self._call = call
+        self._fails_together = fails_together
         self.waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._runner: asyncio.Task[None] | None = None
 
@@ -68,6 +71,10 @@ class _Batcher(Generic[T, R]):
                     results = await self._call([item for item, _ in batch])
                 except Exception as error:  # noqa: BLE001 - handed to every waiter, none is lost
                     results = [error] * len(batch)
+                if self._fails_together and all(isinstance(result, AuthorityUnreachableError) for result in results):
+                    # Whoever waits behind a call that nobody answered would wait as long again, and was not sent.
+                    batch, self.waiting = batch + self.waiting, []
+                    results = [*results, *[results[0]] * (len(batch) - len(results))]
                 for (_, future), result in zip(batch, results, strict=True):
                     if future.done():
                         continue
@@ -88,7 +95,9 @@ class PostgresLessor:
     def __init__(self, url: str, clock: Clock) -> None:
         self._url = url
         self._clock = clock
-        self._takes: _Batcher[tuple[WantedHold, int], TakenHold | tuple[LineFailure, ...]] = _Batcher(self._take_batch)
+        self._takes: _Batcher[tuple[WantedHold, int], TakenHold | tuple[LineFailure, ...]] = _Batcher(
+            self._take_batch, fails_together=True
+        )
         self._endings: _Batcher[Ending, FinishedHold] = _Batcher(self._finish_batch)
         self._abandoned: _Batcher[WantedHold, None] = _Batcher(self._abandon_batch)
         self._take_link = _Link(url)
