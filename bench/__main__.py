@@ -115,14 +115,18 @@ async def _phase(
     for number in range(rounds):
         for name, candidate in candidates.items():
             if candidate is not None and (candidate.streams or not stream):
-                print(
-                    f"\r{facts['title'][:60]:<60} round {number + 1}: {name:<12}", end="", file=sys.stderr, flush=True
-                )
+                _say(f"\r{facts['title'][:60]:<60} round {number + 1}: {name:<12}")
                 results[name].append(await measure(candidate))
                 await asyncio.sleep(0.1)
-    print("\r" + " " * 90 + "\r", end="", file=sys.stderr, flush=True)
+    _say("\r" + " " * 90 + "\r")
     found = {name: summary(rounds, stream=stream) if rounds else None for name, rounds in results.items()}
     return {**facts, "candidates": found}
+
+
+def _say(progress: str) -> None:
+    """On a terminal only: elsewhere nobody watches."""
+    if sys.stderr.isatty():
+        print(progress, end="", file=sys.stderr, flush=True)
 
 
 def _pin(candidates: dict[str, Candidate | None], vendor: int) -> str:

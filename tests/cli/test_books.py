@@ -168,6 +168,25 @@ def test_an_amount_alone_settles_as_well(cli: Cli, system: System, doubtful: str
     system.assert_books_agree()
 
 
+def test_a_complete_statement_settles_what_it_does_not_have(
+    cli: Cli, system: System, doubtful: str, tmp_path: Path
+) -> None:
+    """Calls of a span that a complete statement of it lacks were not charged; outside the span nothing is assumed."""
+    (waiting,) = cli.ok("ledger", "suspense", "--json").json()
+    before = system.spent(doubtful)
+    statement = tmp_path / "none.csv"
+    statement.write_text("idempotency_key,amount_usd\n")
+    options = ["ledger", "evidence", str(statement), "--json"]
+    assert cli.ok(*options).json()["left_in_suspense"] == 1
+    early = cli.ok(*options, "--complete-from", "2020-01-01", "--complete-until", waiting["held_at"]).json()
+    assert (early["absent"], early["left_in_suspense"], system.spent(doubtful)) == (0, 1, before)
+    assert cli(*options, "--complete-from", "2020-01-01").code == 2
+    done = cli.ok(*options, "--complete-from", waiting["held_at"], "--complete-until", "2099-01-01").json()
+    assert (done["absent"], done["settled"], done["left_in_suspense"]) == (1, 1, 0)
+    assert system.spent(doubtful) == before - 3_000_000_000
+    system.assert_books_agree()
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -11,7 +11,7 @@ from remit.cli.options import Actor, By, Json, Where
 
 if TYPE_CHECKING:
     from remit.bootstrap import Authority
-    from remit.cli.statement import Judged
+    from remit.cli.statement import Judged, Span
 
 _AT_ONCE = 200
 
@@ -27,6 +27,17 @@ def evidence(
             "(the default), book the price of its usage, or book the vendor's amount."
         ),
     ] = "leave",
+    complete_from: Annotated[
+        str | None,
+        Parameter(
+            help="With --complete-until: the statement has every call that was charged and begun in this span, so a call in "
+            "suspense that it does not have is settled at nothing. Date (UTC) or instant."
+        ),
+    ] = None,
+    complete_until: Annotated[str | None, Parameter(help="End of that span, itself outside.")] = None,
+    vendor: Annotated[
+        str | None, Parameter(help="Whose statement it is, where calls of several are in suspense.")
+    ] = None,
     dry_run: Annotated[bool, Parameter(help="Compare only and change nothing.")] = False,
     json: Json = False,
     actor: Actor = None,
@@ -42,14 +53,17 @@ def evidence(
     from remit.bootstrap import make_price_book
     from remit.cli.output import print_json
     from remit.cli.session import open_authority
-    from remit.cli.statement import judge_rows, read_statement
+    from remit.cli.statement import judge_absent, judge_rows, read_statement
 
     rows = read_statement(file)
+    span = _span(complete_from, complete_until, vendor)
     authority = open_authority(where)
     prices = make_price_book(authority.settings)
     note = f"{reason or 'by a vendor statement'} (from {file.name} by {By(actor=actor).who().name})"
     waiting = {row["hold_id"]: row for row in authority.ledger.unresolved_suspense()}
     judged = judge_rows(rows, waiting, prices, on_difference, note)
+    if span is not None:
+        judged += judge_absent(rows, waiting, span, note)
     applied = Counter[str]() if dry_run else _apply(authority, judged)
     summary = _summary(rows, judged, waiting, applied)
     if json:
@@ -57,6 +71,23 @@ def evidence(
     else:
         _print_summary(summary, dry_run=dry_run)
     return EXIT_DIFFERENCES if summary["differences"] else EXIT_OK
+
+
+def _span(begin: str | None, end: str | None, vendor: str | None) -> "Span | None":
+    from remit.cli.codes import CommandError
+    from remit.cli.statement import Span
+    from remit.cli.values import parse_moment
+
+    if begin is None and end is None:
+        if vendor is not None:
+            raise CommandError("--vendor goes with --complete-from and --complete-until")
+        return None
+    if begin is None or end is None:
+        raise CommandError("--complete-from and --complete-until go together")
+    span = Span(parse_moment(begin, "--complete-from"), parse_moment(end, "--complete-until"), vendor)
+    if span.begin >= span.end:
+        raise CommandError(f"--complete-from `{begin}` is not before --complete-until `{end}`")
+    return span
 
 
 def _apply(authority: "Authority", judged: "list[Judged]") -> Counter[str]:
@@ -75,7 +106,8 @@ def _summary(rows: list[Any], judged: "list[Judged]", waiting: dict[str, Any], a
     return {
         "rows": len(rows),
         "in_suspense_before": len(waiting),
-        "matched": len(judged),
+        "matched": sum(one.line is not None for one in judged),
+        "absent": sum(one.line is None for one in judged),
         "settled": applied["corrected"],
         "settled_before": applied["already_settled"],
         "still_open": applied["still_open"],
@@ -105,6 +137,8 @@ def _print_summary(summary: dict[str, Any], *, dry_run: bool) -> None:
         print(f"line {one['line']}, {one['hold_id']}: {one['detail']}{left}")
     before, now = format_usd(summary["booked_before_nanousd"]), format_usd(summary["booked_now_nanousd"])
     print(f"{summary['rows']:,} rows, {summary['matched']:,} of them for {summary['in_suspense_before']:,} in suspense")
+    if summary["absent"]:
+        print(f"{summary['absent']:,} in suspense are not in it, so they were not charged")
     if dry_run:
         print(f"would book {now} where {before} is booked now")
     else:

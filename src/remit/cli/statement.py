@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -37,7 +38,7 @@ class StatementRow:
 class Judged:
     """What a row means for its call: `evidence` is what to book, None to leave it in suspense; `difference` says why."""
 
-    line: int
+    line: int | None
     hold_id: str
     stated_nanousd: int | None
     priced_nanousd: int | None
@@ -76,6 +77,46 @@ def judge_rows(
     return [
         _judge(row, waiting[row.hold_id], prices, on_difference, note) if counts[row.hold_id] == 1 else _repeated(row)
         for row in about
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Calls of one vendor, or of the only one there is, that were begun from `begin` until before `end`."""
+
+    begin: datetime
+    end: datetime
+    vendor: str | None
+
+
+def judge_absent(
+    rows: Sequence[StatementRow], waiting: Mapping[str, Mapping[str, Any]], span: Span, note: str
+) -> list[Judged]:
+    """A judgement for each call in suspense that a complete statement of a span does not have: it was not charged.
+
+    Raises CommandError where calls of several vendors would be meant and none was named.
+    """
+    stated = {row.hold_id for row in rows}
+    within = [
+        call
+        for call in waiting.values()
+        if span.begin <= call["held_at"] < span.end and span.vendor in {None, call["vendor"]}
+    ]
+    vendors = sorted({call["vendor"] for call in within})
+    if len(vendors) > 1:
+        raise CommandError(f"calls of {', '.join(vendors)} are in suspense: name the statement's by --vendor")
+    entry = {"usage_source": "vendor", "price_source": "statement", "note": f"{note}, which does not have it"}
+    return [
+        Judged(
+            line=None,
+            hold_id=call["hold_id"],
+            stated_nanousd=0,
+            priced_nanousd=None,
+            difference=None,
+            evidence={"hold_id": call["hold_id"], "usd": 0, "tokens": 0, "entry": entry},
+        )
+        for call in within
+        if call["hold_id"] not in stated
     ]
 
 
