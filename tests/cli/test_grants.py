@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import subprocess
 import termios
 import time
@@ -60,11 +61,12 @@ def on_a_terminal(cli: Cli, *arguments: str, typed: str = "", columns: int = 120
     os.close(follower)
     seen = b""
     try:
-        while chunk := os.read(leader, 65536):
-            seen += chunk
-            if typed and b"[y/N] " in seen:
+        while True:
+            if select.select([leader], [], [], 0.5)[0]:
+                seen += os.read(leader, 65536)
+            elif typed and b"[y/N] " in seen:
+                # Ctrl-C between the question and the reading of an answer is noticed with the next key only: type again.
                 os.write(leader, typed.encode())
-                typed = ""
     except OSError:
         pass  # how a terminal says that the last writer has left
     os.close(leader)
