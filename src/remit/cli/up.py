@@ -36,8 +36,9 @@ def up(
 
     set_up_logs()
     settings = settings_of(where, gateway_overrides(listen, workers, vendor_url))
-    if settings.gateway_database_url is not None:
-        readable_address(settings.gateway_database_url)
+    for address in (settings.database_url, settings.gateway_database_url):
+        if address is not None:
+            readable_address(address)
     check_start(settings, api=True)
     url = started_database(settings)
     authority = Authority(settings, url)
