@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from itertools import count
 from types import FrameType
@@ -79,8 +80,8 @@ _add("demo", "demo:demo", _TRY)
 # More to try out goes here, one line each: `_add("name", "module:app_command", _TRY)`.
 
 
-class _Terminated(KeyboardInterrupt):
-    """The process was asked to end; whatever tidies up after Ctrl-C does so now."""
+# Set once the process was asked to end by a signal other than Ctrl-C's.
+_termination = threading.Event()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -91,14 +92,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             signal.signal(number, _on_termination)
     try:
         code = run(arguments)
-    except _Terminated:
+    except KeyboardInterrupt:
+        if not _termination.is_set():
+            raise
         code = EXIT_TERMINATED
     sys.exit(code)
 
 
 def _on_termination(_number: int, _frame: FrameType | None) -> None:
-    # The default would end the process before an embedded server learns that its user has left.
-    raise _Terminated
+    # The default would end the process before an embedded server learns that its user has left. What tidies up after Ctrl-C
+    # does so now, and an event loop that is running knows that signal.
+    _termination.set()
+    signal.raise_signal(signal.SIGINT)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -114,10 +119,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except CycloptsError as error:
         return _usage(error, tokens)
-    except _Terminated:
-        return EXIT_TERMINATED
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return EXIT_TERMINATED if _termination.is_set() else EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left; what the interpreter still wants to flush goes nowhere.
         _drop_output()
