@@ -213,6 +213,7 @@ def exhausted_until_the_window_refills(stage: Stage) -> Answer:
 
 def authority_unreachable(stage: Stage) -> Answer:
     key = stage.key("cut-off")
+    assert stage.chat(key).status == 200  # a key the gateway has not heard of yet cannot be told whose it is
     name = psycopg.conninfo.conninfo_to_dict(stage.system.url)["dbname"]
     elsewhere = psycopg.conninfo.make_conninfo(stage.system.url, dbname="template1")
     with psycopg.connect(elsewhere, autocommit=True) as connection:
