@@ -1,7 +1,6 @@
 """kill -9, SIGSTOP and a killed parent, under load: caps hold at the vendor, and the ledger finds back to its books."""
 
 import asyncio
-import http.client
 import os
 import random
 import signal
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.crash.load import HELLO, Callers, missing_from_the_ledger, settle_with_the_vendor
-from tests.system.harness import System, root
+from tests.system.harness import System, gateway_answers, root
 
 HOLD_SECONDS = 5.0
 KILLS = 20
@@ -30,21 +29,9 @@ def crashing() -> Iterator[System]:
         yield running
 
 
-def answers(system: System) -> bool:
-    """Whether some gateway process serves."""
-    connection = http.client.HTTPConnection("127.0.0.1", system.port, timeout=10)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
 async def until_it_answers(system: System) -> None:
     deadline = time.monotonic() + 60
-    while not await asyncio.to_thread(answers, system):
+    while not await asyncio.to_thread(gateway_answers, system.port):
         assert time.monotonic() < deadline, system.log.read_text()[-3000:]
         await asyncio.sleep(0.05)
 

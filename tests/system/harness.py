@@ -1,5 +1,6 @@
 """A whole Remit for tests: `remit up` in processes of its own over a real PostgreSQL, and a vendor simulator beside it."""
 
+import http.client
 import os
 import signal
 import socket
@@ -291,6 +292,18 @@ def root(limit_usd: str | None = None, **more: Any) -> dict[str, Any]:
     if limit_usd is not None:
         grant["limits"] = [{"usd": limit_usd, "per": "month"}]
     return {**grant, **more}
+
+
+def gateway_answers(port: int) -> bool:
+    """Whether some gateway process serves there."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def free_port() -> int:

@@ -1,6 +1,5 @@
 """The parent of gateway processes: what it starts again, what it ends, and how long it waits for either."""
 
-import http.client
 import os
 import signal
 import threading
@@ -18,7 +17,7 @@ from remit.kernel.clock import SystemClock
 from remit.settings import GatewaySettings, Settings, VendorSettings
 from tests.cli.conftest import HELLO
 from tests.store.database import fresh_database
-from tests.system.harness import ADMIN, System, free_port, root
+from tests.system.harness import ADMIN, System, free_port, gateway_answers, root
 
 
 def processes(workers: int = 1, **more: Any) -> GatewayProcesses:
@@ -38,17 +37,6 @@ def stopping() -> Iterator[list[GatewayProcesses]]:
         one.stop()
 
 
-def answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
 def until(true: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not true():
@@ -62,7 +50,7 @@ def test_ready_means_that_every_process_serves(stopping: list[GatewayProcesses])
     stopping.append(gateways)
     gateways.start()
     assert gateways.wait_ready(30)
-    assert answers(gateways.port) and len(gateways._running) == 2
+    assert gateway_answers(gateways.port) and len(gateways._running) == 2
 
 
 def test_a_process_that_dies_before_it_reads_its_order_is_started_again(
@@ -76,7 +64,7 @@ def test_a_process_that_dies_before_it_reads_its_order_is_started_again(
         patch.setenv("PYTHONHOME", "/nonexistent")
         gateways.start()
         assert not gateways.wait_ready(30)
-    until(lambda: answers(gateways.port))
+    until(lambda: gateway_answers(gateways.port))
 
 
 def test_nothing_starts_once_they_are_to_stop() -> None:
@@ -133,7 +121,7 @@ def test_a_rehearsed_date_is_one_for_all_and_goes_on() -> None:
         first, first_at = called(), time.monotonic()
         assert 0 <= (first - by_authority).total_seconds() <= first_at - began
         system.kill_gateway()
-        until(lambda: not answers(system.port))
-        until(lambda: answers(system.port))
+        until(lambda: not gateway_answers(system.port))
+        until(lambda: gateway_answers(system.port))
         again_at, again = time.monotonic(), called()
         assert (again - first).total_seconds() >= again_at - first_at

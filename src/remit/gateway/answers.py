@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -93,8 +94,7 @@ def failure(
     `retry` leaves it to client libraries to try again: only where nothing was sent. Otherwise a retry is a second call
     that may be charged too, and the caller's decision, not their library's.
     """
-    error = {"message": detail, "type": "server_error", "code": code, "param": None}
-    body = msgspec.json.encode({"error": {**error, "remit": {"request_id": ids.request, "decision_id": ids.decision}}})
+    body = _server_error(code, detail, remit={"request_id": ids.request, "decision_id": ids.decision})
     headers = [*ids.headers(), JSON, *money]
     return status, headers if retry else [*headers, (b"x-should-retry", b"false")], body
 
@@ -102,6 +102,10 @@ def failure(
 def no_json(status: int) -> bytes:
     """The body for an answer of the vendor's that is no JSON: a page of some proxy, mostly."""
     detail = f"the vendor answered {status} with something that is not JSON"
+    return _server_error("vendor_failed", detail)
+
+
+def _server_error(code: str, detail: str, **more: Any) -> bytes:
     return msgspec.json.encode(
-        {"error": {"message": detail, "type": "server_error", "code": "vendor_failed", "param": None}}
+        {"error": {"message": detail, "type": "server_error", "code": code, "param": None, **more}}
     )

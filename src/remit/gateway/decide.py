@@ -6,9 +6,9 @@ from datetime import datetime
 
 from remit.gateway.deployments import Deployment
 from remit.gateway.principal import Principal
-from remit.grants.shapes import model_matches
 from remit.grants.tags import ResolvedTags, check_tags, class_contradiction, resolve_tags
 from remit.kernel.decisions import RefusalCode, Refused
+from remit.kernel.names import model_matches
 from remit.pricing.book import PriceBook
 from remit.pricing.ceiling import Ceiling, RequestBound, ceiling
 from remit.pricing.input_bound import (
@@ -106,10 +106,16 @@ def decide(
         return _refused(principal, RefusalCode.shape_exceeded, problem)
     if not allowed:
         return _without_deployment(rulebook, principal, request, now)
-    # The first that has a price; where none has, the first says why.
-    priced = [one for one in allowed if isinstance(rulebook.prices.lookup(one.vendor, request.model, now), ModelPrices)]
-    deployment = (priced or allowed)[0]
+    deployment = _first_priced(rulebook, allowed, request.model, now)
     return _bounded(rulebook, _Candidate(principal, request, deployment, resolved), now, exact=False)
+
+
+def _first_priced(rulebook: Rulebook, allowed: list[Deployment], model: str, now: datetime) -> Deployment:
+    """The first that has a price for the model; where none has, or there is no choice, the first says why."""
+    if len(allowed) == 1:
+        return allowed[0]
+    lookup = rulebook.prices.lookup
+    return next((one for one in allowed if isinstance(lookup(one.vendor, model, now), ModelPrices)), allowed[0])
 
 
 def with_exact_count(rulebook: Rulebook, admission: Admission, now: datetime) -> Admission | None:

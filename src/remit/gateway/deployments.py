@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from remit.gateway.wire.limits import VendorLimits
 from remit.gateway.wire.pool import Origin, VendorPool
 from remit.gateway.wire.tls import vendor_ssl_context
+from remit.kernel.names import model_matches
 from remit.providers.openai import ClampOptions, OutputField
 from remit.settings import Settings, SettingsError, VendorSettings, vendor_key
 
@@ -40,9 +41,7 @@ class Deployment:
 
     def serves(self, model: str) -> bool:
         """Whether a model name is routed here."""
-        return any(
-            model.startswith(pattern[:-1]) if pattern.endswith("*") else model == pattern for pattern in self.models
-        )
+        return any(model_matches(pattern, model) for pattern in self.models)
 
 
 def open_deployments(settings: Settings, environment: Mapping[str, str]) -> tuple[Deployment, ...]:

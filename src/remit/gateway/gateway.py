@@ -285,11 +285,8 @@ class Gateway:
             exchange.respond(*answers.failure(502, "vendor_failed", detail, ids, money))
         elif result.status in (401, 403) or 300 <= result.status < 400:
             # The first are about our key at the vendor, not about the caller's key here; redirects are not followed.
-            detail = (
-                f"the vendor answered {result.status} to our key"
-                if result.status > 400
-                else (f"the vendor answered {result.status}, which is not followed")
-            )
+            why = " to our key" if result.status > 400 else ", which is not followed"
+            detail = f"the vendor answered {result.status}{why}"
             exchange.respond(*answers.failure(502, "vendor_failed", detail, ids, money))
         else:
             self._pass_on(exchange, forwarding, result.status, [*ids.headers(), *money])

@@ -4,9 +4,6 @@
 """
 
 from remit.grants.model import SCOPE_FIELDS, Scope, Shape
-from remit.kernel import names
-
-model_matches = names.model_matches
 
 
 def pattern_within(inner: str, outer: str) -> bool:

@@ -1,13 +1,11 @@
 """Reports whose totals are checked, and the doctor's verdict."""
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 
+from remit.kernel.names import TAG_NAME
 from remit.ledger.model import CheckResult, Difference, Report, ReportRow
 from remit.ledger.ports import LedgerReader
-
-_TAG = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 
 
 class UnknownDimensionError(ValueError):
@@ -26,7 +24,7 @@ def spend_report(
     The total is computed a second time without grouping, over the same state of the ledger.
     """
     for name in by:
-        if not _TAG.fullmatch(name):
+        if not TAG_NAME.fullmatch(name):
             raise UnknownDimensionError(f"`{name}` is neither a dimension nor the name of a tag")
     found, in_all = ledger.report(by, since, until)
     rows = tuple(found)
