@@ -11,19 +11,20 @@ from tests.store.database import fresh_database
 
 TABLES = (
     "tree_state", "grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "buckets", "replaced_buckets",
-    "holds", "entries", "notifications", "people_tokens",
+    "holds", "entries", "notifications", "people_tokens", "capability_blocks", "used_proofs",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     "remit_gateway": {"tree_state", "grants", "issuer_keys", "access_keys"},
     "remit_reader": {"tree_state", "grants", "grant_revisions", "issuer_keys", "buckets", "holds", "entries",
-                     "notifications"},
-    "remit_authority": set(TABLES) - {"replaced_buckets"},
+                     "notifications", "capability_blocks"},
+    "remit_authority": set(TABLES) - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
     "remit_reader": set(),
-    "remit_authority": {"grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "people_tokens"},
-}
+    "remit_authority": {"grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "people_tokens",
+                        "capability_blocks"},
+}  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
     "remit_reader": set(),
