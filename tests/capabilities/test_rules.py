@@ -228,7 +228,7 @@ def test_model_patterns(models: tuple[str, ...] | None, model: str, allowed: boo
 def test_authority_is_the_intersection_over_blocks() -> None:
     """A later block cannot widen an earlier one: both must allow."""
     answer = verified(replace(MINIMAL, models=("gpt-*",), surfaces=("openai.chat",)))
-    later = VerifiedBlock("00", (), ("*",), ("models", "openai.chat"), UNTIL)
+    later = VerifiedBlock("00", (), ("*",), ("models", "openai.chat"), UNTIL, MINIMAL.delegate)
     chain = replace(answer, blocks=(*answer.blocks, later))
     assert chain.allows_model("gpt-5.2") and not chain.allows_model("claude-5")
     assert chain.allows_surface("openai.chat") and not chain.allows_surface("models")

@@ -83,6 +83,25 @@ class Block0:
     confirmation: Confirmation | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HolderBlock:
+    """A block that a holder appends: it narrows what the chain before it says, whatever it says itself.
+
+    `not_after` is at most the parent's. `labels` may only add names. An absent `delegate` hands on the parent's, one level
+    less deep. `next_key` belongs to whoever the chain is handed to.
+    """
+
+    not_after: int
+    next_key: bytes
+    nonce: bytes
+    limits: tuple[Limit, ...] = ()
+    models: tuple[str, ...] | None = None
+    surfaces: tuple[str, ...] | None = None
+    labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+    delegate: Delegate | None = None
+    confirmation: Confirmation | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class StoredCapability:
     """A signed block_0 without a tail: what an access key stands for. Holds no secret."""
@@ -117,6 +136,14 @@ class IssuerKey:
         assert len(self.public_key) == 32, "an Ed25519 public key has 32 bytes"
 
 
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """A chain with one more block: its text, and the new block's id (64 hex digits)."""
+
+    token: str = field(repr=False)
+    block_id: str
+
+
 IssuerKeys = Mapping[str, IssuerKey]
 
 
@@ -134,13 +161,17 @@ def issuer_key_ring(keys: Iterable[IssuerKey]) -> IssuerKeys:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedBlock:
-    """One block's own restrictions. Where `limits` is not empty the block owns buckets keyed by `block_id`."""
+    """One block's own restrictions. Where `limits` is not empty the block owns buckets keyed by `block_id`.
+
+    `delegate` is what holds for the block's children: its own rules within those of every block before it.
+    """
 
     block_id: str
     limits: tuple[Limit, ...]
     models: tuple[str, ...] | None
     surfaces: tuple[str, ...] | None
     not_after: int
+    delegate: Delegate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +179,9 @@ class Verified:
     """A capability whose signatures, audience and validity were checked at one instant.
 
     Revocation (`block_ids`), the grant's state and `epoch` are the caller's to check, on every request.
-    Authority is the intersection over `blocks`; read it by `allows_model` and `allows_surface`.
+    Authority is the intersection over `blocks`; read it by `allows_model` and `allows_surface`. `not_before` and `not_after`
+    are those of the whole chain, `labels` those of all blocks, `delegate` what the last one may hand on. Whoever presents
+    the chain has to prove each of `confirmations`, of each kind at most one; none for a bearer's.
     """
 
     kid: str
@@ -162,6 +195,7 @@ class Verified:
     delegate: Delegate
     labels: Mapping[str, str]
     blocks: tuple[VerifiedBlock, ...]
+    confirmations: tuple[Confirmation, ...] = ()
 
     @property
     def block_ids(self) -> tuple[str, ...]:

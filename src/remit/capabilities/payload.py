@@ -1,4 +1,4 @@
-"""Block0 to payload bytes and back. Field names, ranges and orders are pinned by docs/reference/token-format.md."""
+"""Blocks to payload bytes and back. Field names, ranges and orders are pinned by docs/reference/token-format.md."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -21,6 +21,7 @@ from remit.capabilities.model import (
     Block0,
     Confirmation,
     Delegate,
+    HolderBlock,
     Limit,
 )
 from remit.kernel.ids import is_id
@@ -41,6 +42,8 @@ _REQUIRED = frozenset(
     ("v", "grant", "tenant", "epoch", "aud", "issued_at", "not_before", "not_after", "delegate", "next_key", "nonce")
 )
 _OPTIONAL = frozenset(("limits", "models", "surfaces", "labels", "cnf"))
+_HOLDER_REQUIRED = frozenset(("not_after", "next_key", "nonce"))
+_HOLDER_OPTIONAL = _OPTIONAL | {"delegate"}
 
 Item = TypeVar("Item")
 
@@ -63,14 +66,30 @@ def block0_payload(block: Block0) -> bytes:
         "issued_at": block.issued_at,
         "not_before": block.not_before,
         "not_after": block.not_after,
-        "delegate": {
-            "max_depth": block.delegate.max_depth,
-            "max_children": block.delegate.max_children,
-            "max_ttl": block.delegate.max_ttl_seconds,
-        },
-        "next_key": encode_base64url(block.next_key),
-        "nonce": encode_base64url(block.nonce),
+        "delegate": _delegate_value(block.delegate),
+        **_common_values(block),
     }
+    payload = encode_canonical(value)
+    # Reading it back is the one place where fields are checked, for the issuer as for everybody else.
+    if isinstance(read := parse_block0(payload), Invalid):
+        raise UnencodableError(read.reason)
+    return payload
+
+
+def holder_payload(block: HolderBlock) -> bytes:
+    """The canonical payload of a holder's block; raises UnencodableError as `block0_payload` does."""
+    value: dict[str, Any] = {"not_after": block.not_after, **_common_values(block)}
+    if block.delegate is not None:
+        value["delegate"] = _delegate_value(block.delegate)
+    payload = encode_canonical(value)
+    if isinstance(read := parse_holder_block(payload), Invalid):
+        raise UnencodableError(read.reason)
+    return payload
+
+
+def _common_values(block: Block0 | HolderBlock) -> dict[str, Any]:
+    """The fields that every block may have, in any order."""
+    value: dict[str, Any] = {"next_key": encode_base64url(block.next_key), "nonce": encode_base64url(block.nonce)}
     if block.limits:
         value["limits"] = [
             {"dimension": one.dimension, "amount": one.amount, "unit": one.unit, "period": one.period}
@@ -84,11 +103,15 @@ def block0_payload(block: Block0) -> bytes:
         value["labels"] = dict(block.labels)
     if block.confirmation is not None:
         value["cnf"] = {block.confirmation.kind: block.confirmation.value}
-    payload = encode_canonical(value)
-    # Reading it back is the one place where fields are checked, for the issuer as for everybody else.
-    if isinstance(read := parse_block0(payload), Invalid):
-        raise UnencodableError(read.reason)
-    return payload
+    return value
+
+
+def _delegate_value(delegate: Delegate) -> dict[str, int]:
+    return {
+        "max_depth": delegate.max_depth,
+        "max_children": delegate.max_children,
+        "max_ttl": delegate.max_ttl_seconds,
+    }
 
 
 def parse_block0(payload: bytes) -> Block0 | Invalid:
@@ -102,11 +125,24 @@ def parse_block0(payload: bytes) -> Block0 | Invalid:
         return Invalid(str(bad))
 
 
+def parse_holder_block(payload: bytes) -> HolderBlock | Invalid:
+    """A holder's block of a payload, where every byte and every field is as the format says."""
+    value = decode_canonical(payload)
+    if isinstance(value, Invalid):
+        return value
+    try:
+        _only(value, _HOLDER_REQUIRED, _HOLDER_OPTIONAL)
+        return HolderBlock(
+            not_after=_integer(value["not_after"], "not_after", 0, MAX_INSTANT),
+            delegate=_delegate(value["delegate"]) if "delegate" in value else None,
+            **_common_fields(value),
+        )
+    except _BadFieldError as bad:
+        return Invalid(str(bad))
+
+
 def _read_block0(value: Mapping[str, object]) -> Block0:
-    if any(name not in value for name in _REQUIRED):
-        raise _BadFieldError("payload lacks a required field")
-    if any(name not in _REQUIRED and name not in _OPTIONAL for name in value):
-        raise _BadFieldError("payload has an unknown field")
+    _only(value, _REQUIRED, _OPTIONAL)
     _integer(value["v"], "v", 1, 1)
     grant = value["grant"]
     if not isinstance(grant, str) or not is_id(grant, "grant"):
@@ -121,14 +157,28 @@ def _read_block0(value: Mapping[str, object]) -> Block0:
         not_before=_integer(value["not_before"], "not_before", 0, not_after - 1),
         not_after=not_after,
         delegate=_delegate(value["delegate"]),
-        next_key=_bytes(value["next_key"], "next_key", 32),
-        nonce=_bytes(value["nonce"], "nonce", 16),
-        limits=_ordered(value["limits"], "limits", _limit, _limit_order) if "limits" in value else (),
-        models=_names(value["models"], "models", _MODEL) if "models" in value else None,
-        surfaces=_names(value["surfaces"], "surfaces", _SURFACE) if "surfaces" in value else None,
-        labels=_labels(value["labels"]) if "labels" in value else MappingProxyType({}),
-        confirmation=_confirmation(value["cnf"]) if "cnf" in value else None,
+        **_common_fields(value),
     )
+
+
+def _only(value: Mapping[str, object], required: frozenset[str], optional: frozenset[str]) -> None:
+    if any(name not in value for name in required):
+        raise _BadFieldError("payload lacks a required field")
+    if any(name not in required and name not in optional for name in value):
+        raise _BadFieldError("payload has an unknown field")
+
+
+def _common_fields(value: Mapping[str, object]) -> dict[str, Any]:
+    """What `_common_values` writes, by the names of the types' fields."""
+    return {
+        "next_key": _bytes(value["next_key"], "next_key", 32),
+        "nonce": _bytes(value["nonce"], "nonce", 16),
+        "limits": _ordered(value["limits"], "limits", _limit, _limit_order) if "limits" in value else (),
+        "models": _names(value["models"], "models", _MODEL) if "models" in value else None,
+        "surfaces": _names(value["surfaces"], "surfaces", _SURFACE) if "surfaces" in value else None,
+        "labels": _labels(value["labels"]) if "labels" in value else MappingProxyType({}),
+        "confirmation": _confirmation(value["cnf"]) if "cnf" in value else None,
+    }
 
 
 def _text(value: object, name: str, pattern: re.Pattern[str]) -> str:

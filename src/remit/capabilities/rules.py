@@ -1,18 +1,19 @@
-"""Minting and verifying: pure functions on bytes, keys and an instant that is handed in.
+"""Minting, appending and verifying: pure functions on bytes, keys and an instant that is handed in.
 
 Prior art and its mistakes set the rules: an id is a hash over signed content, never over signature bytes (an id over
 a malleable signature lets a revoked holder change it) and never over the whole token (appending would reset a
 counter); later blocks never widen earlier ones.
 """
 
-import hashlib
 import hmac
 from datetime import UTC, datetime, timedelta
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from remit.capabilities.chain import NO_BLOCK, authority_of, block_id, block_ids
 from remit.capabilities.encoding import (
+    MAX_BLOCKS,
     SIGNATURE_BYTES,
     Frame,
     FramedBlock,
@@ -22,30 +23,21 @@ from remit.capabilities.encoding import (
     encode_token,
 )
 from remit.capabilities.model import (
+    Appended,
     Block0,
     CapabilityProblem,
+    HolderBlock,
     IssuerKey,
     IssuerKeys,
     Minted,
     StoredCapability,
     Verified,
-    VerifiedBlock,
 )
-from remit.capabilities.payload import block0_payload, parse_block0
-
-NO_BLOCK = bytes(32)
-"""Stands for the id before block_0."""
+from remit.capabilities.payload import block0_payload, holder_payload, parse_block0, parse_holder_block
 
 _SIGNATURE_DOMAIN = b"rmt1\0"
-_ID_DOMAIN = b"rmt1-id\0"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
-
-
-def block_id(previous_id: bytes, payload: bytes) -> bytes:
-    """The 32-byte id of a block: what revocations name and what buckets are keyed by."""
-    assert len(previous_id) == 32
-    return hashlib.sha256(_ID_DOMAIN + previous_id + payload).digest()
 
 
 def public_key_of(secret: bytes) -> bytes:
@@ -53,50 +45,93 @@ def public_key_of(secret: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
 
 
-def mint_block0(private_key: Ed25519PrivateKey, issuer: IssuerKey, block: Block0, next_secret: bytes) -> Minted:
+def mint_block0(private_key: Ed25519PrivateKey, issuer: IssuerKey, block: Block0, next_secret: bytes | None) -> Minted:
     """Signs an issuer's block. The token carries `next_secret` (32 bytes), the stored form does not.
 
+    With None the token carries no secret: `block.next_key` is the holder's, who proves possession of its other half.
     Raises UnencodableError for fields out of range, a `next_key` that is not the secret's, a public key that is not
     the private one's, or a verify-only issuer key. The caller draws `next_secret` and `nonce` at random.
     """
     if private_key.public_key().public_bytes_raw() != issuer.public_key or issuer.verify_only:
         raise UnencodableError(f"issuer key `{issuer.kid}` does not sign with this private key")
-    if len(next_secret) != 32 or public_key_of(next_secret) != block.next_key:
-        raise UnencodableError("`next_key` is not the public key of the next secret")
+    _require_its_key(next_secret, block.next_key)
     payload = block0_payload(block)
     signature = private_key.sign(_SIGNATURE_DOMAIN + NO_BLOCK + payload)
     token = encode_token(Frame(issuer.kid, (FramedBlock(payload, signature),), next_secret))
     return Minted(token, StoredCapability(issuer.kid, payload, signature), block_id(NO_BLOCK, payload).hex())
 
 
-def verify(token: str, issuer_keys: IssuerKeys, audience: str, now: datetime) -> Verified | CapabilityProblem:
-    """What a presented token authorises at this gateway now; never raises, whatever the text.
+def append_block(
+    token: str, block: HolderBlock, next_secret: bytes | None, *, signing_secret: bytes | None = None
+) -> Appended | CapabilityProblem:
+    """The chain with one more block; needs no network and no issuer. The parent's block is not changed by it.
 
-    Says nothing about revocation or the stored grant. Order of problems: invalid, not yet valid, expired, proof.
+    It is signed by the bearer's tail, or, where the token has none, by `signing_secret`, the other half of the last
+    `next_key`. `next_secret` becomes the new tail; None makes a chain whose holder proves possession of `block.next_key`.
+    Whether the issuer's signature verifies is not known here. Raises UnencodableError for fields out of range, a `next_key`
+    that is not the secret's, or a text that becomes too long.
     """
     frame = decode_token(token)
     if isinstance(frame, Invalid):
         return CapabilityProblem("invalid", frame.reason)
-    if len(frame.blocks) > 1:
-        return CapabilityProblem("invalid", "attenuated chains are not accepted by this release")
-    stored = StoredCapability(frame.kid, frame.blocks[0].payload, frame.blocks[0].signature)
-    block = _authentic_block0(stored, issuer_keys, audience)
-    if isinstance(block, CapabilityProblem):
-        return block
-    secret = frame.bearer_secret
-    if secret is not None and not hmac.compare_digest(public_key_of(secret), block.next_key):
-        return CapabilityProblem("invalid", "the tail's secret does not belong to the last block")
-    return _usable(stored, block, now, bearer=secret is not None)
+    if len(frame.blocks) == MAX_BLOCKS:
+        return CapabilityProblem("invalid", f"the chain has {MAX_BLOCKS} blocks already")
+    signing = frame.bearer_secret if signing_secret is None else signing_secret
+    if signing is None:
+        return CapabilityProblem("proof_required", "the capability carries no secret; appending takes its holder's key")
+    _require_its_key(next_secret, block.next_key)
+    payload = holder_payload(block)
+    parsed = _parse(frame)
+    if isinstance(parsed, Invalid):
+        return CapabilityProblem("invalid", parsed.reason)
+    first, later = parsed
+    if not hmac.compare_digest(public_key_of(signing), (later[-1] if later else first).next_key):
+        return CapabilityProblem("invalid", "the secret does not belong to the last block")
+    ids = block_ids([one.payload for one in frame.blocks] + [payload])
+    authority = authority_of(frame.kid, first, ids, [*later, block], bearer=next_secret is not None)
+    if isinstance(authority, Invalid):
+        return CapabilityProblem("invalid", authority.reason)
+    signature = Ed25519PrivateKey.from_private_bytes(signing).sign(_SIGNATURE_DOMAIN + ids[-2] + payload)
+    longer = Frame(frame.kid, (*frame.blocks, FramedBlock(payload, signature)), next_secret)
+    return Appended(encode_token(longer), ids[-1].hex())
+
+
+def inspect(token: str) -> Verified | CapabilityProblem:
+    """What a token would authorise if its signatures verified, at whatever time: for reading, never for deciding."""
+    frame = decode_token(token)
+    if isinstance(frame, Invalid):
+        return CapabilityProblem("invalid", frame.reason)
+    parsed = _parse(frame)
+    if isinstance(parsed, Invalid):
+        return CapabilityProblem("invalid", parsed.reason)
+    first, later = parsed
+    ids = block_ids([one.payload for one in frame.blocks])
+    authority = authority_of(frame.kid, first, ids, later, bearer=frame.bearer_secret is not None)
+    return CapabilityProblem("invalid", authority.reason) if isinstance(authority, Invalid) else authority
+
+
+def verify(token: str, issuer_keys: IssuerKeys, audience: str, now: datetime) -> Verified | CapabilityProblem:
+    """What a presented token authorises at this gateway now; never raises, whatever the text.
+
+    Says nothing about revocation or the stored grant. Order of problems: invalid, not yet valid, expired, proof. Where
+    only the proof is missing the problem carries what it would authorise, with what has to be proven.
+    """
+    frame = decode_token(token)
+    if isinstance(frame, Invalid):
+        return CapabilityProblem("invalid", frame.reason)
+    authority = _authentic(frame, issuer_keys, audience, bearer=frame.bearer_secret is not None)
+    if isinstance(authority, Invalid):
+        return CapabilityProblem("invalid", authority.reason)
+    return _usable(authority, now)
 
 
 def verify_stored(
     stored: StoredCapability, issuer_keys: IssuerKeys, audience: str, now: datetime
 ) -> Verified | CapabilityProblem:
     """What a stored capability authorises, once its access key was matched; the same checks but for the tail."""
-    block = _authentic_block0(stored, issuer_keys, audience)
-    if isinstance(block, CapabilityProblem):
-        return block
-    return _usable(stored, block, now, bearer=True)
+    frame = Frame(stored.kid, (FramedBlock(stored.payload, stored.signature),), None)
+    authority = _authentic(frame, issuer_keys, audience, bearer=True)
+    return CapabilityProblem("invalid", authority.reason) if isinstance(authority, Invalid) else _usable(authority, now)
 
 
 def check_window(not_before: int, not_after: int, now: datetime) -> CapabilityProblem | None:
@@ -110,53 +145,71 @@ def check_window(not_before: int, not_after: int, now: datetime) -> CapabilityPr
     return None
 
 
-def _authentic_block0(stored: StoredCapability, keys: IssuerKeys, audience: str) -> Block0 | CapabilityProblem:
-    """The block, if it is well formed, signed by a known issuer key after its cut-off, and meant for this audience."""
-    block = parse_block0(stored.payload)
-    if isinstance(block, Invalid):
-        return CapabilityProblem("invalid", block.reason)
-    issuer = keys.get(stored.kid)
+def _require_its_key(next_secret: bytes | None, next_key: bytes) -> None:
+    if next_secret is not None and (len(next_secret) != 32 or public_key_of(next_secret) != next_key):
+        raise UnencodableError("`next_key` is not the public key of the next secret")
+
+
+def _parse(frame: Frame) -> tuple[Block0, list[HolderBlock]] | Invalid:
+    """The blocks of a frame, every one of them well formed."""
+    first = parse_block0(frame.blocks[0].payload)
+    if isinstance(first, Invalid):
+        return first
+    later = []
+    for framed in frame.blocks[1:]:
+        block = parse_holder_block(framed.payload)
+        if isinstance(block, Invalid):
+            return block
+        later.append(block)
+    return first, later
+
+
+def _authentic(frame: Frame, keys: IssuerKeys, audience: str, *, bearer: bool) -> Verified | Invalid:
+    """The chain's authority, if each block is well formed, signed as it has to be, and meant for this audience."""
+    parsed = _parse(frame)
+    if isinstance(parsed, Invalid):
+        return parsed
+    first, later = parsed
+    issuer = keys.get(frame.kid)
     if issuer is None:
-        return CapabilityProblem("invalid", "capability is signed by an unknown issuer key")
-    if len(stored.signature) != SIGNATURE_BYTES:
-        return CapabilityProblem("invalid", "signature is out of size")
-    try:
-        Ed25519PublicKey.from_public_bytes(issuer.public_key).verify(
-            stored.signature, _SIGNATURE_DOMAIN + NO_BLOCK + stored.payload
-        )
-    except (InvalidSignature, ValueError):
-        return CapabilityProblem("invalid", "signature does not verify")
-    if issuer.min_issued_at is not None and block.issued_at < issuer.min_issued_at:
-        return CapabilityProblem("invalid", "capability was issued before its issuer key's cut-off")
-    if block.audience != audience:
-        return CapabilityProblem("invalid", "capability is meant for another audience")
-    return block
+        return Invalid("capability is signed by an unknown issuer key")
+    ids = block_ids([one.payload for one in frame.blocks])
+    # What costs nothing comes before signatures.
+    authority = authority_of(frame.kid, first, ids, later, bearer=bearer)
+    if isinstance(authority, Invalid):
+        return authority
+    if issuer.min_issued_at is not None and first.issued_at < issuer.min_issued_at:
+        return Invalid("capability was issued before its issuer key's cut-off")
+    if first.audience != audience:
+        return Invalid("capability is meant for another audience")
+    signers = [issuer.public_key, first.next_key, *(block.next_key for block in later)]
+    for number, framed in enumerate(frame.blocks):
+        if len(framed.signature) != SIGNATURE_BYTES:
+            return Invalid("signature is out of size")
+        try:
+            Ed25519PublicKey.from_public_bytes(signers[number]).verify(
+                framed.signature, _SIGNATURE_DOMAIN + (ids[number - 1] if number else NO_BLOCK) + framed.payload
+            )
+        except (InvalidSignature, ValueError):
+            return Invalid(
+                "signature does not verify" if number == 0 else f"signature of block {number} does not verify"
+            )
+    secret = frame.bearer_secret
+    if secret is not None and not hmac.compare_digest(public_key_of(secret), signers[-1]):
+        return Invalid("the tail's secret does not belong to the last block")
+    return authority
 
 
-def _usable(stored: StoredCapability, block: Block0, now: datetime, *, bearer: bool) -> Verified | CapabilityProblem:
-    if problem := check_window(block.not_before, block.not_after, now):
+def _usable(authority: Verified, now: datetime) -> Verified | CapabilityProblem:
+    if problem := check_window(authority.not_before, authority.not_after, now):
         return problem
-    verified = Verified(
-        kid=stored.kid,
-        grant=block.grant,
-        tenant=block.tenant,
-        epoch=block.epoch,
-        audience=block.audience,
-        issued_at=block.issued_at,
-        not_before=block.not_before,
-        not_after=block.not_after,
-        delegate=block.delegate,
-        labels=block.labels,
-        blocks=(
-            VerifiedBlock(
-                block_id(NO_BLOCK, stored.payload).hex(), block.limits, block.models, block.surfaces, block.not_after
-            ),
-        ),
-    )
-    if block.confirmation is not None or not bearer:
-        reason = "proof of possession is not accepted by this release"
-        return CapabilityProblem("proof_required", reason, unproven=verified)
-    return verified
+    if authority.confirmations:
+        kinds = " and ".join(_PROOF_BY[one.kind] for one in authority.confirmations)
+        return CapabilityProblem("proof_required", f"possession has to be proven by {kinds}", unproven=authority)
+    return authority
+
+
+_PROOF_BY = {"jkt": "a signed proof", "x5t#S256": "a client certificate", "spiffe": "a certificate with a SPIFFE id"}
 
 
 def _instant(second: int) -> str:

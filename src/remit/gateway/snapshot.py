@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from remit.capabilities.chain import NO_BLOCK, block_id
 from remit.capabilities.model import IssuerKeys, Verified, VerifiedBlock, issuer_key_ring
-from remit.capabilities.rules import NO_BLOCK, block_id
 from remit.grants.effective import EffectiveGrant, effective
 from remit.grants.tree import Tree
 from remit.leases.model import NodeTerms
