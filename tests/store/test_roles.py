@@ -37,6 +37,7 @@ CALLABLE: dict[Role, set[str]] = {
     "remit_authority": {
         "take_holds", "finish_holds", "abandon_hold", "report_to_security", "ledger_sum", "is_spend", "hash_of",
         "lock_tree", "align_grant", "apply_evidence", "expire_holds", "page_forecasts", "drop_spent_rate_buckets",
+        "drop_spent_blocks",
     },
 }  # fmt: skip
 ROLES: tuple[Role, ...] = ("remit_gateway", "remit_reader", "remit_authority")

@@ -11,7 +11,7 @@ from remit.gateway import answers
 from remit.gateway.answers import Ids
 from remit.gateway.decide import CHAT_SURFACE, Admission, CallerTags, Rulebook, caller_tags, decide, with_exact_count
 from remit.gateway.forward import Forwarding
-from remit.gateway.holding import wanted_hold
+from remit.gateway.holding import KnownChains, wanted_hold
 from remit.gateway.models import models_answer
 from remit.gateway.operations import Operations
 from remit.gateway.principal import Principal, authenticate
@@ -23,9 +23,16 @@ from remit.grants.tags import parse_tag_header
 from remit.kernel.clock import Clock
 from remit.kernel.decisions import RefusalCode, Refused
 from remit.kernel.ids import new_id
-from remit.leases.model import Ending, LineFailure, WantedHold
-from remit.leases.ports import AuthorityUnreachableError, FinishedHold, Lessor, StaleTreeError, TakenHold
-from remit.leases.rules import refusal_of
+from remit.leases.model import Ending, WantedHold
+from remit.leases.ports import (
+    AuthorityUnreachableError,
+    FinishedHold,
+    HoldRefused,
+    Lessor,
+    StaleTreeError,
+    TakenHold,
+)
+from remit.leases.rules import refusal_of_hold
 from remit.providers.openai import ChatRequest, Problem, clamp, parse_chat_request
 from remit.settings import HOLD_MARGIN_SECONDS, GatewaySettings
 
@@ -66,6 +73,7 @@ class Gateway:
         self._revision = revision
         self._report = report
         self._operations = Operations()
+        self._known = KnownChains()
         self._calls: set[asyncio.Task[None]] = set()
 
     def handle(self, exchange: Exchange) -> None:
@@ -213,17 +221,18 @@ class Gateway:
         self, snapshot: TreeSnapshot, admission: Admission, ids: Ids, now: datetime
     ) -> tuple[Admission, WantedHold] | Refused:
         expires_at = now + timedelta(seconds=self._settings.hold_seconds)
-        hold = wanted_hold(admission, ids, snapshot.revision, now, expires_at)
+        principal = admission.principal
+        hold = wanted_hold(admission, ids, snapshot.revision, now, expires_at, known=self._known)
         answer = await self._lessor.take(hold, snapshot.revision)
-        if isinstance(answer, TakenHold):
-            return admission, hold
         if _bound_matters(answer) and (better := with_exact_count(self._rulebook, admission, now)) is not None:
-            hold = wanted_hold(better, ids, snapshot.revision, now, expires_at)
+            admission = better
+            hold = wanted_hold(admission, ids, snapshot.revision, now, expires_at, known=self._known)
             answer = await self._lessor.take(hold, snapshot.revision)
-            if isinstance(answer, TakenHold):
-                return better, hold
-        nodes = admission.principal.leaf.terms_with(admission.principal.verified.blocks)
-        return refusal_of(answer, nodes, path=admission.path, now=now, renew_url=None)
+        if isinstance(answer, TakenHold):
+            self._known.add(principal.verified)
+            return admission, hold
+        nodes = principal.leaf.terms_with(principal.verified.blocks)
+        return refusal_of_hold(answer, nodes, principal.leaf.terms[-1], now=now, renew_url=None)
 
     async def _serve(self, exchange: Exchange, admission: Admission, hold: WantedHold, ids: Ids) -> None:
         """Forwards and settles. A fault of ours on the way ends the hold at once, by whether anything was sent."""
@@ -376,9 +385,9 @@ def _unreachable(path: str | None, owner: str | None) -> Refused:
     )
 
 
-def _bound_matters(failures: tuple[LineFailure, ...]) -> bool:
-    """Whether a lower ceiling could make the hold fit."""
-    return all(failure.dimension != "requests" for failure in failures)
+def _bound_matters(answer: TakenHold | HoldRefused) -> bool:
+    """Whether a hold was not taken that a lower ceiling could make fit."""
+    return isinstance(answer, tuple) and all(failure.dimension != "requests" for failure in answer)
 
 
 def _cost_of(ending: Ending, hold: WantedHold) -> int:
