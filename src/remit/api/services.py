@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from remit.api.people import PeopleService
 from remit.grants.keys import KeyService, KeyStore
+from remit.grants.minting import CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
 from remit.grants.service import GrantService
 from remit.kernel.clock import Clock
@@ -13,6 +15,9 @@ from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_writes import PostgresWrites
+
+if TYPE_CHECKING:
+    from remit.api.exchange import Exchange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +32,8 @@ class Services:
     writes: PostgresWrites
     connections: KeptConnections
     keys_over: Callable[[KeyStore, GrantRepository], KeyService]
+    capabilities_over: Callable[[CapabilityStore, GrantRepository], CapabilityService]
+    exchange: "Exchange | None"
     key_list: PostgresKeys
     ledger: PostgresLedger
     notifications: PostgresNotifications

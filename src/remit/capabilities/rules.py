@@ -53,15 +53,17 @@ def public_key_of(secret: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
 
 
-def mint_block0(private_key: Ed25519PrivateKey, issuer: IssuerKey, block: Block0, next_secret: bytes) -> Minted:
+def mint_block0(private_key: Ed25519PrivateKey, issuer: IssuerKey, block: Block0, next_secret: bytes | None) -> Minted:
     """Signs an issuer's block. The token carries `next_secret` (32 bytes), the stored form does not.
+
+    With None the token has no tail: `next_key` is the holder's own, and possession of it is proven at every request.
 
     Raises UnencodableError for fields out of range, a `next_key` that is not the secret's, a public key that is not
     the private one's, or a verify-only issuer key. The caller draws `next_secret` and `nonce` at random.
     """
     if private_key.public_key().public_bytes_raw() != issuer.public_key or issuer.verify_only:
         raise UnencodableError(f"issuer key `{issuer.kid}` does not sign with this private key")
-    if len(next_secret) != 32 or public_key_of(next_secret) != block.next_key:
+    if next_secret is not None and (len(next_secret) != 32 or public_key_of(next_secret) != block.next_key):
         raise UnencodableError("`next_key` is not the public key of the next secret")
     payload = block0_payload(block)
     signature = private_key.sign(_SIGNATURE_DOMAIN + NO_BLOCK + payload)
