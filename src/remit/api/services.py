@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from remit.api.exchange import Exchange
 from remit.api.people import PeopleService
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import CapabilityService, CapabilityStore
@@ -15,9 +15,6 @@ from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_writes import PostgresWrites
-
-if TYPE_CHECKING:
-    from remit.api.exchange import Exchange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +30,7 @@ class Services:
     connections: KeptConnections
     keys_over: Callable[[KeyStore, GrantRepository], KeyService]
     capabilities_over: Callable[[CapabilityStore, GrantRepository], CapabilityService]
-    exchange: "Exchange | None"
+    exchange: Exchange | None
     key_list: PostgresKeys
     ledger: PostgresLedger
     notifications: PostgresNotifications
