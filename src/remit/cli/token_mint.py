@@ -1,5 +1,6 @@
 """`remit token mint`."""
 
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from cyclopts import Group, Parameter
@@ -21,6 +22,27 @@ _PROOF = Group("Who must prove possession", sort_key=6)
 _Texts = tuple[str, ...]
 
 
+@Parameter(name="*", group=_HANDED_ON)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOn:
+    """What the holder may hand on."""
+
+    max_depth: Annotated[int | None, Parameter(help="Blocks below it, 0 to 7; else 7.")] = None
+    max_children: Annotated[int | None, Parameter(help="Living children of a block; else 64.")] = None
+    max_ttl: Annotated[str | None, Parameter(help="How long a child lives; else 7d.")] = None
+
+
+@Parameter(name="*", group=_PROOF)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """Who must prove possession."""
+
+    jkt: Annotated[str | None, Parameter(help="Thumbprint of a key (RFC 7638).")] = None
+    x5t_s256: Annotated[str | None, Parameter(name="--x5t-s256", help="SHA-256 of a certificate, base64url.")] = None
+    spiffe: Annotated[str | None, Parameter(help="A SPIFFE id.")] = None
+    public_key: Annotated[str | None, Parameter(help="The holder's Ed25519 key, 32 bytes in base64url.")] = None
+
+
 def mint_token(
     grant: GrantRef,
     /,
@@ -36,19 +58,8 @@ def mint_token(
     ] = None,
     surface: Annotated[_Texts | None, Parameter(help="Surface it may use; repeatable.")] = None,
     label: Annotated[_Texts, Parameter(help="Label of whatever it spends, as name=value; repeatable.")] = (),
-    max_depth: Annotated[int | None, Parameter(group=_HANDED_ON, help="Blocks below it, 0 to 7; else 7.")] = None,
-    max_children: Annotated[
-        int | None, Parameter(group=_HANDED_ON, help="Living children of a block; else 64.")
-    ] = None,
-    max_ttl: Annotated[str | None, Parameter(group=_HANDED_ON, help="How long a child lives; else 7d.")] = None,
-    jkt: Annotated[str | None, Parameter(group=_PROOF, help="Thumbprint of a key (RFC 7638).")] = None,
-    x5t_s256: Annotated[
-        str | None, Parameter(name="--x5t-s256", group=_PROOF, help="SHA-256 of a certificate, base64url.")
-    ] = None,
-    spiffe: Annotated[str | None, Parameter(group=_PROOF, help="A SPIFFE id.")] = None,
-    public_key: Annotated[
-        str | None, Parameter(group=_PROOF, help="The holder's Ed25519 key, 32 bytes in base64url.")
-    ] = None,
+    handed_on: HandedOn | None = None,
+    proof: Proof | None = None,
     json: Json = False,
     by: By | None = None,
     where: Where | None = None,
@@ -62,10 +73,9 @@ def mint_token(
     from remit.grants.model import Problem
     from remit.grants.tree import Tree
 
-    narrowing = _narrowing(limit, model, surface, label, (max_depth, max_children, max_ttl))
-    possession = _possession(jkt, x5t_s256, spiffe, public_key)
-    life = None if ttl is None else parse_duration(ttl, "--ttl")
-    authority = open_authority(where)
+    below, proven = astuple(handed_on or HandedOn()), astuple(proof or Proof())
+    narrowing, possession = _narrowing(limit, model, surface, label, below), _possession(*proven)
+    life, authority = None if ttl is None else parse_duration(ttl, "--ttl"), open_authority(where)
     with authority.repository.read() as reads:
         stored = find_grant(Tree(reads.load_tree()), grant)
     terms: dict[str, Any] = {
@@ -89,8 +99,8 @@ def mint_token(
         "models": model,
         "surfaces": surface,
         "labels": label,
-        "delegate": [max_depth, max_children, max_ttl],
-        "proof": [jkt, x5t_s256, spiffe, public_key],
+        "delegate": below,
+        "proof": proven,
     }
     return _shown_once(write_once(authority, by, "token mint", asked, do), json=json)
 
