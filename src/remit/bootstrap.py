@@ -20,6 +20,7 @@ from remit.capabilities.issuer_keys import (
     serialise_issuer_key,
 )
 from remit.grants.keys import KeyService, KeyStore
+from remit.grants.minting import BlockIssuer, CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
 from remit.grants.service import GrantService
 from remit.jobs.upkeep import Upkeep
@@ -34,6 +35,7 @@ from remit.store.connect import opener
 from remit.store.embedded import gateway_login, start_embedded
 from remit.store.kept import KeptConnections
 from remit.store.migrate import migrate
+from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_grants import PostgresGrants
 from remit.store.postgres_keys import PostgresKeys
@@ -43,7 +45,9 @@ from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_writes import PostgresWrites
 
 if TYPE_CHECKING:
+    from remit.api.exchange import Exchange
     from remit.api.server import ApiServer
+    from remit.api.workload_rules import WorkloadRule
 
 ISSUER_KEY_FILE = "issuer.key"
 # As many as the API has threads: each piece of its work has one.
@@ -81,6 +85,13 @@ def make_price_book(settings: Settings) -> LayeredPriceBook:
     return LayeredPriceBook(overrides, GenaiCatalogue())
 
 
+def make_workload_rules(settings: Settings) -> "tuple[WorkloadRule, ...]":
+    """The rules by which tokens of workloads are exchanged. Raises SettingsError for one that cannot be used."""
+    from remit.api.workload_rules import read_rules  # noqa: PLC0415 - a gateway process must not load it
+
+    return read_rules(settings.workloads)
+
+
 class Authority:
     """The control plane's parts over one database. Cheap to make; nothing runs until asked."""
 
@@ -101,8 +112,13 @@ class Authority:
 
     def keys_over(self) -> Callable[[KeyStore, GrantRepository], KeyService]:
         """Makes the same service over stores bound to one transaction."""
-        issuer_key, audience = self._issuer_key(), self.settings.gateway.audience
-        return lambda store, grants: KeyService(store, grants, self.clock, issuer_key, audience, secrets.token_bytes)
+        issuer = self._block_issuer()
+        return lambda store, grants: KeyService(store, grants, issuer)
+
+    def capabilities_over(self) -> Callable[[CapabilityStore, GrantRepository], CapabilityService]:
+        """Makes the service that mints capabilities, over stores bound to one transaction or not."""
+        issuer = self._block_issuer()
+        return lambda store, grants: CapabilityService(store, grants, issuer)
 
     def people(self) -> PeopleService:
         """The service for person tokens."""
@@ -127,11 +143,26 @@ class Authority:
             writes=PostgresWrites(connections.use),
             connections=connections,
             keys_over=self.keys_over(),
+            capabilities_over=self.capabilities_over(),
+            exchange=self._exchange(connections),
             key_list=self.key_store,
             ledger=self.ledger,
             notifications=PostgresNotifications(self.url),
             people=self.people_over(PostgresPeople(connections.use)),
         )
+
+    def _exchange(self, connections: KeptConnections) -> "Exchange | None":
+        from remit.api.exchange import Exchange  # noqa: PLC0415 - a gateway process must not load it
+
+        rules = make_workload_rules(self.settings)
+        if not rules:
+            return None
+        store = PostgresCapabilities(connections.use)
+        mint = self.capabilities_over()(store, self.repository).mint
+        return Exchange(rules, self.clock, self.settings.gateway.audience, mint)
+
+    def _block_issuer(self) -> BlockIssuer:
+        return BlockIssuer(self.clock, self._issuer_key(), self.settings.gateway.audience, secrets.token_bytes)
 
     def _issuer_key(self) -> Ed25519PrivateKey:
         issuer_key = load_or_create_issuer_key(self.settings.data_dir)

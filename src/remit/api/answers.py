@@ -187,6 +187,26 @@ class KeyPage(Given, frozen=True, kw_only=True):
     next: str | None
 
 
+class CapabilityGiven(Given, frozen=True, kw_only=True):
+    """A capability that was minted, without its text. `id` is its block's, which revocations name."""
+
+    id: str
+    grant_id: str
+    grant_path: str
+    purpose: str
+    issued_at: datetime
+    issued_by: str
+    expires_at: datetime
+    bearer: bool
+
+
+class CapabilityMade(Given, frozen=True, kw_only=True):
+    """A new capability. `token` is in the first answer only; a repetition has null."""
+
+    capability: CapabilityGiven
+    token: str | None
+
+
 class GroupGiven(Given, frozen=True, kw_only=True):
     """Sums over the entries of one group; `group` has one value per dimension asked for."""
 

@@ -23,6 +23,7 @@ _STATUSES: Final[Mapping[str, int]] = {
     "unknown_grant": 404,
     "unknown_key": 404,
     "already_revoked": 409,
+    "grant_inactive": 409,
     "grant_revoked": 409,
     "parent_inactive": 409,
     "path_taken": 409,

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from remit.api.exchange import Exchange
 from remit.api.people import PeopleService
 from remit.grants.keys import KeyService, KeyStore
+from remit.grants.minting import CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
 from remit.grants.service import GrantService
 from remit.kernel.clock import Clock
@@ -27,6 +29,8 @@ class Services:
     writes: PostgresWrites
     connections: KeptConnections
     keys_over: Callable[[KeyStore, GrantRepository], KeyService]
+    capabilities_over: Callable[[CapabilityStore, GrantRepository], CapabilityService]
+    exchange: Exchange | None
     key_list: PostgresKeys
     ledger: PostgresLedger
     notifications: PostgresNotifications

@@ -5,8 +5,10 @@ from typing import Any
 
 from remit.capabilities.model import IssuerKey, StoredCapability
 from remit.grants.keys import StoredKey
+from remit.grants.minting import BlockRecord
 from remit.store.connect import Opens
 from remit.store.named import query
+from remit.store.postgres_capabilities import insert_block
 
 
 class PostgresKeys:
@@ -15,7 +17,7 @@ class PostgresKeys:
     def __init__(self, opens: Opens) -> None:
         self._opens = opens
 
-    def insert(self, key: StoredKey, replaces: str | None, now: datetime) -> bool:
+    def insert(self, key: StoredKey, replaces: str | None, now: datetime, block: BlockRecord | None = None) -> bool:
         with self._opens() as connection, connection.transaction():
             # Before any row is locked, so that two writes of one key cannot deadlock.
             connection.execute("SELECT lock_tree(true)")
@@ -39,6 +41,8 @@ class PostgresKeys:
                     "rotated_from": key.rotated_from,
                 },
             )
+            if block is not None:
+                insert_block(connection, block)
         return True
 
     def find(self, key_id: str) -> StoredKey | None:

@@ -15,6 +15,7 @@ import psycopg
 from remit.grants.model import Problem
 from remit.grants.ports import Remembered
 from remit.store.connect import Opens
+from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_grants import TreeUnit
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_people import PostgresPeople
@@ -63,6 +64,10 @@ class WriteUnit:
     @property
     def keys(self) -> PostgresKeys:
         return PostgresKeys(lambda: nullcontext(self.connection))
+
+    @property
+    def capabilities(self) -> PostgresCapabilities:
+        return PostgresCapabilities(lambda: nullcontext(self.connection))
 
     @property
     def people(self) -> PostgresPeople:
