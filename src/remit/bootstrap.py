@@ -37,6 +37,7 @@ from remit.store.kept import KeptConnections
 from remit.store.migrate import migrate
 from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_care import PostgresCare
+from remit.store.postgres_chains import PostgresChains
 from remit.store.postgres_grants import PostgresGrants
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
@@ -104,6 +105,7 @@ class Authority:
         self.key_store = PostgresKeys(opener(url, "remit_authority"))
         self.writes = PostgresWrites(opener(url, "remit_authority"))
         self.ledger = PostgresLedger(url, self.clock)
+        self.chains = PostgresChains(opener(url, "remit_authority"))
         self.care = PostgresCare(url, self.clock)
 
     def keys(self) -> KeyService:

@@ -2,7 +2,7 @@
 
 from cyclopts import App
 
-from remit.cli import token_mint
+from remit.cli import token_mint, token_tree
 
 app_command = App(
     name="token",
@@ -15,3 +15,4 @@ A capability is the text a caller sends as its API key. It is signed, lives for 
 )
 
 app_command.command(token_mint.mint_token, name="mint", sort_key=0)
+app_command.command(token_tree.show_tree, name="tree", sort_key=4)
