@@ -21,6 +21,7 @@ from remit.capabilities.issuer_keys import (
 )
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.ports import GrantRepository
+from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.jobs.upkeep import Upkeep
 from remit.kernel.clock import Clock, ShiftedClock, SystemClock
@@ -40,7 +41,8 @@ from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_people import PostgresPeople
-from remit.store.postgres_writes import PostgresWrites
+from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 if TYPE_CHECKING:
     from remit.api.server import ApiServer
@@ -101,8 +103,38 @@ class Authority:
 
     def keys_over(self) -> Callable[[KeyStore, GrantRepository], KeyService]:
         """Makes the same service over stores bound to one transaction."""
-        issuer_key, audience = self._issuer_key(), self.settings.gateway.audience
+        data_dir, audience = self.settings.data_dir, self.settings.gateway.audience
+
+        def issuer_key() -> Ed25519PrivateKey:
+            return load_or_create_issuer_key(data_dir)
+
         return lambda store, grants: KeyService(store, grants, self.clock, issuer_key, audience, secrets.token_bytes)
+
+    def revocations_over(self, unit: WriteUnit) -> RevocationService:
+        """The service that revokes, inside one write."""
+        keys = self.keys_over()(unit.keys, unit.grants)
+        grants = GrantService(unit.grants, self.clock)
+        return RevocationService(unit.revocations, unit.grants, grants, keys, unit.keys, self.clock)
+
+    def make_issuer_known(self) -> None:
+        """Makes the issuer key where there is none, and its public half known to gateways before anything is signed."""
+        self.key_store.make_issuer_known(
+            issuer_key_of(load_or_create_issuer_key(self.settings.data_dir)), self.clock.now()
+        )
+
+    def rotate_issuer_key(self, unit: WriteUnit) -> str:
+        """A new issuer key in place of the one that signs; its kid. The last thing done in its write.
+
+        The new key is known to gateways no later than anything it signs: whoever mints has the tree to themselves, as this
+        write has, and makes the key known that they find. Should the process end between the file and the commit, the next
+        who mints does; only the old key is not retired then, and rotating again does that.
+        """
+        fresh = generate_issuer_key()
+        public = issuer_key_of(fresh)
+        unit.keys.make_issuer_known(public, self.clock.now())
+        unit.keys.retire_issuers_but(public.kid)
+        replace_issuer_key(self.settings.data_dir, fresh)
+        return public.kid
 
     def people(self) -> PeopleService:
         """The service for person tokens."""
@@ -127,16 +159,13 @@ class Authority:
             writes=PostgresWrites(connections.use),
             connections=connections,
             keys_over=self.keys_over(),
+            revocations_over=self.revocations_over,
+            reach=PostgresRevocations(connections.use),
             key_list=self.key_store,
             ledger=self.ledger,
             notifications=PostgresNotifications(self.url),
             people=self.people_over(PostgresPeople(connections.use)),
         )
-
-    def _issuer_key(self) -> Ed25519PrivateKey:
-        issuer_key = load_or_create_issuer_key(self.settings.data_dir)
-        self.key_store.make_issuer_known(issuer_key_of(issuer_key), self.clock.now())
-        return issuer_key
 
     def upkeep(self) -> Upkeep:
         """The background work, not started yet. Raises SettingsError for a webhook that cannot be used."""
@@ -169,21 +198,31 @@ def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:
         raise SettingsError(f"`{path}`: {error}") from None
 
 
+def replace_issuer_key(data_dir: Path, private_key: Ed25519PrivateKey) -> None:
+    """Puts another issuer key in the place of the one under the data directory: whoever reads finds one of the two, whole."""
+    _write_whole(data_dir / ISSUER_KEY_FILE, serialise_issuer_key(private_key), os.replace)
+
+
 def _create_whole(path: Path, content: bytes) -> None:
     """Makes a file with mode 0600 that is on the disk, and has all of its content, as soon as it has its name.
 
     A file of that name stays as it is: of several processes at once, the first one decides.
     """
+    with contextlib.suppress(FileExistsError):
+        _write_whole(path, content, os.link)
+
+
+def _write_whole(path: Path, content: bytes, name: Callable[[str, Path], None]) -> None:
+    """Writes a file under no name of its own and then gives it its name, on the disk before and after."""
     descriptor, unnamed = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(unnamed, path)
+        name(unnamed, path)
     finally:
-        Path(unnamed).unlink()
+        Path(unnamed).unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

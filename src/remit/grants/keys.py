@@ -8,7 +8,7 @@ from typing import Protocol
 from remit.capabilities.access_keys import new_access_key
 from remit.capabilities.encoding import UnencodableError
 from remit.capabilities.issuer_keys import IssuerPrivateKey, issuer_key_of
-from remit.capabilities.model import Block0, Delegate, Limit, StoredCapability
+from remit.capabilities.model import Block0, Delegate, IssuerKey, Limit, StoredCapability
 from remit.capabilities.rules import mint_block0, public_key_of
 from remit.grants.model import Actor, Grant, Problem, same_person
 from remit.grants.ports import GrantRepository
@@ -61,16 +61,23 @@ class KeyStore(Protocol):
         """Whether a living key was revoked."""
         ...
 
+    def make_issuer_known(self, key: IssuerKey, now: datetime) -> str:
+        """Stores an issuer's public key where it is not known yet; its status: `signing`, `verify_only` or `revoked`."""
+        ...
+
 
 class KeyService:
-    """The one way to write access keys, for the command line and the API alike."""
+    """The one way to write access keys, for the command line and the API alike.
+
+    `issuer_key` reads the key that signs, each time one is needed: it may have been rotated since.
+    """
 
     def __init__(  # noqa: PLR0917 - one argument per port, joined in one place
         self,
         store: KeyStore,
         grants: GrantRepository,
         clock: Clock,
-        issuer_key: IssuerPrivateKey,
+        issuer_key: Callable[[], IssuerPrivateKey],
         audience: str,
         random: Callable[[int], bytes],
     ) -> None:
@@ -113,6 +120,15 @@ class KeyService:
                 detail="a key's expiry lies in the future",
                 field="expires_at",
             )
+        issuer_key = self._issuer_key()
+        issuer = issuer_key_of(issuer_key)
+        standing = self._store.make_issuer_known(issuer, now)
+        if standing != "signing":
+            detail = (
+                f"the issuer key `{issuer.kid}` in the data folder is {standing} in the database and signs nothing any more;"
+                " `remit issuer list` shows the keys, `remit issuer rotate` makes a new one"
+            )
+            return Problem(code="issuer_key_not_signing", path=grant.path, detail=detail)
         next_secret = self._random(32)
         issued_at = int(now.timestamp())
         block = Block0(
@@ -132,7 +148,7 @@ class KeyService:
             labels=labels or {},
         )
         try:
-            minted = mint_block0(self._issuer_key, issuer_key_of(self._issuer_key), block, next_secret)
+            minted = mint_block0(issuer_key, issuer, block, next_secret)
         except UnencodableError as error:
             return Problem(code="capability_invalid", path=grant.path, detail=str(error))
         return self._keep(grant.id, name, actor, minted.stored, expires, token=minted.token)

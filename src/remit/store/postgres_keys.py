@@ -72,9 +72,24 @@ class PostgresKeys:
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def make_issuer_known(self, key: IssuerKey, now: datetime) -> None:
-        """Stores an issuer's public key where it is not known yet."""
+    def make_issuer_known(self, key: IssuerKey, now: datetime) -> str:
         with self._opens() as connection:
-            known = connection.execute(query("snapshot_issuers")).fetchall()
-            if key.kid not in {row[0] for row in known}:
+            for _ in range(3):
+                stored = connection.execute(query("snapshot_issuers")).fetchall()
+                status = next((str(row[2]) for row in stored if row[0] == key.kid), None)
+                if status is not None:
+                    return status
                 connection.execute(query("issuer_put"), {"kid": key.kid, "public_key": key.public_key, "now": now})
+        raise AssertionError("an issuer key that was stored is not there")
+
+    def issuers(self) -> tuple[dict[str, Any], ...]:
+        """What there is to show of issuer keys, oldest first."""
+        with self._opens() as connection:
+            cursor = connection.execute(query("issuer_list"))
+            names = [column.name for column in cursor.description or ()]
+            return tuple(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+
+    def retire_issuers_but(self, kid: str) -> None:
+        """Every other key that signs is good for verifying only, from now on."""
+        with self._opens() as connection:
+            connection.execute(query("issuer_retire"), {"kid": kid})

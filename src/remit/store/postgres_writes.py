@@ -18,6 +18,7 @@ from remit.store.connect import Opens
 from remit.store.postgres_grants import TreeUnit
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_people import PostgresPeople
+from remit.store.postgres_revocations import PostgresRevocations
 
 _T = TypeVar("_T")
 
@@ -67,6 +68,10 @@ class WriteUnit:
     @property
     def people(self) -> PostgresPeople:
         return PostgresPeople(lambda: nullcontext(self.connection))
+
+    @property
+    def revocations(self) -> PostgresRevocations:
+        return PostgresRevocations(lambda: nullcontext(self.connection))
 
 
 class PostgresWrites:
