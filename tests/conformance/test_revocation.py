@@ -121,7 +121,7 @@ def test_revoke_now_with_streams_under_way(fleet: System, name: str, cut: bool) 
 def test_a_call_that_was_not_answered_yet_is_refused_when_it_is_cut(fleet: System, name: str) -> None:
     """A caller who waits for a whole answer is told that it was revoked, and what is booked."""
     key = tree(fleet, name)
-    fleet.vendor.script(completion_tokens=20, delay_ms=4000)
+    fleet.vendor.script(completion_tokens=20, latency_ms=4000)
     got: list[Any] = []
     caller = threading.Thread(target=lambda: got.append(ask(fleet, key, dime(20))))
     caller.start()
@@ -196,10 +196,8 @@ def test_an_issuer_key_is_rotated_and_the_old_one_revoked(fleet: System, name: s
 
 
 def test_a_cut_off_ends_what_an_issuer_key_had_signed(fleet: System, name: str) -> None:
-    """Capabilities from before the cut-off are refused, later ones are not, and the cut-off never moves back.
-
-    Answering `capability_revoked` takes the rules that know of revoked issuer keys; until then it is `capability_invalid`.
-    """
+    """Capabilities from before the cut-off are refused, later ones are not, and the cut-off never moves back."""
+    # Needs `verify` to answer the code `revoked`; without it the last of the answers below is `capability_invalid`.
     fleet.apply({name: root("5.00")})
     old = fleet.key(name)
     assert ask(fleet, old, dime()).code == "served"
@@ -209,13 +207,13 @@ def test_a_cut_off_ends_what_an_issuer_key_had_signed(fleet: System, name: str) 
     time.sleep(1)
     new = fleet.key(name)
     revoked(fleet, kid, "--issued-before", instant)
+    back = remit(fleet, "revoke", kid, "--issued-before", "2026-01-01")
+    assert back.returncode == 1 and "already_revoked" in back.stderr
     answers = ask_many(16, lambda number: ask(fleet, (old, new)[number % 2], dime()))
     assert sorted({(answer.status, answer.code) for answer in answers}) == [
         (200, "served"),
         (401, "capability_revoked"),
     ]
-    back = remit(fleet, "revoke", kid, "--issued-before", "2026-01-01")
-    assert back.returncode == 1 and "already_revoked" in back.stderr
 
 
 def test_a_word_that_names_two_things_is_asked_about(fleet: System) -> None:
@@ -244,8 +242,9 @@ def test_a_gateway_that_hangs_is_named_and_one_that_died_is_not_waited_for(name:
         os.kill(hung, signal.SIGSTOP)
         try:
             late = remit(system, "revoke", key_id(keys[1]), "--wait", "--timeout", "500ms", "--json")
-            assert late.returncode == 1 and f"process {hung}" in late.stderr
-            assert len(json.loads(late.stdout)["gateways_late"]) == 1
+            assert late.returncode == 1, late.stderr
+            (which,) = json.loads(late.stdout)["gateways_late"]
+            assert which.endswith(f"process {hung}")
             time.sleep(16)
             started = time.monotonic()
             said = remit(system, "revoke", key_id(keys[2]), "--wait")

@@ -22,6 +22,7 @@ from remit.api.keys import Keys
 from remit.api.ledger import Ledger
 from remit.api.params import refuse_unknown_parameters
 from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusal, on_unreachable
+from remit.api.revocations import Revocations
 from remit.api.services import Services
 
 OPENAPI_PATH = "/v1/openapi.json"
@@ -40,7 +41,17 @@ def make_app(services: Services) -> Edge:
         return services
 
     app = Litestar(
-        route_handlers=[Grants, apply_manifest, Keys, Ledger, health, doctor, notifications, openapi_document],
+        route_handlers=[
+            Grants,
+            apply_manifest,
+            Keys,
+            Revocations,
+            Ledger,
+            health,
+            doctor,
+            notifications,
+            openapi_document,
+        ],
         dependencies={"services": Provide(provide, sync_to_thread=False)},
         middleware=[DefineMiddleware(PersonAuthentication, people=services.people)],
         before_request=refuse_unknown_parameters,

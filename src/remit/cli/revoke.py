@@ -1,7 +1,7 @@
 """`remit revoke`: ends a block, a key, a grant or an issuer key, and says when and up to how much that holds."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -41,15 +41,36 @@ class _Told:
     before: _Before
     revision: int
     revocation_id: str
-    before_commit: float | None = None
+    before_commit: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What the command line asks for: a word, or the capability that was read in its place."""
+
+    word: str
+    token: str | None = field(repr=False)
+    cut: bool
+    issued_before: "datetime | None"
+
+    def subject(self, service: "RevocationService") -> "Subject | Problem":
+        return service.find(self.word, self.issued_before) if self.token is None else service.find_token(self.token)
+
+    def asked(self) -> dict[str, Any]:
+        """What two requests under one key are compared by. A capability is a secret: its hash stands for it."""
+        from hashlib import sha256
+
+        word = self.word if self.token is None else f"capability {sha256(self.token.encode()).hexdigest()}"
+        return {"subject": word, "cut": self.cut, "issued_before": self.issued_before}
 
 
 def revoke(
     subject: Annotated[
         str,
         Parameter(
+            allow_leading_hyphen=True,
             help="Path or id of a grant, id of a key, id of a block, kid of an issuer key, or - for a capability that is read "
-            "from standard input. A prefix says which: grant:, key:, block:, issuer:."
+            "from standard input. A prefix says which: grant:, key:, block:, issuer:.",
         ),
     ],
     /,
@@ -69,11 +90,7 @@ def revoke(
 
     Says what could have been spent, how many gateways know how soon, and what calls under way can still cost.
     """
-    from remit.cli.output import refused
     from remit.cli.session import open_authority
-    from remit.grants.model import Problem
-    from remit.grants.ports import Remembered
-    from remit.store.postgres_revocations import Acknowledgements
 
     token = _token(subject)
     seconds = _seconds(timeout)
@@ -81,39 +98,43 @@ def revoke(
     cut_off = None if issued_before is None else parse_moment(issued_before, "--issued-before", "UTC")
     if dry_run:
         return _dry_run(authority, token, subject, cut_off, json=json)
+    wanted = _Wanted(word=subject, token=token, cut=cut, issued_before=cut_off)
+    return _revoke(authority, wanted, by or By(), seconds if wait else None, json=json)
+
+
+def _revoke(authority: "Authority", wanted: _Wanted, by: By, wait_seconds: float | None, *, json: bool) -> int:
+    from remit.cli.output import refused
+    from remit.grants.model import Problem
+    from remit.grants.ports import Remembered
+    from remit.store.postgres_revocations import Acknowledgements
+
+    def do(unit: "WriteUnit") -> "tuple[_Told, dict[str, Any]] | Problem":
+        service = authority.revocations_over(unit)
+        found = wanted.subject(service)
+        if isinstance(found, Problem):
+            return found
+        before = _before(authority, unit, found)
+        authorship = by.authorship("remit revoke")
+        done = service.revoke(found, authorship, cut=wanted.cut, issued_before=wanted.issued_before)
+        if isinstance(done, Problem):
+            return done
+        now = authority.clock.monotonic()
+        told = _Told(before=before, revision=done.tree_revision, revocation_id=done.id, before_commit=now)
+        return told, {"id": done.id, "subject": found.name, "kind": found.kind, "revision": done.tree_revision}
+
+    # Opened first: nothing that a gateway says after the commit is missed.
     with Acknowledgements(authority.url) as acknowledgements:
-        by = by or By()
-
-        def do(unit: "WriteUnit") -> "tuple[_Told, dict[str, Any]] | Problem":
-            service = authority.revocations_over(unit)
-            found = service.find(subject, cut_off) if token is None else service.find_token(token)
-            if isinstance(found, Problem):
-                return found
-            before = _before(authority, unit, found)
-            done = service.revoke(found, by.authorship("remit revoke"), cut=cut, issued_before=cut_off)
-            if isinstance(done, Problem):
-                return done
-            told = _Told(
-                before=before,
-                revision=done.tree_revision,
-                revocation_id=done.id,
-                before_commit=authority.clock.monotonic(),
-            )
-            return told, {"id": done.id, "subject": found.name, "kind": found.kind, "revision": done.tree_revision}
-
-        # A capability is a secret: what is remembered of it is the id of its block.
-        asked = {"subject": subject if token is None else _block_of(token), "cut": cut, "issued_before": cut_off}
-        told = write_once(authority, by, "revoke", asked, do)
+        told = write_once(authority, by, "revoke", wanted.asked(), do)
         if isinstance(told, Problem):
             return refused([told], json=json)
         if isinstance(told, Remembered):
             return _replayed(told, json=json)
-        return _after(authority, told, acknowledgements, seconds if wait else None, json=json)
+        return _after(authority, told, acknowledgements, wait_seconds, json=json)
 
 
 def _token(subject: str) -> str | None:
     """The capability on standard input, if that is what the word asks for. Raises CommandError."""
-    if "rmt1." in subject:
+    if subject.removeprefix("block:").startswith("rmt1."):
         raise CommandError("a capability is a secret and no argument: `remit revoke -` reads it from standard input")
     if subject != "-":
         return None
@@ -121,12 +142,6 @@ def _token(subject: str) -> str | None:
     if not text.startswith("rmt1.") or len(text) > _MAX_TOKEN_BYTES:
         raise CommandError("standard input holds no capability: that is one text that begins with `rmt1.`")
     return text
-
-
-def _block_of(token: str) -> str:
-    from hashlib import sha256
-
-    return f"capability {sha256(token.encode()).hexdigest()}"
 
 
 def _seconds(text: str) -> float:
@@ -142,7 +157,7 @@ def _before(authority: "Authority", unit: "WriteUnit", subject: "Subject") -> _B
     from remit.grants.tree import Tree
 
     store, now = unit.revocations, authority.clock.now()
-    holds = store.holds_under(_grants(subject), _own_blocks(subject))
+    holds = store.holds_under(*subject.ended)
     if subject.grant is None:
         return _Before(subject=subject, left_nanousd=None, holds=holds)
     with unit.grants.read() as reads:
@@ -151,15 +166,6 @@ def _before(authority: "Authority", unit: "WriteUnit", subject: "Subject") -> _B
     if effective(nodes).refusal_at(now) is not None:
         left = 0
     return _Before(subject=subject, left_nanousd=left, holds=holds)
-
-
-def _grants(subject: "Subject") -> list[str]:
-    return [subject.id] if subject.kind == "grant" else []
-
-
-def _own_blocks(subject: "Subject") -> list[str]:
-    """The blocks whose calls end with the subject: not those above a block."""
-    return list(subject.blocks if subject.kind == "issuer" else subject.blocks[:1])
 
 
 def _dry_run(authority: "Authority", token: str | None, word: str, cut_off: "datetime | None", *, json: bool) -> int:
@@ -196,12 +202,11 @@ def _after(
     from remit.store.postgres_revocations import PostgresRevocations, waiting_for
 
     states = acknowledgements.wait(told.revision, wait_seconds or 0.0)
-    assert told.before_commit is not None
     milliseconds = max(1, round((authority.clock.monotonic() - told.before_commit) * 1000))
     late, gone = waiting_for(states, told.revision), [one for one in states if one.is_gone]
     subject = told.before.subject
     store = PostgresRevocations(opener(authority.url, "remit_authority"))
-    holds = store.holds_under(_grants(subject), _own_blocks(subject))
+    holds = store.holds_under(*subject.ended)
     code = EXIT_DIFFERENCES if wait_seconds is not None and late else EXIT_OK
     if json:
         print_json(

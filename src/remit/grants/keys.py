@@ -8,7 +8,7 @@ from typing import Protocol
 from remit.capabilities.access_keys import new_access_key
 from remit.capabilities.encoding import UnencodableError
 from remit.capabilities.issuer_keys import IssuerPrivateKey, issuer_key_of
-from remit.capabilities.model import Block0, Delegate, IssuerKey, Limit, StoredCapability
+from remit.capabilities.model import Block0, Delegate, IssuerKey, Limit, Minted, StoredCapability
 from remit.capabilities.rules import mint_block0, public_key_of
 from remit.grants.model import Actor, Grant, Problem, same_person
 from remit.grants.ports import GrantRepository
@@ -120,15 +120,6 @@ class KeyService:
                 detail="a key's expiry lies in the future",
                 field="expires_at",
             )
-        issuer_key = self._issuer_key()
-        issuer = issuer_key_of(issuer_key)
-        standing = self._store.make_issuer_known(issuer, now)
-        if standing != "signing":
-            detail = (
-                f"the issuer key `{issuer.kid}` in the data folder is {standing} in the database and signs nothing any more;"
-                " `remit issuer list` shows the keys, `remit issuer rotate` makes a new one"
-            )
-            return Problem(code="issuer_key_not_signing", path=grant.path, detail=detail)
         next_secret = self._random(32)
         issued_at = int(now.timestamp())
         block = Block0(
@@ -147,11 +138,26 @@ class KeyService:
             models=models,
             labels=labels or {},
         )
-        try:
-            minted = mint_block0(issuer_key, issuer, block, next_secret)
-        except UnencodableError as error:
-            return Problem(code="capability_invalid", path=grant.path, detail=str(error))
+        minted = self._mint(block, next_secret, grant.path, now)
+        if isinstance(minted, Problem):
+            return minted
         return self._keep(grant.id, name, actor, minted.stored, expires, token=minted.token)
+
+    def _mint(self, block: Block0, next_secret: bytes, path: str, now: datetime) -> Minted | Problem:
+        """Signs with the key that is there now, which its standing in the store has to allow."""
+        private_key = self._issuer_key()
+        issuer = issuer_key_of(private_key)
+        standing = self._store.make_issuer_known(issuer, now)
+        if standing != "signing":
+            detail = (
+                f"the issuer key `{issuer.kid}` in the data folder is {standing} in the database and signs nothing any more;"
+                " `remit issuer list` shows the keys, `remit issuer rotate` makes a new one"
+            )
+            return Problem(code="issuer_key_not_signing", path=path, detail=detail)
+        try:
+            return mint_block0(private_key, issuer, block, next_secret)
+        except UnencodableError as error:
+            return Problem(code="capability_invalid", path=path, detail=str(error))
 
     def rotate(self, key_id: str, actor: Actor) -> NewKey | Problem:
         """A new secret for the same capability: what was spent stays spent. The old secret stops working at once.

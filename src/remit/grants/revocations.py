@@ -38,6 +38,13 @@ class Subject:
     blocks: tuple[str, ...] = ()
     keep_until: datetime | None = None
 
+    @property
+    def ended(self) -> tuple[list[str], list[str]]:
+        """The grants and the blocks whose calls end with it: not the blocks above a block."""
+        if self.kind == "grant":
+            return [self.id], []
+        return [], list(self.blocks if self.kind == "issuer" else self.blocks[:1])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:

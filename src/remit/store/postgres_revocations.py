@@ -126,6 +126,18 @@ class PostgresRevocations:
         assert row is not None
         return OpenHolds(*row)
 
+    def holds_of(self, revocation: Revocation) -> OpenHolds:
+        """The calls under way that draw on what was revoked."""
+        subject = revocation.subject
+        if revocation.kind == "grant":
+            return self.holds_under([subject], [])
+        if revocation.kind == "block":
+            return self.holds_under([], [subject])
+        if revocation.kind == "issuer":
+            return self.holds_under([], self.blocks_of_issuer(subject, revocation.issued_before))
+        block = self.block_of_key(subject)
+        return self.holds_under([], () if block is None else block.chain)
+
     def money_left(self, nodes: Sequence[Grant], blocks: Sequence[str], now: datetime) -> int | None:
         """The least that a money limit of these grants and blocks has left, in nano-USD; None where there is no limit.
 
