@@ -22,6 +22,7 @@ from remit.capabilities.issuer_keys import (
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import BlockIssuer, CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
+from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.jobs.upkeep import Upkeep
 from remit.kernel.clock import Clock, ShiftedClock, SystemClock
@@ -43,7 +44,8 @@ from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_people import PostgresPeople
-from remit.store.postgres_writes import PostgresWrites
+from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 if TYPE_CHECKING:
     from remit.api.exchange import Exchange
@@ -122,6 +124,32 @@ class Authority:
         issuer = self._block_issuer()
         return lambda store, grants: CapabilityService(store, grants, issuer)
 
+    def revocations_over(self, unit: WriteUnit) -> RevocationService:
+        """The service that revokes, inside one write."""
+        keys = self.keys_over()(unit.keys, unit.grants)
+        grants = GrantService(unit.grants, self.clock)
+        return RevocationService(unit.revocations, unit.grants, grants, keys, unit.keys, self.clock)
+
+    def make_issuer_known(self) -> None:
+        """Makes the issuer key where there is none, and its public half known to gateways before anything is signed."""
+        self.key_store.make_issuer_known(
+            issuer_key_of(load_or_create_issuer_key(self.settings.data_dir)), self.clock.now()
+        )
+
+    def rotate_issuer_key(self, unit: WriteUnit) -> str:
+        """A new issuer key in place of the one that signs; its kid. The last thing done in its write.
+
+        The new key is known to gateways no later than anything it signs: whoever mints has the tree to themselves, as this
+        write has, and makes the key known that they find. Should the process end between the file and the commit, the next
+        who mints does; only the old key is not retired then, and rotating again does that.
+        """
+        fresh = generate_issuer_key()
+        public = issuer_key_of(fresh)
+        unit.keys.make_issuer_known(public, self.clock.now())
+        unit.keys.retire_issuers_but(public.kid)
+        replace_issuer_key(self.settings.data_dir, fresh)
+        return public.kid
+
     def people(self) -> PeopleService:
         """The service for person tokens."""
         return self.people_over(PostgresPeople(opener(self.url, "remit_authority")))
@@ -147,6 +175,8 @@ class Authority:
             keys_over=self.keys_over(),
             capabilities_over=self.capabilities_over(),
             exchange=self._exchange(connections),
+            revocations_over=self.revocations_over,
+            reach=PostgresRevocations(connections.use),
             key_list=self.key_store,
             ledger=self.ledger,
             notifications=PostgresNotifications(self.url),
@@ -164,12 +194,12 @@ class Authority:
         return Exchange(rules, self.clock, self.settings.gateway.audience, mint)
 
     def _block_issuer(self) -> BlockIssuer:
-        return BlockIssuer(self.clock, self._issuer_key(), self.settings.gateway.audience, secrets.token_bytes)
+        data_dir = self.settings.data_dir
 
-    def _issuer_key(self) -> Ed25519PrivateKey:
-        issuer_key = load_or_create_issuer_key(self.settings.data_dir)
-        self.key_store.make_issuer_known(issuer_key_of(issuer_key), self.clock.now())
-        return issuer_key
+        def issuer_key() -> Ed25519PrivateKey:
+            return load_or_create_issuer_key(data_dir)
+
+        return BlockIssuer(self.clock, issuer_key, self.settings.gateway.audience, secrets.token_bytes)
 
     def upkeep(self) -> Upkeep:
         """The background work, not started yet. Raises SettingsError for a webhook that cannot be used."""
@@ -202,21 +232,31 @@ def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:
         raise SettingsError(f"`{path}`: {error}") from None
 
 
+def replace_issuer_key(data_dir: Path, private_key: Ed25519PrivateKey) -> None:
+    """Puts another issuer key in the place of the one under the data directory: whoever reads finds one of the two, whole."""
+    _write_whole(data_dir / ISSUER_KEY_FILE, serialise_issuer_key(private_key), os.replace)
+
+
 def _create_whole(path: Path, content: bytes) -> None:
     """Makes a file with mode 0600 that is on the disk, and has all of its content, as soon as it has its name.
 
     A file of that name stays as it is: of several processes at once, the first one decides.
     """
+    with contextlib.suppress(FileExistsError):
+        _write_whole(path, content, os.link)
+
+
+def _write_whole(path: Path, content: bytes, name: Callable[[str, Path], None]) -> None:
+    """Writes a file under no name of its own and then gives it its name, on the disk before and after."""
     descriptor, unnamed = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(unnamed, path)
+        name(unnamed, path)
     finally:
-        Path(unnamed).unlink()
+        Path(unnamed).unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -23,6 +23,7 @@ from remit.api.keys import Keys
 from remit.api.ledger import Ledger
 from remit.api.params import refuse_unknown_parameters
 from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusal, on_unreachable
+from remit.api.revocations import Revocations
 from remit.api.services import Services
 from remit.api.token import exchange_token
 
@@ -48,6 +49,7 @@ def make_app(services: Services) -> Edge:
             Keys,
             Capabilities,
             exchange_token,
+            Revocations,
             Ledger,
             health,
             doctor,

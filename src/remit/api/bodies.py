@@ -6,6 +6,7 @@ Amounts are integers: nano-USD, tokens or requests. Instants are ISO 8601 with a
 import hashlib
 import json
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -218,6 +219,25 @@ class Why(Body, frozen=True, kw_only=True):
     """The body of a write that needs nothing but a reason."""
 
     reason: Reason
+
+
+class Revoke(Body, frozen=True, kw_only=True):
+    """What to end: a path or an id of a grant, a key, a block or an issuer key, or a capability. `cut` ends running calls."""
+
+    subject: Annotated[str, Meta(min_length=1, max_length=8192)]
+    cut: bool = False
+    issued_before: Instant | None = None
+    reason: Reason
+
+    @property
+    def token(self) -> str | None:
+        """The capability, where it is one."""
+        return self.subject if self.subject.startswith("rmt1.") else None
+
+    def asked(self) -> dict[str, Any]:
+        """A capability is a secret: its hash stands for it."""
+        word = self.subject if self.token is None else f"capability {sha256(self.subject.encode()).hexdigest()}"
+        return {**super().asked(), "subject": word}
 
 
 class RenewGrant(Body, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from remit.gateway.forward import Forwarding
 from remit.gateway.holding import KnownChains, wanted_hold
 from remit.gateway.models import models_answer
 from remit.gateway.operations import Operations
-from remit.gateway.principal import Principal, authenticate
+from remit.gateway.principal import Principal, authenticate, still_refused
 from remit.gateway.settlement import VendorResult, ending_of
 from remit.gateway.snapshot import TreeSnapshot
 from remit.gateway.wire.exchange import Exchange
@@ -75,6 +75,7 @@ class Gateway:
         self._operations = Operations()
         self._known = KnownChains()
         self._calls: set[asyncio.Task[None]] = set()
+        self._running: dict[Forwarding, Admission] = {}
 
     def handle(self, exchange: Exchange) -> None:
         """Starts to answer; returns at once."""
@@ -84,6 +85,16 @@ class Gateway:
         task = asyncio.get_running_loop().create_task(self._answer(exchange))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
+
+    def install(self, snapshot: TreeSnapshot) -> None:
+        """Goes by this tree from now on, unless a newer one is known, and cuts the calls that it says are to end."""
+        if snapshot.revision <= self.snapshot.revision:
+            return
+        self.snapshot = snapshot
+        for forwarding, admission in list(self._running.items()):
+            principal = admission.principal
+            if snapshot.cuts(principal.verified, principal.key_id):
+                forwarding.cut("it was revoked while the call ran")
 
     def malformed(self, status: int, reason: str) -> tuple[Headers, bytes]:
         """Headers and body for bytes that are no request; the wire answers them and closes the connection."""
@@ -158,7 +169,7 @@ class Gateway:
             # A reading that others had begun before may still be of an older tree.
             if self.snapshot.revision >= revision:
                 return True
-            self.snapshot = await self._reread()
+            self.install(await self._reread())
         raise AuthorityUnreachableError("the tree changes faster than it can be read")
 
     async def _stranger(self, exchange: Exchange, now: datetime) -> Refused | None:
@@ -210,7 +221,7 @@ class Gateway:
             except StaleTreeError as stale:
                 if self.snapshot.revision < stale.current_revision:
                     try:
-                        self.snapshot = await self._reread()
+                        self.install(await self._reread())
                     except AuthorityUnreachableError:
                         break
             except AuthorityUnreachableError:
@@ -245,11 +256,17 @@ class Gateway:
             await self._lessor.finish(Ending(hold_id=hold.id, outcome="voided"))
             self._refuse(exchange, _unreachable(admission.path, admission.principal.leaf.grant.leaf.owner), ids)
             return
+        if (refused := self._revoked_meanwhile(admission, hold)) is not None:
+            await self._lessor.finish(Ending(hold_id=hold.id, outcome="voided"))
+            self._refuse(exchange, refused, ids)
+            return
         forwarding = None
         try:
             message = _vendor_message(exchange.body, admission, hold, ids)
             exchange.body = b""
             forwarding = _forwarding(exchange, admission, hold, ids)
+            # Nothing is awaited since the tree was looked at: a later one finds this call among those that run.
+            self._running[forwarding] = admission
             forwarding.begin(admission.deployment.pool, message, seconds)
             await self._settle(forwarding, admission, hold, ids)
         except Exception:  # noqa: BLE001 - a fault of ours ends this request, not the process
@@ -257,6 +274,15 @@ class Gateway:
             self._fail(exchange, ids, cost_nanousd=hold.ceiling_nanousd if sent else 0)
             note = {"note": "cost unknown: the gateway failed"} if sent else {}
             await self._lessor.finish(Ending(hold_id=hold.id, outcome="suspense" if sent else "voided", entry=note))
+        finally:
+            if forwarding is not None:
+                self._running.pop(forwarding, None)
+
+    def _revoked_meanwhile(self, admission: Admission, hold: WantedHold) -> Refused | None:
+        """Why a call that was admitted is not sent after all: its hold was taken on a tree that is outdated by now."""
+        if hold.entry["policy_version"] == self.snapshot.revision:
+            return None
+        return still_refused(self.snapshot, admission.principal, self._clock.now())
 
     async def _settle(self, forwarding: Forwarding, admission: Admission, hold: WantedHold, ids: Ids) -> None:
         result = await forwarding.finished
@@ -264,9 +290,33 @@ class Gateway:
         finished = await self._lessor.finish(ending)
         cost = _cost_of(ending, hold)
         money = answers.money_headers(cost, finished.tightest, admission.paths)
-        self._conclude(forwarding.exchange, forwarding, result, ids, money)
+        if forwarding.cut_for is not None:
+            self._conclude_cut(forwarding, admission, hold, ids, cost)
+        else:
+            self._conclude(forwarding.exchange, forwarding, result, ids, money)
         amounts = {"ceiling_nanousd": hold.ceiling_nanousd, "cost_nanousd": cost}
         _log_served(ids, admission, hold, result, finished, **amounts, tokens=ending.tokens)
+
+    def _conclude_cut(
+        self, forwarding: Forwarding, admission: Admission, hold: WantedHold, ids: Ids, cost_nanousd: int
+    ) -> None:
+        """The end of a call that was cut: of a stream that was begun nothing more comes, anything else is refused."""
+        _log.warning(
+            "call_cut",
+            request_id=ids.request,
+            decision_id=ids.decision,
+            path=admission.path,
+            hold_id=hold.id,
+            booked_nanousd=cost_nanousd,
+            reason=forwarding.cut_for,
+        )
+        if forwarding.streamed:
+            forwarding.exchange.abort()
+            return
+        owner = admission.principal.leaf.grant.leaf.owner
+        detail = f"the capability was revoked while the call ran; ask `{owner}`"
+        refused = Refused(code=RefusalCode.capability_revoked, detail=detail, path=admission.path, owner=owner)
+        self._refuse(forwarding.exchange, refused, ids, cost_nanousd)
 
     def _seconds_for_call(self, hold: WantedHold) -> float | None:
         """How long the call may run, so that it ends before its hold; None where that is too short to be worth its cost.
@@ -316,8 +366,8 @@ class Gateway:
         values = [value for name, value in exchange.headers if name == b"authorization"]
         return authenticate(self.snapshot, values, self._settings.audience, now)
 
-    def _refuse(self, exchange: Exchange, refused: Refused, ids: Ids) -> None:
-        exchange.respond(*answers.refusal(refused, ids, self._renew_url))
+    def _refuse(self, exchange: Exchange, refused: Refused, ids: Ids, cost_nanousd: int = 0) -> None:
+        exchange.respond(*answers.refusal(refused, ids, self._renew_url, cost_nanousd))
         _log.info(
             "refused",
             request_id=ids.request,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from remit.capabilities.access_keys import new_access_key
-from remit.capabilities.model import Limit, StoredCapability
+from remit.capabilities.model import IssuerKey, Limit, StoredCapability
 from remit.grants.minting import BlockIssuer, BlockRecord, Narrowing, permitted_grant
 from remit.grants.model import Actor, Grant, Problem
 from remit.grants.ports import GrantRepository
@@ -58,6 +58,10 @@ class KeyStore(Protocol):
         """Whether a living key was revoked."""
         ...
 
+    def make_issuer_known(self, key: IssuerKey, now: datetime) -> str:
+        """See `remit.grants.minting.IssuerStore`."""
+        ...
+
 
 class KeyService:
     """The one way to write access keys, for the command line and the API alike."""
@@ -101,7 +105,7 @@ class KeyService:
                 field="expires_at",
             )
         narrowing = Narrowing(limits=limits, models=models, labels=labels or {})
-        issued = self._issuer.issue(grant, actor, name, expires, narrowing)
+        issued = self._issuer.issue(self._store, grant, actor, name, expires, narrowing)
         if isinstance(issued, Problem):
             return issued
         minted, block = issued

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from remit.capabilities.encoding import UnencodableError
 from remit.capabilities.issuer_keys import IssuerPrivateKey, issuer_key_of
-from remit.capabilities.model import Block0, Confirmation, Delegate, Limit, Minted
+from remit.capabilities.model import Block0, Confirmation, Delegate, IssuerKey, Limit, Minted
 from remit.capabilities.rules import mint_block0, public_key_of
 from remit.grants.model import Actor, Grant, Problem, same_person
 from remit.grants.ports import GrantRepository
@@ -80,7 +80,15 @@ class NewCapability:
     is_bearer: bool
 
 
-class CapabilityStore(Protocol):
+class IssuerStore(Protocol):
+    """Where issuer keys are known."""
+
+    def make_issuer_known(self, key: IssuerKey, now: datetime) -> str:
+        """Stores an issuer's public key where it is not known yet; its status: `signing`, `verify_only` or `revoked`."""
+        ...
+
+
+class CapabilityStore(IssuerStore, Protocol):
     """Where the blocks that were minted are recorded."""
 
     def insert(self, block: BlockRecord) -> None:
@@ -89,10 +97,13 @@ class CapabilityStore(Protocol):
 
 
 class BlockIssuer:
-    """Signs block_0 for grants that were looked up and permitted already."""
+    """Signs block_0 for grants that were looked up and permitted already.
+
+    `issuer_key` reads the key that signs, each time one is needed: it may have been rotated since.
+    """
 
     def __init__(
-        self, clock: Clock, issuer_key: IssuerPrivateKey, audience: str, random: Callable[[int], bytes]
+        self, clock: Clock, issuer_key: Callable[[], IssuerPrivateKey], audience: str, random: Callable[[int], bytes]
     ) -> None:
         self.clock = clock
         self.random = random
@@ -101,6 +112,7 @@ class BlockIssuer:
 
     def issue(  # noqa: PLR0917 - one argument per part of a block
         self,
+        issuers: IssuerStore,
         grant: Grant,
         actor: Actor,
         purpose: str,
@@ -134,10 +146,9 @@ class BlockIssuer:
             confirmation=possession.confirmation,
         )
         tail = secret if possession.is_bearer else None
-        try:
-            minted = mint_block0(self._issuer_key, issuer_key_of(self._issuer_key), block, tail)
-        except UnencodableError as error:
-            return Problem(code="capability_invalid", path=grant.path, detail=str(error))
+        minted = self._sign(issuers, block, tail, grant.path, now)
+        if isinstance(minted, Problem):
+            return minted
         record = BlockRecord(
             id=minted.block_id,
             grant_id=grant.id,
@@ -151,6 +162,24 @@ class BlockIssuer:
             recorded_at=now,
         )
         return minted, record
+
+    def _sign(
+        self, issuers: IssuerStore, block: Block0, tail: bytes | None, path: str, now: datetime
+    ) -> Minted | Problem:
+        """Signs with the key that is there now, which its standing in the store has to allow."""
+        private_key = self._issuer_key()
+        issuer = issuer_key_of(private_key)
+        standing = issuers.make_issuer_known(issuer, now)
+        if standing != "signing":
+            detail = (
+                f"the issuer key `{issuer.kid}` in the data folder is {standing} in the database and signs nothing any more;"
+                " `remit issuer list` shows the keys, `remit issuer rotate` makes a new one"
+            )
+            return Problem(code="issuer_key_not_signing", path=path, detail=detail)
+        try:
+            return mint_block0(private_key, issuer, block, tail)
+        except UnencodableError as error:
+            return Problem(code="capability_invalid", path=path, detail=str(error))
 
 
 class CapabilityService:
@@ -185,7 +214,7 @@ class CapabilityService:
         not_after = self._end(tree, grant, ttl, expires_at)
         if isinstance(not_after, Problem):
             return not_after
-        issued = self._issuer.issue(grant, actor, purpose, not_after, narrowing, possession)
+        issued = self._issuer.issue(self._store, grant, actor, purpose, not_after, narrowing, possession)
         if isinstance(issued, Problem):
             return issued
         minted, record = issued

@@ -1,8 +1,11 @@
 """Minted blocks in PostgreSQL: `remit.grants.minting.CapabilityStore`."""
 
+from datetime import datetime
+
 import psycopg
 from psycopg.types.json import Jsonb
 
+from remit.capabilities.model import IssuerKey
 from remit.grants.minting import BlockRecord
 from remit.store.connect import Opens
 from remit.store.named import query
@@ -18,6 +21,21 @@ class PostgresCapabilities:
         # The tree stays as it is, so nobody who holds it has to be waited for: exchanges do not slow calls down.
         with self._opens() as connection, connection.transaction():
             insert_block(connection, block)
+
+    def make_issuer_known(self, key: IssuerKey, now: datetime) -> str:
+        return make_issuer_known(self._opens, key, now)
+
+
+def make_issuer_known(opens: Opens, key: IssuerKey, now: datetime) -> str:
+    """Stores an issuer's public key where it is not known yet; its status."""
+    with opens() as connection:
+        for _ in range(3):
+            stored = connection.execute(query("snapshot_issuers")).fetchall()
+            status = next((str(row[2]) for row in stored if row[0] == key.kid), None)
+            if status is not None:
+                return status
+            connection.execute(query("issuer_put"), {"kid": key.kid, "public_key": key.public_key, "now": now})
+    raise AssertionError("an issuer key that was stored is not there")
 
 
 def insert_block(connection: psycopg.Connection, block: BlockRecord) -> None:

@@ -8,7 +8,7 @@ from remit.grants.keys import StoredKey
 from remit.grants.minting import BlockRecord
 from remit.store.connect import Opens
 from remit.store.named import query
-from remit.store.postgres_capabilities import insert_block
+from remit.store.postgres_capabilities import insert_block, make_issuer_known
 
 
 class PostgresKeys:
@@ -76,9 +76,17 @@ class PostgresKeys:
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def make_issuer_known(self, key: IssuerKey, now: datetime) -> None:
-        """Stores an issuer's public key where it is not known yet."""
+    def make_issuer_known(self, key: IssuerKey, now: datetime) -> str:
+        return make_issuer_known(self._opens, key, now)
+
+    def issuers(self) -> tuple[dict[str, Any], ...]:
+        """What there is to show of issuer keys, oldest first."""
         with self._opens() as connection:
-            known = connection.execute(query("snapshot_issuers")).fetchall()
-            if key.kid not in {row[0] for row in known}:
-                connection.execute(query("issuer_put"), {"kid": key.kid, "public_key": key.public_key, "now": now})
+            cursor = connection.execute(query("issuer_list"))
+            names = [column.name for column in cursor.description or ()]
+            return tuple(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+
+    def retire_issuers_but(self, kid: str) -> None:
+        """Every other key that signs is good for verifying only, from now on."""
+        with self._opens() as connection:
+            connection.execute(query("issuer_retire"), {"kid": kid})

@@ -19,6 +19,7 @@ from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_grants import TreeUnit
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_people import PostgresPeople
+from remit.store.postgres_revocations import PostgresRevocations
 
 _T = TypeVar("_T")
 
@@ -72,6 +73,10 @@ class WriteUnit:
     @property
     def people(self) -> PostgresPeople:
         return PostgresPeople(lambda: nullcontext(self.connection))
+
+    @property
+    def revocations(self) -> PostgresRevocations:
+        return PostgresRevocations(lambda: nullcontext(self.connection))
 
 
 class PostgresWrites:
