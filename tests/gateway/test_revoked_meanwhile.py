@@ -98,7 +98,7 @@ def test_what_was_revoked_after_its_hold_was_decided_is_not_sent(what: str) -> N
             await gateway.idle()
             for deployment in book.deployments:
                 deployment.pool.close()
-            return caller.received, ledger, len(list(vendor.books.rows()))
+            return caller.received, ledger, len(vendor.books.rows)
 
     received, ledger, asked = asyncio.run(run())
     (ending,) = ledger.ended
