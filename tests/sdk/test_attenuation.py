@@ -26,7 +26,9 @@ def child(parent: Capability | None = None, **terms: Any) -> Capability:
 def test_a_child_verifies_and_owns_its_limits() -> None:
     """The new block's own limits stand behind its parent's, under an id of its own."""
     parent = capability()
-    made = child(parent, usd="0.50", models=["gpt-5*", "gpt-4o"], surfaces=["chat.completions"], labels={"feature": "x"})
+    made = child(
+        parent, usd="0.50", models=["gpt-5*", "gpt-4o"], surfaces=["chat.completions"], labels={"feature": "x"}
+    )
     found = verified(made)
     assert [block.limits for block in found.blocks] == [
         (Limit("usd", 5_000_000_000, "once"),),
@@ -129,7 +131,12 @@ def test_handing_on_ends_where_the_chain_says() -> None:
 
 @pytest.mark.parametrize(
     ("given", "code"),
-    [("rk_" + "0" * 12 + "_" + "A" * 43, "access_key"), ("rmt1.AAAA", "invalid"), ("sk-other", "invalid"), ("", "invalid")],
+    [
+        ("rk_" + "0" * 12 + "_" + "A" * 43, "access_key"),
+        ("rmt1.AAAA", "invalid"),
+        ("sk-other", "invalid"),
+        ("", "invalid"),
+    ],
 )
 def test_what_cannot_be_narrowed_says_why(given: str, code: str) -> None:
     """An access key and broken texts have codes; the secret is in no message."""
