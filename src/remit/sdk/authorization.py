@@ -59,6 +59,8 @@ class _Authorization:
             )
         capability = self._capability or current()
         headers = request.headers
+        # Tags are UTF-8; a library that has only seen ASCII so far would insist on it.
+        headers.encoding = "utf-8"
         headers["authorization"] = f"Bearer {capability.token}"
         # The placeholder that a client library insists on.
         headers.pop("x-api-key", None)

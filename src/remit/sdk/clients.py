@@ -112,8 +112,21 @@ def _settings(library: str, pool: type[Any], wish: _Wish) -> dict[str, Any]:
         "api_key": PLACEHOLDER,
         **wish.options,
         "base_url": gateway + _PATHS[library],
-        "http_client": pool(auth=auth) if own is None else own,
+        "http_client": _closing(pool)(auth=auth) if own is None else own,
     }
+
+
+def _closing(pool: type[Any]) -> type[Any]:
+    """The pool, closed when nobody holds it any more, as the libraries do with those they make by themselves."""
+    if pool not in _CLASSES:
+        _CLASSES[pool] = type(pool.__name__, (pool,), {"__del__": _close, "__module__": pool.__module__})
+    return _CLASSES[pool]
+
+
+def _close(pool: Any) -> None:
+    # One for asyncio can only be closed in its loop, which its user does.
+    if hasattr(pool, "close") and not pool.is_closed:
+        pool.close()
 
 
 def _family(kind: type[Any]) -> tuple[str, bool]:

@@ -201,15 +201,12 @@ def _fields(said: object) -> Mapping[str, Any] | None:
     response = said if hasattr(said, "status_code") else getattr(said, "response", None)
     if response is None or not hasattr(response, "json"):
         return None
-    if _unread(response) and hasattr(response, "read"):
-        # An asynchronous response says RuntimeError here: its reader is `async with refusals()`.
-        with suppress(RuntimeError):
-            response.read()
-    if _unread(response):
-        return None
     try:
+        # One for asyncio says RuntimeError here: its reader is `async with refusals()`. So does one that was closed unread.
+        if _unread(response) and hasattr(response, "read"):
+            response.read()
         document = response.json()
-    except ValueError:
+    except (ValueError, RuntimeError):
         return None
     return _fields(document) if isinstance(document, Mapping) else None
 
