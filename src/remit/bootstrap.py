@@ -20,7 +20,9 @@ from remit.capabilities.issuer_keys import (
     serialise_issuer_key,
 )
 from remit.grants.keys import KeyService, KeyStore
+from remit.grants.minting import BlockIssuer, CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
+from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.jobs.upkeep import Upkeep
 from remit.kernel.clock import Clock, ShiftedClock, SystemClock
@@ -34,16 +36,21 @@ from remit.store.connect import opener
 from remit.store.embedded import gateway_login, start_embedded
 from remit.store.kept import KeptConnections
 from remit.store.migrate import migrate
+from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_care import PostgresCare
+from remit.store.postgres_chains import PostgresChains
 from remit.store.postgres_grants import PostgresGrants
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_people import PostgresPeople
-from remit.store.postgres_writes import PostgresWrites
+from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 if TYPE_CHECKING:
+    from remit.api.exchange import Exchange
     from remit.api.server import ApiServer
+    from remit.api.workload_rules import WorkloadRule
 
 ISSUER_KEY_FILE = "issuer.key"
 # As many as the API has threads: each piece of its work has one.
@@ -81,6 +88,13 @@ def make_price_book(settings: Settings) -> LayeredPriceBook:
     return LayeredPriceBook(overrides, GenaiCatalogue())
 
 
+def make_workload_rules(settings: Settings) -> "tuple[WorkloadRule, ...]":
+    """The rules by which tokens of workloads are exchanged. Raises SettingsError for one that cannot be used."""
+    from remit.api.workload_rules import read_rules  # noqa: PLC0415 - a gateway process must not load it
+
+    return read_rules(settings.workloads)
+
+
 class Authority:
     """The control plane's parts over one database. Cheap to make; nothing runs until asked."""
 
@@ -93,6 +107,7 @@ class Authority:
         self.key_store = PostgresKeys(opener(url, "remit_authority"))
         self.writes = PostgresWrites(opener(url, "remit_authority"))
         self.ledger = PostgresLedger(url, self.clock)
+        self.chains = PostgresChains(opener(url, "remit_authority"))
         self.care = PostgresCare(url, self.clock)
 
     def keys(self) -> KeyService:
@@ -101,8 +116,39 @@ class Authority:
 
     def keys_over(self) -> Callable[[KeyStore, GrantRepository], KeyService]:
         """Makes the same service over stores bound to one transaction."""
-        issuer_key, audience = self._issuer_key(), self.settings.gateway.audience
-        return lambda store, grants: KeyService(store, grants, self.clock, issuer_key, audience, secrets.token_bytes)
+        issuer = self._block_issuer()
+        return lambda store, grants: KeyService(store, grants, issuer)
+
+    def capabilities_over(self) -> Callable[[CapabilityStore, GrantRepository], CapabilityService]:
+        """Makes the service that mints capabilities, over stores bound to one transaction or not."""
+        issuer = self._block_issuer()
+        return lambda store, grants: CapabilityService(store, grants, issuer)
+
+    def revocations_over(self, unit: WriteUnit) -> RevocationService:
+        """The service that revokes, inside one write."""
+        keys = self.keys_over()(unit.keys, unit.grants)
+        grants = GrantService(unit.grants, self.clock)
+        return RevocationService(unit.revocations, unit.grants, grants, keys, unit.keys, self.clock)
+
+    def make_issuer_known(self) -> None:
+        """Makes the issuer key where there is none, and its public half known to gateways before anything is signed."""
+        self.key_store.make_issuer_known(
+            issuer_key_of(load_or_create_issuer_key(self.settings.data_dir)), self.clock.now()
+        )
+
+    def rotate_issuer_key(self, unit: WriteUnit) -> str:
+        """A new issuer key in place of the one that signs; its kid. The last thing done in its write.
+
+        The new key is known to gateways no later than anything it signs: whoever mints has the tree to themselves, as this
+        write has, and makes the key known that they find. Should the process end between the file and the commit, the next
+        who mints does; only the old key is not retired then, and rotating again does that.
+        """
+        fresh = generate_issuer_key()
+        public = issuer_key_of(fresh)
+        unit.keys.make_issuer_known(public, self.clock.now())
+        unit.keys.retire_issuers_but(public.kid)
+        replace_issuer_key(self.settings.data_dir, fresh)
+        return public.kid
 
     def people(self) -> PeopleService:
         """The service for person tokens."""
@@ -127,16 +173,33 @@ class Authority:
             writes=PostgresWrites(connections.use),
             connections=connections,
             keys_over=self.keys_over(),
+            capabilities_over=self.capabilities_over(),
+            exchange=self._exchange(connections),
+            revocations_over=self.revocations_over,
+            reach=PostgresRevocations(connections.use),
             key_list=self.key_store,
             ledger=self.ledger,
             notifications=PostgresNotifications(self.url),
             people=self.people_over(PostgresPeople(connections.use)),
         )
 
-    def _issuer_key(self) -> Ed25519PrivateKey:
-        issuer_key = load_or_create_issuer_key(self.settings.data_dir)
-        self.key_store.make_issuer_known(issuer_key_of(issuer_key), self.clock.now())
-        return issuer_key
+    def _exchange(self, connections: KeptConnections) -> "Exchange | None":
+        from remit.api.exchange import Exchange  # noqa: PLC0415 - a gateway process must not load it
+
+        rules = make_workload_rules(self.settings)
+        if not rules:
+            return None
+        store = PostgresCapabilities(connections.use)
+        mint = self.capabilities_over()(store, self.repository).mint
+        return Exchange(rules, self.clock, self.settings.gateway.audience, mint)
+
+    def _block_issuer(self) -> BlockIssuer:
+        data_dir = self.settings.data_dir
+
+        def issuer_key() -> Ed25519PrivateKey:
+            return load_or_create_issuer_key(data_dir)
+
+        return BlockIssuer(self.clock, issuer_key, self.settings.gateway.audience, secrets.token_bytes)
 
     def upkeep(self) -> Upkeep:
         """The background work, not started yet. Raises SettingsError for a webhook that cannot be used."""
@@ -169,21 +232,31 @@ def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:
         raise SettingsError(f"`{path}`: {error}") from None
 
 
+def replace_issuer_key(data_dir: Path, private_key: Ed25519PrivateKey) -> None:
+    """Puts another issuer key in the place of the one under the data directory: whoever reads finds one of the two, whole."""
+    _write_whole(data_dir / ISSUER_KEY_FILE, serialise_issuer_key(private_key), os.replace)
+
+
 def _create_whole(path: Path, content: bytes) -> None:
     """Makes a file with mode 0600 that is on the disk, and has all of its content, as soon as it has its name.
 
     A file of that name stays as it is: of several processes at once, the first one decides.
     """
+    with contextlib.suppress(FileExistsError):
+        _write_whole(path, content, os.link)
+
+
+def _write_whole(path: Path, content: bytes, name: Callable[[str, Path], None]) -> None:
+    """Writes a file under no name of its own and then gives it its name, on the disk before and after."""
     descriptor, unnamed = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(unnamed, path)
+        name(unnamed, path)
     finally:
-        Path(unnamed).unlink()
+        Path(unnamed).unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -102,6 +102,38 @@ class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     timeout_seconds: Seconds = 5.0
 
 
+class WorkloadDelegate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the holder of an exchanged capability may hand on."""
+
+    max_depth: int = 7
+    max_children: int = 64
+    max_ttl_seconds: Count = 3600
+
+
+class WorkloadSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One rule: which tokens of which issuer are exchanged for capabilities of which grant.
+
+    The issuer's keys come from `jwks_file`, from `jwks_url`, or else from where the issuer's own discovery document says.
+    Every claim listed must match one of its patterns, in which `*` stands for any characters, none included.
+    """
+
+    name: str
+    issuer: str | None = None
+    audience: str
+    jwks_file: Path | None = None
+    jwks_url: str | None = None
+    ca_file: Path | None = None
+    claims: dict[str, str | tuple[str, ...]]
+    grant: str
+    ttl_seconds: Count = 900
+    limits: tuple[dict[str, Any], ...] = ()
+    models: tuple[str, ...] | None = None
+    surfaces: tuple[str, ...] | None = None
+    labels: dict[str, str] = {}
+    labels_from: dict[str, str] = {}
+    delegate: WorkloadDelegate = WorkloadDelegate()
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set."""
 
@@ -112,6 +144,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     api: ApiSettings = ApiSettings()
     notify: NotifySettings = NotifySettings()
     vendors: dict[str, VendorSettings] = {}
+    workloads: tuple[WorkloadSettings, ...] = ()
     prices: tuple[dict[str, Any], ...] = ()
     renew_url: str | None = None
     sweep_seconds: Seconds = 5.0
@@ -206,6 +239,11 @@ def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
     vendors = document.get("vendors")
     if isinstance(vendors, Mapping):
         tables += [(f"vendors.{name}.", VendorSettings, table) for name, table in vendors.items()]
+    workloads = document.get("workloads")
+    for number, table in enumerate(workloads if isinstance(workloads, list | tuple) else ()):
+        tables.append((f"workloads[{number}].", WorkloadSettings, table))
+        if isinstance(table, Mapping):
+            tables.append((f"workloads[{number}].delegate.", WorkloadDelegate, table.get("delegate")))
     for prefix, kind, table in tables:
         known = get_type_hints(kind)
         for key in table if isinstance(table, Mapping) else ():

@@ -42,7 +42,7 @@ def documented(command: str) -> set[str]:
     return {
         name
         for part in (text, *(known[one] for one in also))
-        for name in re.findall(r"^\| `(--[a-z-]+)`", part, re.MULTILINE)
+        for name in re.findall(r"^\| `(--[a-z0-9-]+)`", part, re.MULTILINE)
     }
 
 
@@ -52,7 +52,7 @@ def helped(command: str) -> set[str]:
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
         patch.setenv("COLUMNS", "200")
         assert run([*command.split()[1:], "--help"]) == 0
-    return set(re.findall(r"^│ [* ]*(--[a-z-]+)", out.getvalue(), re.MULTILINE))
+    return set(re.findall(r"^│ [* ]*(--[a-z0-9-]+)", out.getvalue(), re.MULTILINE))
 
 
 HERE = list(commands(app, "remit"))

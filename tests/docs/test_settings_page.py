@@ -18,6 +18,7 @@ TABLES = {
     "`[api]`": settings.ApiSettings,
     "`[notify]`": settings.NotifySettings,
     "`[vendors.NAME]`": settings.VendorSettings,
+    "`[[workloads]]`": settings.WorkloadSettings,
 }
 
 

@@ -46,7 +46,7 @@ def holder(leaf: Grant, labels: dict[str, str] | None = None, **block: Any) -> P
         not_after=2**40,
         delegate=Delegate(0, 0, 0),
         labels=labels or {},
-        blocks=(VerifiedBlock("b" * 64, **restrictions),),
+        blocks=(VerifiedBlock("b" * 64, **restrictions, delegate=Delegate(0, 0, 0)),),
     )
     return Principal(verified, Leaf(effective([leaf]), (terms_of_grant(leaf),)))
 

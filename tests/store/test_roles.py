@@ -11,19 +11,20 @@ from tests.store.database import fresh_database
 
 TABLES = (
     "tree_state", "grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "buckets", "replaced_buckets",
-    "holds", "entries", "notifications", "people_tokens", "capability_blocks", "used_proofs",
+    "holds", "entries", "notifications", "people_tokens", "capability_blocks", "used_proofs", "revocations", "gateways",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
-    "remit_gateway": {"tree_state", "grants", "issuer_keys", "access_keys"},
+    # revocations: not who, why and whose
+    "remit_gateway": {"tree_state", "grants", "issuer_keys", "access_keys", "revocations"},
     "remit_reader": {"tree_state", "grants", "grant_revisions", "issuer_keys", "buckets", "holds", "entries",
-                     "notifications", "capability_blocks"},
+                     "notifications", "capability_blocks", "revocations", "gateways"},
     "remit_authority": set(TABLES) - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
     "remit_reader": set(),
     "remit_authority": {"grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "people_tokens",
-                        "capability_blocks"},
+                        "capability_blocks", "revocations"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
@@ -32,11 +33,13 @@ UPDATABLE: dict[Role, set[str]] = {
     "remit_authority": {"grants", "issuer_keys", "access_keys", "people_tokens", "notifications"},
 }
 CALLABLE: dict[Role, set[str]] = {
-    "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security"},
+    "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",
+                      "forget_gateway"},
     "remit_reader": {"ledger_sum", "is_spend", "hash_of"},
     "remit_authority": {
         "take_holds", "finish_holds", "abandon_hold", "report_to_security", "ledger_sum", "is_spend", "hash_of",
         "lock_tree", "align_grant", "apply_evidence", "expire_holds", "page_forecasts", "drop_spent_rate_buckets",
+        "drop_spent_blocks",
     },
 }  # fmt: skip
 ROLES: tuple[Role, ...] = ("remit_gateway", "remit_reader", "remit_authority")
@@ -122,6 +125,10 @@ FORBIDDEN = [
     "UPDATE grant_revisions SET reason = ''",
     "DELETE FROM grants",
     "DELETE FROM access_keys",
+    "UPDATE revocations SET keep_until = now()",
+    "DELETE FROM revocations",
+    "UPDATE gateways SET acknowledged_revision = 1000000",
+    "INSERT INTO gateways SELECT * FROM gateways",
     "SELECT align_buckets('[]')",
     "SELECT append_entry(NULL::holds, '{}', '', now())",
     "SELECT lock_holds('{}')",
@@ -157,6 +164,12 @@ def test_what_is_forbidden_fails(url: str, role: Role, statement: str) -> None:
         ("remit_gateway", "SELECT * FROM buckets"),
         ("remit_gateway", "SELECT * FROM entries"),
         ("remit_gateway", "SELECT * FROM people_tokens"),
+        ("remit_gateway", "SELECT reason FROM revocations"),
+        ("remit_gateway", "SELECT * FROM gateways"),
+        ("remit_gateway", "INSERT INTO revocations (id) VALUES ('rev_mine')"),
+        ("remit_authority", "SELECT acknowledge('gw_mine', 'mine', 1)"),
+        ("remit_authority", "SELECT forget_gateway('gw_mine')"),
+        ("remit_reader", "INSERT INTO revocations (id) VALUES ('rev_mine')"),
         ("remit_gateway", "SELECT align_grant('x', now(), '[]')"),
         ("remit_gateway", "SELECT expire_holds(now(), 1)"),
         ("remit_gateway", "SELECT apply_evidence(now(), '[]')"),
@@ -173,7 +186,7 @@ def test_a_process_has_only_its_own_part(url: str, role: Role, statement: str) -
         connection.execute(statement.encode())
 
 
-@pytest.mark.parametrize("table", ["entries", "grant_revisions"])
+@pytest.mark.parametrize("table", ["entries", "grant_revisions", "revocations"])
 @pytest.mark.parametrize("statement", ["UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
 @pytest.mark.parametrize("role", ["remit_owner", None])
 def test_history_is_not_even_the_owners(

@@ -157,6 +157,36 @@ class Applied(Given, frozen=True, kw_only=True):
     grants: list[GrantGiven]
 
 
+class RevocationGiven(Given, frozen=True, kw_only=True):
+    """A revocation, who knows of it by now, and what calls under way can still cost (nano-USD).
+
+    A gateway that is `gone` was not seen for 15 seconds; without the database it can admit nothing.
+    """
+
+    id: str
+    kind: str
+    subject: str
+    grant_id: str | None
+    cut: bool
+    issued_before: datetime | None
+    tree_revision: int
+    revoked_at: datetime
+    revoked_by: str
+    reason: str
+    gateways: list["GatewayGiven"]
+    calls_under_way: int
+    at_most_nanousd: int
+
+
+class GatewayGiven(Given, frozen=True, kw_only=True):
+    """One gateway process, as it was last heard of."""
+
+    name: str
+    knows: bool
+    gone: bool
+    seen_at: datetime
+
+
 class KeyGiven(Given, frozen=True, kw_only=True):
     """An access key, without its secret."""
 
@@ -185,6 +215,26 @@ class KeyPage(Given, frozen=True, kw_only=True):
 
     keys: list[KeyGiven]
     next: str | None
+
+
+class CapabilityGiven(Given, frozen=True, kw_only=True):
+    """A capability that was minted, without its text. `id` is its block's, which revocations name."""
+
+    id: str
+    grant_id: str
+    grant_path: str
+    purpose: str
+    issued_at: datetime
+    issued_by: str
+    expires_at: datetime
+    bearer: bool
+
+
+class CapabilityMade(Given, frozen=True, kw_only=True):
+    """A new capability. `token` is in the first answer only; a repetition has null."""
+
+    capability: CapabilityGiven
+    token: str | None
 
 
 class GroupGiven(Given, frozen=True, kw_only=True):

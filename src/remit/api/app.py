@@ -15,6 +15,7 @@ from remit import __version__
 from remit.api.apply import apply_manifest
 from remit.api.auth import PersonAuthentication
 from remit.api.bodies import MAX_BODY_BYTES, StrictRequest
+from remit.api.capabilities import Capabilities
 from remit.api.care import doctor, health, notifications
 from remit.api.edge import BodyTooSlowError, Edge
 from remit.api.grants import Grants
@@ -22,7 +23,9 @@ from remit.api.keys import Keys
 from remit.api.ledger import Ledger
 from remit.api.params import refuse_unknown_parameters
 from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusal, on_unreachable
+from remit.api.revocations import Revocations
 from remit.api.services import Services
+from remit.api.token import exchange_token
 
 OPENAPI_PATH = "/v1/openapi.json"
 
@@ -40,7 +43,19 @@ def make_app(services: Services) -> Edge:
         return services
 
     app = Litestar(
-        route_handlers=[Grants, apply_manifest, Keys, Ledger, health, doctor, notifications, openapi_document],
+        route_handlers=[
+            Grants,
+            apply_manifest,
+            Keys,
+            Capabilities,
+            exchange_token,
+            Revocations,
+            Ledger,
+            health,
+            doctor,
+            notifications,
+            openapi_document,
+        ],
         dependencies={"services": Provide(provide, sync_to_thread=False)},
         middleware=[DefineMiddleware(PersonAuthentication, people=services.people)],
         before_request=refuse_unknown_parameters,
@@ -75,7 +90,7 @@ def _openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Remit",
         version=__version__,
-        description="Grants, access keys and the ledger of Remit. Money is integer nano-USD.",
+        description="Grants, access keys, capabilities and the ledger of Remit. Money is integer nano-USD.",
         # The framework's own pages for the document; they need a token like everything else. Ours is `openapi_document`.
         path="/v1/openapi",
         render_plugins=[JsonRenderPlugin(path="/openapi.json")],

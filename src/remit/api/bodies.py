@@ -6,7 +6,8 @@ Amounts are integers: nano-USD, tokens or requests. Instants are ISO 8601 with a
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from hashlib import sha256
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request
@@ -14,10 +15,12 @@ from litestar.datastructures import State
 from msgspec import UNSET, Meta, UnsetType
 
 from remit.api.problems import refuse
+from remit.capabilities.encoding import Invalid, decode_base64url
+from remit.capabilities.model import Confirmation, Delegate, LimitPeriod
 from remit.capabilities.model import Limit as KeyLimit
-from remit.capabilities.model import LimitPeriod
 from remit.grants.edits import UNSET as UNCHANGED
 from remit.grants.edits import GrantEdit, NewGrant
+from remit.grants.minting import DEFAULT_DELEGATE, Narrowing, Possession
 from remit.grants.model import (
     Actor,
     Delegation,
@@ -34,6 +37,7 @@ from remit.kernel.decisions import Dimension, GrantClass
 from remit.kernel.money import MAX_NANOUSD
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_TTL_SECONDS = 100 * 366 * 24 * 3600
 
 Amount = Annotated[int, Meta(ge=0, le=MAX_NANOUSD)]
 Reason = Annotated[str, Meta(min_length=1, max_length=2_000, description="why; recorded with the change")]
@@ -217,6 +221,25 @@ class Why(Body, frozen=True, kw_only=True):
     reason: Reason
 
 
+class Revoke(Body, frozen=True, kw_only=True):
+    """What to end: a path or an id of a grant, a key, a block or an issuer key, or a capability. `cut` ends running calls."""
+
+    subject: Annotated[str, Meta(min_length=1, max_length=8192)]
+    cut: bool = False
+    issued_before: Instant | None = None
+    reason: Reason
+
+    @property
+    def token(self) -> str | None:
+        """The capability, where it is one."""
+        return self.subject if self.subject.startswith("rmt1.") else None
+
+    def asked(self) -> dict[str, Any]:
+        """A capability is a secret: its hash stands for it."""
+        word = self.subject if self.token is None else f"capability {sha256(self.subject.encode()).hexdigest()}"
+        return {**super().asked(), "subject": word}
+
+
 class RenewGrant(Body, frozen=True, kw_only=True):
     """A later expiry."""
 
@@ -257,6 +280,60 @@ class CreateKey(Body, frozen=True, kw_only=True):
 
     def key_limits(self) -> tuple[KeyLimit, ...]:
         return tuple(KeyLimit(one.dimension, one.amount, one.period) for one in self.limits)
+
+
+class DelegateBody(Body, frozen=True, kw_only=True):
+    """What the holder may hand on: blocks below this one, living children of each, seconds a child lives."""
+
+    max_depth: Annotated[int, Meta(ge=0, le=7)] = DEFAULT_DELEGATE.max_depth
+    max_children: Annotated[int, Meta(ge=0, le=2**31 - 1)] = DEFAULT_DELEGATE.max_children
+    max_ttl_seconds: Annotated[int, Meta(ge=0, le=MAX_TTL_SECONDS)] = DEFAULT_DELEGATE.max_ttl_seconds
+
+
+class ConfirmationBody(Body, frozen=True, kw_only=True):
+    """Who must prove possession: a key's thumbprint (`jkt`), a certificate's SHA-256, or a SPIFFE id."""
+
+    kind: Literal["jkt", "x5t#S256", "spiffe"]
+    value: Text
+
+
+class MintCapability(Body, frozen=True, kw_only=True):
+    """A capability of a grant (id or path); ends after `ttl_seconds` or at `expires_at`, after an hour with neither.
+
+    `public_key` is the holder's own Ed25519 key, 32 bytes in base64url: the capability then holds no secret.
+    """
+
+    grant: Text
+    purpose: Annotated[str, Meta(min_length=1, max_length=1_024)]
+    reason: Reason | None = None
+    ttl_seconds: Annotated[int, Meta(ge=1, le=MAX_TTL_SECONDS)] | None = None
+    expires_at: Instant | None = None
+    limits: Limits = ()
+    models: Texts | None = None
+    surfaces: Texts | None = None
+    labels: Annotated[dict[Text, Text], Meta(max_length=64)] = {}
+    delegate: DelegateBody = DelegateBody()
+    confirmation: ConfirmationBody | None = None
+    public_key: Text | None = None
+
+    def narrowing(self) -> Narrowing:
+        return Narrowing(
+            limits=tuple(KeyLimit(one.dimension, one.amount, one.period) for one in self.limits),
+            models=self.models,
+            surfaces=self.surfaces,
+            labels=self.labels,
+            delegate=Delegate(**self.delegate.parts()),
+        )
+
+    def possession(self) -> Possession:
+        """Raises Refusal."""
+        stated = self.confirmation
+        key = None if self.public_key is None else decode_base64url(self.public_key)
+        if isinstance(key, Invalid) or (key is not None and len(key) != 32):
+            detail = "`public_key` is not base64url of 32 bytes"
+            raise refuse("public_key_invalid", detail, field="public_key")
+        confirmation = None if stated is None else Confirmation(stated.kind, stated.value)
+        return Possession(confirmation=confirmation, next_public_key=key)
 
 
 _MODELS: dict[str, type[Any]] = {

@@ -3,16 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from remit.api.exchange import Exchange
 from remit.api.people import PeopleService
 from remit.grants.keys import KeyService, KeyStore
+from remit.grants.minting import CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
+from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.kernel.clock import Clock
 from remit.store.kept import KeptConnections
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
-from remit.store.postgres_writes import PostgresWrites
+from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,10 @@ class Services:
     writes: PostgresWrites
     connections: KeptConnections
     keys_over: Callable[[KeyStore, GrantRepository], KeyService]
+    capabilities_over: Callable[[CapabilityStore, GrantRepository], CapabilityService]
+    exchange: Exchange | None
+    revocations_over: Callable[[WriteUnit], RevocationService]
+    reach: PostgresRevocations
     key_list: PostgresKeys
     ledger: PostgresLedger
     notifications: PostgresNotifications

@@ -124,13 +124,15 @@ class Minted:
 class IssuerKey:
     """The public half of an issuer's key (32 bytes).
 
-    `verify_only` keys never sign again. Capabilities issued before `min_issued_at` (Unix seconds) are invalid.
+    `verify_only` keys never sign again. Capabilities issued before `min_issued_at` (Unix seconds) are of no use, and those of a
+    key that was `revoked` never.
     """
 
     kid: str
     public_key: bytes
     verify_only: bool = False
     min_issued_at: int | None = None
+    revoked: bool = False
 
     def __post_init__(self) -> None:
         assert len(self.public_key) == 32, "an Ed25519 public key has 32 bytes"

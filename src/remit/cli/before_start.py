@@ -10,12 +10,13 @@ from remit.settings import Settings, parse_listen
 
 
 def check_start(settings: Settings, *, api: bool, environment: Mapping[str, str] = os.environ) -> None:
-    """Vendors, prices and addresses, as the processes started later will use them. Raises SettingsError, CommandError."""
-    from remit.bootstrap import make_price_book
+    """Vendors, prices, rules and addresses, as the processes started later will use them. Raises SettingsError, CommandError."""
+    from remit.bootstrap import make_price_book, make_workload_rules
     from remit.gateway.deployments import open_deployments
 
     open_deployments(settings, environment)
     make_price_book(settings)
+    make_workload_rules(settings)
     with ExitStack() as bound:
         # The first address stays bound while the second is tried: they must not be the same.
         bound.enter_context(_bound("gateway", settings.gateway.listen))

@@ -107,7 +107,7 @@ def verify_token(
 ) -> int:
     """Check signatures, audience and time of a capability on standard input; say what it authorises, or exit 1.
 
-    Says nothing of revocations, nor of the grant and what is left of it: only a gateway knows those.
+    Says nothing of revoked blocks, nor of the grant and what is left of it: only a gateway knows those.
     """
     from remit.capabilities.model import CapabilityProblem, Verified, issuer_key_ring
     from remit.capabilities.rules import verify
@@ -126,6 +126,8 @@ def verify_token(
     if authority is None:
         assert isinstance(found, CapabilityProblem)
         raise CommandError(f"{found.code}: {found.reason}", EXIT_DIFFERENCES, code=found.code)
+    if any(key.revoked and key.kid == authority.kid for key in keys):
+        raise CommandError("revoked: its issuer's key was revoked", EXIT_DIFFERENCES, code="revoked")
     # Without a proof nothing is authorised, but what would be is known to be genuine.
     view = view_of(authority, bearer=proof is None)
     if json:

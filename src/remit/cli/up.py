@@ -42,7 +42,7 @@ def up(
     check_start(settings, api=True)
     url = started_database(settings)
     authority = Authority(settings, url)
-    authority.keys()
+    authority.make_issuer_known()
     try:
         api = authority.api()
     except OSError as error:

@@ -1,7 +1,7 @@
 """Values as people type them: limits, moments, tables of changes."""
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,13 @@ _LIMIT_KEYS: Final[dict[str, tuple[Dimension, PeriodKind]]] = {
     for period in LIMIT_PERIODS
 }
 _COUNT = re.compile(r"0|[1-9][0-9]{0,18}")
+_DURATION = re.compile(r"([1-9][0-9]{0,8}) ?([smhd])")
+_DURATIONS: Final = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
 LIMIT_FORM = "such as `0.50 usd per day`, `200000 tokens per month` or `25 usd once`"
 
 
@@ -61,6 +68,14 @@ def parse_moment(text: str, option: str, zone: str = "UTC") -> datetime:
         return instant.astimezone(UTC)
     except (ValueError, OverflowError):
         raise CommandError(f"{option} `{text}` is neither a date such as 2027-01-31 nor an instant") from None
+
+
+def parse_duration(text: str, option: str) -> timedelta:
+    """A whole number of seconds, minutes, hours or days: `90s`, `10m`, `1h`, `7d`. Raises CommandError."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise CommandError(f"{option} `{text}` is not a duration such as `90s`, `10m`, `1h` or `7d`")
+    return int(found[1]) * _DURATIONS[found[2]]
 
 
 def parse_names(texts: tuple[str, ...] | list[str]) -> tuple[str, ...]:

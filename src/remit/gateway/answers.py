@@ -54,11 +54,14 @@ def money_headers(cost_nanousd: int, tightest: Tightest | None, paths: Mapping[s
     return headers
 
 
-def refusal(refused: Refused, ids: Ids, renew_url: str | None) -> tuple[int, Headers, bytes]:
-    """Status, headers and body of a refusal on the OpenAI surface. `renew_url` may contain `{path}`."""
+def refusal(refused: Refused, ids: Ids, renew_url: str | None, cost_nanousd: int = 0) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of a refusal on the OpenAI surface. `renew_url` may contain `{path}`.
+
+    Only a call that was cut has a cost: what was booked for it.
+    """
     if renew_url is not None and refused.path is not None and refused.renew_url is None:
         refused = replace(refused, renew_url=renew_url.replace("{path}", quote(refused.path, safe="")))
-    headers = [*ids.headers(), JSON, (b"remit-refused", refused.code.name.encode()), (COST, b"0")]
+    headers = [*ids.headers(), JSON, (b"remit-refused", refused.code.name.encode()), (COST, b"%d" % cost_nanousd)]
     if refused.dimension is not None and refused.limit is not None:
         left = max(0, refused.limit - (refused.posted or 0) - (refused.held or 0))
         headers.append((REMAINING[refused.dimension], b"%d" % left))

@@ -34,6 +34,7 @@ class Forwarding:
         "_timer",
         "body",
         "content_type",
+        "cut_for",
         "exchange",
         "finished",
         "reader",
@@ -49,6 +50,7 @@ class Forwarding:
         self.status: int | None = None
         self.content_type = b"application/json"
         self.retry_after: bytes | None = None
+        self.cut_for: str | None = None
         self._encoded = False
         self.body: list[bytes] = []
         self._body_bytes = 0
@@ -118,6 +120,15 @@ class Forwarding:
     def on_failure(self, reason: FailureReason, sent: bool, head_received: bool) -> None:
         facts = self._facts() if head_received else None
         self._finish(VendorResult(sent=sent, status=self.status, facts=facts, broken=reason))
+
+    def cut(self, reason: str) -> None:
+        """Ends the call on both sides at once, unless it has ended by itself; what it cost is found out afterwards."""
+        if self.finished.done():
+            return
+        self.cut_for = reason
+        self._give_up(reason)
+        if self.streamed:
+            self.exchange.abort()
 
     @property
     def sent(self) -> bool:

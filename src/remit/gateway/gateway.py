@@ -11,10 +11,10 @@ from remit.gateway import answers
 from remit.gateway.answers import Ids
 from remit.gateway.decide import CHAT_SURFACE, Admission, CallerTags, Rulebook, caller_tags, decide, with_exact_count
 from remit.gateway.forward import Forwarding
-from remit.gateway.holding import wanted_hold
+from remit.gateway.holding import KnownChains, wanted_hold
 from remit.gateway.models import models_answer
 from remit.gateway.operations import Operations
-from remit.gateway.principal import Principal, authenticate
+from remit.gateway.principal import Principal, authenticate, still_refused
 from remit.gateway.settlement import VendorResult, ending_of
 from remit.gateway.snapshot import TreeSnapshot
 from remit.gateway.wire.exchange import Exchange
@@ -23,9 +23,16 @@ from remit.grants.tags import parse_tag_header
 from remit.kernel.clock import Clock
 from remit.kernel.decisions import RefusalCode, Refused
 from remit.kernel.ids import new_id
-from remit.leases.model import Ending, LineFailure, WantedHold
-from remit.leases.ports import AuthorityUnreachableError, FinishedHold, Lessor, StaleTreeError, TakenHold
-from remit.leases.rules import refusal_of
+from remit.leases.model import Ending, WantedHold
+from remit.leases.ports import (
+    AuthorityUnreachableError,
+    FinishedHold,
+    HoldRefused,
+    Lessor,
+    StaleTreeError,
+    TakenHold,
+)
+from remit.leases.rules import refusal_of_hold
 from remit.providers.openai import ChatRequest, Problem, clamp, parse_chat_request
 from remit.settings import HOLD_MARGIN_SECONDS, GatewaySettings
 
@@ -66,7 +73,9 @@ class Gateway:
         self._revision = revision
         self._report = report
         self._operations = Operations()
+        self._known = KnownChains()
         self._calls: set[asyncio.Task[None]] = set()
+        self._running: dict[Forwarding, Admission] = {}
 
     def handle(self, exchange: Exchange) -> None:
         """Starts to answer; returns at once."""
@@ -76,6 +85,16 @@ class Gateway:
         task = asyncio.get_running_loop().create_task(self._answer(exchange))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
+
+    def install(self, snapshot: TreeSnapshot) -> None:
+        """Goes by this tree from now on, unless a newer one is known, and cuts the calls that it says are to end."""
+        if snapshot.revision <= self.snapshot.revision:
+            return
+        self.snapshot = snapshot
+        for forwarding, admission in list(self._running.items()):
+            principal = admission.principal
+            if snapshot.cuts(principal.verified, principal.key_id):
+                forwarding.cut("it was revoked while the call ran")
 
     def malformed(self, status: int, reason: str) -> tuple[Headers, bytes]:
         """Headers and body for bytes that are no request; the wire answers them and closes the connection."""
@@ -150,7 +169,7 @@ class Gateway:
             # A reading that others had begun before may still be of an older tree.
             if self.snapshot.revision >= revision:
                 return True
-            self.snapshot = await self._reread()
+            self.install(await self._reread())
         raise AuthorityUnreachableError("the tree changes faster than it can be read")
 
     async def _stranger(self, exchange: Exchange, now: datetime) -> Refused | None:
@@ -202,7 +221,7 @@ class Gateway:
             except StaleTreeError as stale:
                 if self.snapshot.revision < stale.current_revision:
                     try:
-                        self.snapshot = await self._reread()
+                        self.install(await self._reread())
                     except AuthorityUnreachableError:
                         break
             except AuthorityUnreachableError:
@@ -213,17 +232,18 @@ class Gateway:
         self, snapshot: TreeSnapshot, admission: Admission, ids: Ids, now: datetime
     ) -> tuple[Admission, WantedHold] | Refused:
         expires_at = now + timedelta(seconds=self._settings.hold_seconds)
-        hold = wanted_hold(admission, ids, snapshot.revision, now, expires_at)
+        principal = admission.principal
+        hold = wanted_hold(admission, ids, snapshot.revision, now, expires_at, known=self._known)
         answer = await self._lessor.take(hold, snapshot.revision)
-        if isinstance(answer, TakenHold):
-            return admission, hold
         if _bound_matters(answer) and (better := with_exact_count(self._rulebook, admission, now)) is not None:
-            hold = wanted_hold(better, ids, snapshot.revision, now, expires_at)
+            admission = better
+            hold = wanted_hold(admission, ids, snapshot.revision, now, expires_at, known=self._known)
             answer = await self._lessor.take(hold, snapshot.revision)
-            if isinstance(answer, TakenHold):
-                return better, hold
-        nodes = admission.principal.leaf.terms_with(admission.principal.verified.blocks)
-        return refusal_of(answer, nodes, path=admission.path, now=now, renew_url=None)
+        if isinstance(answer, TakenHold):
+            self._known.add(principal.verified)
+            return admission, hold
+        nodes = principal.leaf.terms_with(principal.verified.blocks)
+        return refusal_of_hold(answer, nodes, principal.leaf.terms[-1], now=now, renew_url=None)
 
     async def _serve(self, exchange: Exchange, admission: Admission, hold: WantedHold, ids: Ids) -> None:
         """Forwards and settles. A fault of ours on the way ends the hold at once, by whether anything was sent."""
@@ -236,11 +256,17 @@ class Gateway:
             await self._lessor.finish(Ending(hold_id=hold.id, outcome="voided"))
             self._refuse(exchange, _unreachable(admission.path, admission.principal.leaf.grant.leaf.owner), ids)
             return
+        if (refused := self._revoked_meanwhile(admission, hold)) is not None:
+            await self._lessor.finish(Ending(hold_id=hold.id, outcome="voided"))
+            self._refuse(exchange, refused, ids)
+            return
         forwarding = None
         try:
             message = _vendor_message(exchange.body, admission, hold, ids)
             exchange.body = b""
             forwarding = _forwarding(exchange, admission, hold, ids)
+            # Nothing is awaited since the tree was looked at: a later one finds this call among those that run.
+            self._running[forwarding] = admission
             forwarding.begin(admission.deployment.pool, message, seconds)
             await self._settle(forwarding, admission, hold, ids)
         except Exception:  # noqa: BLE001 - a fault of ours ends this request, not the process
@@ -248,6 +274,15 @@ class Gateway:
             self._fail(exchange, ids, cost_nanousd=hold.ceiling_nanousd if sent else 0)
             note = {"note": "cost unknown: the gateway failed"} if sent else {}
             await self._lessor.finish(Ending(hold_id=hold.id, outcome="suspense" if sent else "voided", entry=note))
+        finally:
+            if forwarding is not None:
+                self._running.pop(forwarding, None)
+
+    def _revoked_meanwhile(self, admission: Admission, hold: WantedHold) -> Refused | None:
+        """Why a call that was admitted is not sent after all: its hold was taken on a tree that is outdated by now."""
+        if hold.entry["policy_version"] == self.snapshot.revision:
+            return None
+        return still_refused(self.snapshot, admission.principal, self._clock.now())
 
     async def _settle(self, forwarding: Forwarding, admission: Admission, hold: WantedHold, ids: Ids) -> None:
         result = await forwarding.finished
@@ -255,9 +290,33 @@ class Gateway:
         finished = await self._lessor.finish(ending)
         cost = _cost_of(ending, hold)
         money = answers.money_headers(cost, finished.tightest, admission.paths)
-        self._conclude(forwarding.exchange, forwarding, result, ids, money)
+        if forwarding.cut_for is not None:
+            self._conclude_cut(forwarding, admission, hold, ids, cost)
+        else:
+            self._conclude(forwarding.exchange, forwarding, result, ids, money)
         amounts = {"ceiling_nanousd": hold.ceiling_nanousd, "cost_nanousd": cost}
         _log_served(ids, admission, hold, result, finished, **amounts, tokens=ending.tokens)
+
+    def _conclude_cut(
+        self, forwarding: Forwarding, admission: Admission, hold: WantedHold, ids: Ids, cost_nanousd: int
+    ) -> None:
+        """The end of a call that was cut: of a stream that was begun nothing more comes, anything else is refused."""
+        _log.warning(
+            "call_cut",
+            request_id=ids.request,
+            decision_id=ids.decision,
+            path=admission.path,
+            hold_id=hold.id,
+            booked_nanousd=cost_nanousd,
+            reason=forwarding.cut_for,
+        )
+        if forwarding.streamed:
+            forwarding.exchange.abort()
+            return
+        owner = admission.principal.leaf.grant.leaf.owner
+        detail = f"the capability was revoked while the call ran; ask `{owner}`"
+        refused = Refused(code=RefusalCode.capability_revoked, detail=detail, path=admission.path, owner=owner)
+        self._refuse(forwarding.exchange, refused, ids, cost_nanousd)
 
     def _seconds_for_call(self, hold: WantedHold) -> float | None:
         """How long the call may run, so that it ends before its hold; None where that is too short to be worth its cost.
@@ -307,8 +366,8 @@ class Gateway:
         values = [value for name, value in exchange.headers if name == b"authorization"]
         return authenticate(self.snapshot, values, self._settings.audience, now)
 
-    def _refuse(self, exchange: Exchange, refused: Refused, ids: Ids) -> None:
-        exchange.respond(*answers.refusal(refused, ids, self._renew_url))
+    def _refuse(self, exchange: Exchange, refused: Refused, ids: Ids, cost_nanousd: int = 0) -> None:
+        exchange.respond(*answers.refusal(refused, ids, self._renew_url, cost_nanousd))
         _log.info(
             "refused",
             request_id=ids.request,
@@ -376,9 +435,9 @@ def _unreachable(path: str | None, owner: str | None) -> Refused:
     )
 
 
-def _bound_matters(failures: tuple[LineFailure, ...]) -> bool:
-    """Whether a lower ceiling could make the hold fit."""
-    return all(failure.dimension != "requests" for failure in failures)
+def _bound_matters(answer: TakenHold | HoldRefused) -> bool:
+    """Whether a hold was not taken that a lower ceiling could make fit."""
+    return isinstance(answer, tuple) and all(failure.dimension != "requests" for failure in answer)
 
 
 def _cost_of(ending: Ending, hold: WantedHold) -> int:

@@ -13,17 +13,21 @@ from remit.kernel.decisions import RefusalCode, Refused
 
 _BEARER = b"bearer "
 _MAX_CREDENTIAL_BYTES = 8192
-# How many verified capabilities a revision's cache holds; beyond that they are verified afresh each time.
+# How many verified capabilities are remembered; beyond that the oldest one is verified afresh when it comes again.
 _MAX_CACHED = 10_000
 _NO_HASH = hash_secret(bytes(32))
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A holder whose capability was verified for this very moment, and the grant it draws on."""
+    """A holder whose capability was verified for this very moment, and the grant it draws on.
+
+    `key_id` is the access key that stood for the capability, None where the capability itself was presented.
+    """
 
     verified: Verified
     leaf: Leaf
+    key_id: str | None = None
 
 
 def authenticate(
@@ -38,7 +42,7 @@ def authenticate(
     text = raw.decode("ascii")
     if text.startswith(TOKEN_PREFIX):
         found = _verify_token(snapshot, text, audience, now)
-        key_id, grant_id, revoked = None, None, False
+        key_id, grant_id = None, None
     else:
         access = parse_access_key(text)
         known = snapshot.keys.get(access.key_id) if access else None
@@ -46,11 +50,11 @@ def authenticate(
         if not matches(known.secret_hash if known else _NO_HASH, access.secret if access else b"") or known is None:
             return _refused(RefusalCode.unauthenticated, "the key is not known here")
         found = _cached(snapshot, known.secret_hash, now) or verify_stored(
-            known.capability, snapshot.issuers, audience, now
+            known.capability, snapshot.verifying, audience, now
         )
         if isinstance(found, Verified):
             _cache(snapshot, known.secret_hash, found)
-        key_id, grant_id, revoked = known.id, known.grant_id, known.revoked_at is not None
+        key_id, grant_id = known.id, known.grant_id
     verified = found if isinstance(found, Verified) else found.unproven
     if verified is None:
         assert isinstance(found, CapabilityProblem)
@@ -59,19 +63,32 @@ def authenticate(
     leaf = snapshot.leaf(verified.grant)
     if leaf is None:
         return _refused(RefusalCode.capability_invalid, "the capability's grant does not exist")
-    if why := _revocation(snapshot, verified, leaf, revoked_key=key_id if revoked else None):
+    if why := _revocation(snapshot, verified, leaf, key_id):
         return _refused(RefusalCode.capability_revoked, why, leaf)
     if isinstance(found, CapabilityProblem):
         return _refused(found.refusal_code, found.reason, leaf)
-    return Principal(found, leaf)
+    return Principal(found, leaf, key_id)
 
 
-def _revocation(snapshot: TreeSnapshot, verified: Verified, leaf: Leaf, *, revoked_key: str | None) -> str | None:
+def still_refused(snapshot: TreeSnapshot, principal: Principal, now: datetime) -> Refused | None:
+    """Why a principal of an earlier tree may not spend by this one, None where they may."""
+    leaf = snapshot.leaf(principal.verified.grant)
+    if leaf is None:
+        return _refused(RefusalCode.capability_invalid, "the capability's grant does not exist")
+    if why := _revocation(snapshot, principal.verified, leaf, principal.key_id):
+        return _refused(RefusalCode.capability_revoked, why, leaf)
+    return leaf.grant.refusal_at(now)
+
+
+def _revocation(snapshot: TreeSnapshot, verified: Verified, leaf: Leaf, key_id: str | None) -> str | None:
     """How the capability was revoked, None where it was not."""
-    if revoked_key is not None:
-        return f"access key `{revoked_key}` was revoked"
+    key = None if key_id is None else snapshot.keys.get(key_id)
+    if key is not None and key.revoked_at is not None:
+        return f"access key `{key_id}` was revoked"
+    if snapshot.issuer_refuses(verified):
+        return "the issuer key that signed the capability was revoked, or what it had signed by then"
     if not snapshot.revoked_blocks.isdisjoint(verified.block_ids):
-        return "the capability was revoked with its access key"
+        return "the capability was revoked, alone or with its access key"
     if verified.epoch < leaf.grant.leaf.epoch:
         return f"`{leaf.grant.leaf.path}` was revoked after this capability was issued"
     return None
@@ -79,7 +96,7 @@ def _revocation(snapshot: TreeSnapshot, verified: Verified, leaf: Leaf, *, revok
 
 def _verify_token(snapshot: TreeSnapshot, text: str, audience: str, now: datetime) -> Verified | CapabilityProblem:
     digest = hashlib.sha256(text.encode()).digest()
-    found = _cached(snapshot, digest, now) or verify(text, snapshot.issuers, audience, now)
+    found = _cached(snapshot, digest, now) or verify(text, snapshot.verifying, audience, now)
     if isinstance(found, Verified):
         _cache(snapshot, digest, found)
     return found
@@ -91,8 +108,11 @@ def _cached(snapshot: TreeSnapshot, digest: bytes, now: datetime) -> Verified | 
 
 
 def _cache(snapshot: TreeSnapshot, digest: bytes, found: Verified) -> None:
-    if len(snapshot.verified) < _MAX_CACHED:
-        snapshot.verified[digest] = found
+    cache = snapshot.verified
+    if digest not in cache:
+        while len(cache) >= _MAX_CACHED:
+            del cache[next(iter(cache))]
+        cache[digest] = found
 
 
 def _refused(code: RefusalCode, detail: str, leaf: Leaf | None = None) -> Refused:

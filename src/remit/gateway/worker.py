@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import ssl
 from collections.abc import Callable
 
@@ -17,14 +18,20 @@ from remit.gateway.snapshot import TreeSnapshot
 from remit.gateway.wire.limits import WireLimits
 from remit.gateway.wire.server import CallerServer
 from remit.kernel.clock import Clock
+from remit.kernel.ids import new_id
 from remit.leases.ports import AuthorityUnreachableError
 from remit.pricing.book import PriceBook
 from remit.settings import GatewaySettings, Settings, SettingsError, parse_listen
 from remit.store.postgres_lessor import PostgresLessor
+from remit.store.postgres_presence import PostgresPresence
 from remit.store.postgres_reports import SecurityReports
 from remit.store.postgres_tree import PostgresTree
 
 _log = structlog.get_logger(__name__)
+# How often a gateway gives a sign of life; see `cli/revoke.py` for how long one is waited for.
+_HEARTBEAT_SECONDS = 1.0
+# A state of the tree that was announced is there to be read; more readings than this do not make it so.
+_MAX_READINGS = 20
 
 
 class Worker:
@@ -34,12 +41,14 @@ class Worker:
         self, settings: Settings, url: str, clock: Clock, prices: PriceBook, deployments: tuple[Deployment, ...]
     ) -> None:
         self._settings = settings
-        self._tree = PostgresTree(url)
+        self._tree = PostgresTree(url, clock=clock)
+        self._presence = PostgresPresence(url, new_id("gw", clock.now()))
         self._lessor = PostgresLessor(url, clock)
         self._reports = SecurityReports(url, clock)
         self._clock = clock
         self._rulebook = Rulebook(prices, deployments)
         self._reading = asyncio.Lock()
+        self._installed = asyncio.Event()
         self._gateway: Gateway | None = None
 
     async def run(self, parent: int, ready: Callable[[], None]) -> None:
@@ -59,18 +68,25 @@ class Worker:
             revision=self._tree.revision,
             report=self._reports.report,
         )
+        name = f"{socket.gethostname()} {settings.listen} process {os.getpid()}"
+        await self._presence.acknowledge(name, gateway.snapshot.revision)
         server = CallerServer(gateway.handle, _wire_limits(settings), gateway.malformed)
         host, port = parse_listen(settings.listen)
         port = await server.start(host, port, ssl=_tls_context(settings), reuse_port=settings.workers > 1)
-        follower = asyncio.create_task(self._tree.follow(self._changed))
+        beside = [
+            asyncio.create_task(self._tree.follow(self._changed)),
+            asyncio.create_task(self._acknowledge(gateway, name)),
+        ]
         stop = _stop_signal(parent)
         _log.info("gateway_ready", listen=f"{host}:{port}", pid=os.getpid(), tree_revision=gateway.snapshot.revision)
         ready()
         await stop.wait()
         await self._drain(server, gateway)
-        follower.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await follower
+        for task in beside:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._presence.forget()
 
     async def _drain(self, server: CallerServer, gateway: Gateway) -> None:
         _log.info("gateway_draining", connections=server.connections)
@@ -89,7 +105,8 @@ class Worker:
         _log.info("gateway_stopped", clean=clean)
 
     async def _read_tree(self) -> TreeSnapshot:
-        return TreeSnapshot(await self._tree.read())
+        previous = None if self._gateway is None else self._gateway.snapshot
+        return TreeSnapshot(await self._tree.read(), previous)
 
     async def _reread(self) -> TreeSnapshot:
         """The tree as it is now; requests that find it stale at the same time share one reading."""
@@ -99,14 +116,32 @@ class Worker:
             if self._gateway.snapshot is not seen:
                 return self._gateway.snapshot
             try:
-                self._gateway.snapshot = await self._read_tree()
+                self._gateway.install(await self._read_tree())
             except (psycopg.Error, OSError) as error:
                 raise AuthorityUnreachableError("the tree cannot be read") from error
+            self._installed.set()
             return self._gateway.snapshot
 
-    async def _changed(self) -> None:
+    async def _changed(self, revision: int | None) -> None:
+        """Reads the tree until it is at least at the revision that was announced; one writer announces several at once."""
+        assert self._gateway is not None
         with contextlib.suppress(AuthorityUnreachableError):
-            await self._reread()
+            if revision is None:
+                await self._reread()
+                return
+            for _ in range(_MAX_READINGS):
+                if self._gateway.snapshot.revision >= revision:
+                    return
+                await self._reread()
+
+    async def _acknowledge(self, gateway: Gateway, name: str) -> None:
+        """Tells whoever waits what this gateway goes by: after each new tree, and as a sign of life, for ever."""
+        while True:
+            self._installed.clear()
+            await self._presence.acknowledge(name, gateway.snapshot.revision)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HEARTBEAT_SECONDS):
+                    await self._installed.wait()
 
 
 def _wire_limits(settings: GatewaySettings) -> WireLimits:

@@ -1,25 +1,19 @@
 """Access keys: short secrets that stand for a capability issued from a grant. Created, rotated, revoked here only."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from remit.capabilities.access_keys import new_access_key
-from remit.capabilities.encoding import UnencodableError
-from remit.capabilities.issuer_keys import IssuerPrivateKey, issuer_key_of
-from remit.capabilities.model import Block0, Delegate, Limit, StoredCapability
-from remit.capabilities.rules import mint_block0, public_key_of
-from remit.grants.model import Actor, Grant, Problem, same_person
+from remit.capabilities.model import IssuerKey, Limit, StoredCapability
+from remit.grants.minting import BlockIssuer, BlockRecord, Narrowing, permitted_grant
+from remit.grants.model import Actor, Grant, Problem
 from remit.grants.ports import GrantRepository
 from remit.grants.tree import Tree
-from remit.kernel.clock import Clock
 
 # The grant's own expiry binds whatever the key says; the key outlives it so that a renewal revives the key as well.
 DEFAULT_LIFE = timedelta(days=3 * 366)
 MAX_NAME = 100
-CLOCK_LEEWAY_SECONDS = 60
-_DELEGATE = Delegate(max_depth=7, max_children=64, max_ttl_seconds=7 * 24 * 3600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +45,11 @@ class NewKey:
 class KeyStore(Protocol):
     """Where access keys are kept."""
 
-    def insert(self, key: StoredKey, replaces: str | None, now: datetime) -> bool:
-        """Stores a key; in the same transaction revokes the one it replaces. False, and nothing, where that is not alive."""
+    def insert(self, key: StoredKey, replaces: str | None, now: datetime, block: BlockRecord | None = None) -> bool:
+        """Stores a key, and the block that was minted for it; in the same transaction revokes the one it replaces.
+
+        False, and nothing, where that is not alive.
+        """
         ...
 
     def find(self, key_id: str) -> StoredKey | None: ...
@@ -61,25 +58,19 @@ class KeyStore(Protocol):
         """Whether a living key was revoked."""
         ...
 
+    def make_issuer_known(self, key: IssuerKey, now: datetime) -> str:
+        """See `remit.grants.minting.IssuerStore`."""
+        ...
+
 
 class KeyService:
     """The one way to write access keys, for the command line and the API alike."""
 
-    def __init__(  # noqa: PLR0917 - one argument per port, joined in one place
-        self,
-        store: KeyStore,
-        grants: GrantRepository,
-        clock: Clock,
-        issuer_key: IssuerPrivateKey,
-        audience: str,
-        random: Callable[[int], bytes],
-    ) -> None:
+    def __init__(self, store: KeyStore, grants: GrantRepository, issuer: BlockIssuer) -> None:
         self._store = store
         self._grants = grants
-        self._clock = clock
-        self._issuer_key = issuer_key
-        self._audience = audience
-        self._random = random
+        self._issuer = issuer
+        self._clock = issuer.clock
 
     def create(
         self,
@@ -113,29 +104,12 @@ class KeyService:
                 detail="a key's expiry lies in the future",
                 field="expires_at",
             )
-        next_secret = self._random(32)
-        issued_at = int(now.timestamp())
-        block = Block0(
-            grant=grant.id,
-            tenant=grant.path.partition("/")[0],
-            epoch=grant.epoch,
-            audience=self._audience,
-            issued_at=issued_at,
-            # A gateway's clock may be a little behind the one that issues.
-            not_before=issued_at - CLOCK_LEEWAY_SECONDS,
-            not_after=int(expires.timestamp()),
-            delegate=_DELEGATE,
-            next_key=public_key_of(next_secret),
-            nonce=self._random(16),
-            limits=limits,
-            models=models,
-            labels=labels or {},
-        )
-        try:
-            minted = mint_block0(self._issuer_key, issuer_key_of(self._issuer_key), block, next_secret)
-        except UnencodableError as error:
-            return Problem(code="capability_invalid", path=grant.path, detail=str(error))
-        return self._keep(grant.id, name, actor, minted.stored, expires, token=minted.token)
+        narrowing = Narrowing(limits=limits, models=models, labels=labels or {})
+        issued = self._issuer.issue(self._store, grant, actor, name, expires, narrowing)
+        if isinstance(issued, Problem):
+            return issued
+        minted, block = issued
+        return self._keep(grant.id, name, actor, minted.stored, expires, token=minted.token, block=block)
 
     def rotate(self, key_id: str, actor: Actor) -> NewKey | Problem:
         """A new secret for the same capability: what was spent stays spent. The old secret stops working at once.
@@ -175,9 +149,10 @@ class KeyService:
         expires_at: datetime,
         *,
         token: str | None = None,
+        block: BlockRecord | None = None,
         replaces: StoredKey | None = None,
     ) -> NewKey | Problem:
-        fresh = new_access_key(self._random)
+        fresh = new_access_key(self._issuer.random)
         now = self._clock.now()
         key = StoredKey(
             id=fresh.key_id,
@@ -190,7 +165,7 @@ class KeyService:
             expires_at=expires_at,
             rotated_from=replaces.id if replaces else None,
         )
-        if not self._store.insert(key, replaces.id if replaces else None, now):
+        if not self._store.insert(key, replaces.id if replaces else None, now, block):
             # Revoked since it was read: a new key would bring its capability back to life.
             assert replaces is not None
             return _not_living(replaces.id)
@@ -201,16 +176,8 @@ class KeyService:
     ) -> tuple[Grant, None] | tuple[None, Problem]:
         with self._grants.read() as reads:
             tree = Tree(reads.load_tree())
-        grant = tree.find(grant_ref)
-        if grant is None:
-            return None, Problem(code="unknown_grant", path=grant_ref, detail=f"there is no grant `{grant_ref}`")
-        if living and grant.status == "revoked":
-            return None, Problem(code="grant_revoked", path=grant.path, detail=f"`{grant.path}` is revoked")
-        owners = [node.owner for node in tree.path_to(grant)]
-        if not actor.is_admin and not any(same_person(actor.name, owner) for owner in owners):
-            detail = f"`{actor.name}` may not {deed} `{grant.path}`: that takes one of its owners or an admin"
-            return None, Problem(code="not_permitted", path=grant.path, detail=detail)
-        return grant, None
+        grant = permitted_grant(tree, grant_ref, actor, deed, living=living)
+        return (None, grant) if isinstance(grant, Problem) else (grant, None)
 
 
 def _not_living(key_id: str) -> Problem:

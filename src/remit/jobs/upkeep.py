@@ -67,6 +67,7 @@ class Upkeep:
             self._expire_grants()
         pages = self._care.page_forecasts()
         self._care.drop_spent_rate_buckets()
+        self._care.drop_spent_blocks()
         return Round(expired, pages)
 
     def deliver(self) -> int:

@@ -61,9 +61,39 @@ class HoldLine:
     page_percents: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class UsedProof:
+    """A proof of possession that a hold uses up: `id` (32 bytes) names it, until `expires_at` it has to be remembered."""
+
+    id: bytes
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChainBlock:
+    """One block of a chain as the authority keeps count of it: at most `max_children` living blocks follow it directly."""
+
+    id: str
+    not_after: datetime
+    max_children: int
+    limits: tuple[NodeLimit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The blocks of a capability from the issuer's to the last one, with the issuer's key and when it signed."""
+
+    kid: str
+    issued_at: datetime
+    blocks: tuple[ChainBlock, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedHold:
-    """A hold to be taken: all lines or none. `entry` is what the ledger will need, known by now."""
+    """A hold to be taken: all lines or none. `entry` is what the ledger will need, known by now.
+
+    `chain` is left out where the authority is known to know all of its blocks already.
+    """
 
     id: str
     operation_id: str
@@ -75,6 +105,8 @@ class WantedHold:
     ceiling_tokens: int
     lines: tuple[HoldLine, ...]
     entry: dict[str, Any] = field(repr=False)
+    chain: Chain | None = None
+    proof: UsedProof | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The port through which holds are taken and ended."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from remit.leases.model import Ending, LineFailure, WantedHold
@@ -20,6 +21,25 @@ class TakenHold:
     """The hold is on every node. `tightest` is None where no node of the path has a limit in money."""
 
     tightest: Tightest | None
+
+
+@dataclass(frozen=True, slots=True)
+class FullParent:
+    """A block has as many living children as it may have. When `next_at` has come, the first of them will have expired."""
+
+    block_id: str
+    max_children: int
+    living: int
+    next_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProofReplayed:
+    """The proof of possession was used for a hold before."""
+
+
+HoldRefused = tuple[LineFailure, ...] | FullParent | ProofReplayed
+"""Why a hold was not taken: the lines that do not fit (at least one), or what keeps it from being looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +65,10 @@ class AuthorityUnreachableError(Exception):
 class Lessor(Protocol):
     """Takes and ends holds, exactly. Which mode answers is invisible to the caller."""
 
-    async def take(self, hold: WantedHold, tree_revision: int) -> TakenHold | tuple[LineFailure, ...]:
-        """Takes the hold on all of its lines, or on none and answers the lines that do not fit (at least one).
+    async def take(self, hold: WantedHold, tree_revision: int) -> TakenHold | HoldRefused:
+        """Takes the hold on all of its lines, or on none and answers why.
 
-        Raises StaleTreeError when the tree is no longer at that revision, AuthorityUnreachableError when nothing
+        With it the blocks of its chain become known and its proof is used up; without it neither. Raises StaleTreeError when the tree is no longer at that revision, AuthorityUnreachableError when nothing
         could be decided. Taking a hold id again answers as the first time.
         """
         ...

@@ -9,6 +9,8 @@ from remit.grants.words import amount_text
 from remit.kernel.decisions import Dimension, RefusalCode, Refused
 from remit.kernel.periods import BEGINNING, FOREVER, Period, PeriodKind, period_of
 from remit.leases.model import HoldLine, LineFailure, NodeTerms
+from remit.leases.ports import FullParent, HoldRefused, ProofReplayed
+from remit.leases.terms import path_of_block
 
 _RATE_KINDS = ("minute", "inflight")
 # The period found last for each kind and zone. Periods are disjoint: the one that contains an instant is its answer.
@@ -117,6 +119,31 @@ def pace_wait_seconds(failure: LineFailure, pace_from_percent: int, now: datetim
     length = int((failure.ends - failure.starts).total_seconds())
     seconds = -(-(wanted - free) * length // max(1, failure.limit - free))
     return max(1, int((failure.starts + timedelta(seconds=seconds) - now).total_seconds()) + 1)
+
+
+def refusal_of_hold(
+    why: HoldRefused, nodes: Sequence[NodeTerms], leaf: NodeTerms, *, now: datetime, renew_url: str | None
+) -> Refused:
+    """The answer for a hold that was not taken. `nodes` are those it was wanted on, `leaf` the grant it draws on."""
+    if isinstance(why, ProofReplayed):
+        detail = f"the proof of possession was used before; make a new one for every request; ask `{leaf.owner}`"
+        return Refused(code=RefusalCode.proof_required, detail=detail, path=leaf.path, owner=leaf.owner)
+    if isinstance(why, FullParent):
+        parent = path_of_block(leaf.path, why.block_id)
+        detail = (
+            f"`{parent}` may have {why.max_children:,} living children and has {why.living:,}; "
+            f"the first of them expires at {why.next_at:%Y-%m-%dT%H:%M:%SZ}; ask `{leaf.owner}`"
+        )
+        return Refused(
+            code=RefusalCode.policy_forbidden,
+            detail=detail,
+            path=leaf.path,
+            binding_node=parent,
+            resets_at=why.next_at,
+            owner=leaf.owner,
+            extra={"max_children": why.max_children, "living_children": why.living},
+        )
+    return refusal_of(why, nodes, path=leaf.path, now=now, renew_url=renew_url)
 
 
 def refusal_of(

@@ -47,6 +47,13 @@ class PostgresCare:
         assert row is not None
         return int(row[0])
 
+    def drop_spent_blocks(self) -> int:
+        """Forgets blocks of capabilities whose time was up a day ago, with their buckets; answers how many."""
+        with self._connect() as connection:
+            row = connection.execute("SELECT drop_spent_blocks(%s)", (self._clock.now(),)).fetchone()
+        assert row is not None
+        return int(row[0])
+
     def grants_are_due(self) -> bool:
         """Whether a grant's time is up that its status does not say yet; asked without a lock."""
         with self._connect() as connection:

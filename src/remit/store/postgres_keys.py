@@ -5,8 +5,10 @@ from typing import Any
 
 from remit.capabilities.model import IssuerKey, StoredCapability
 from remit.grants.keys import StoredKey
+from remit.grants.minting import BlockRecord
 from remit.store.connect import Opens
 from remit.store.named import query
+from remit.store.postgres_capabilities import insert_block, make_issuer_known
 
 
 class PostgresKeys:
@@ -15,7 +17,7 @@ class PostgresKeys:
     def __init__(self, opens: Opens) -> None:
         self._opens = opens
 
-    def insert(self, key: StoredKey, replaces: str | None, now: datetime) -> bool:
+    def insert(self, key: StoredKey, replaces: str | None, now: datetime, block: BlockRecord | None = None) -> bool:
         with self._opens() as connection, connection.transaction():
             # Before any row is locked, so that two writes of one key cannot deadlock.
             connection.execute("SELECT lock_tree(true)")
@@ -39,6 +41,8 @@ class PostgresKeys:
                     "rotated_from": key.rotated_from,
                 },
             )
+            if block is not None:
+                insert_block(connection, block)
         return True
 
     def find(self, key_id: str) -> StoredKey | None:
@@ -72,9 +76,17 @@ class PostgresKeys:
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def make_issuer_known(self, key: IssuerKey, now: datetime) -> None:
-        """Stores an issuer's public key where it is not known yet."""
+    def make_issuer_known(self, key: IssuerKey, now: datetime) -> str:
+        return make_issuer_known(self._opens, key, now)
+
+    def issuers(self) -> tuple[dict[str, Any], ...]:
+        """What there is to show of issuer keys, oldest first."""
         with self._opens() as connection:
-            known = connection.execute(query("snapshot_issuers")).fetchall()
-            if key.kid not in {row[0] for row in known}:
-                connection.execute(query("issuer_put"), {"kid": key.kid, "public_key": key.public_key, "now": now})
+            cursor = connection.execute(query("issuer_list"))
+            names = [column.name for column in cursor.description or ()]
+            return tuple(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+
+    def retire_issuers_but(self, kid: str) -> None:
+        """Every other key that signs is good for verifying only, from now on."""
+        with self._opens() as connection:
+            connection.execute(query("issuer_retire"), {"kid": kid})

@@ -17,7 +17,16 @@ import structlog
 
 from remit.kernel.clock import Clock
 from remit.leases.model import Ending, LineFailure, WantedHold
-from remit.leases.ports import AuthorityUnreachableError, FinishedHold, StaleTreeError, TakenHold, Tightest
+from remit.leases.ports import (
+    AuthorityUnreachableError,
+    FinishedHold,
+    FullParent,
+    HoldRefused,
+    ProofReplayed,
+    StaleTreeError,
+    TakenHold,
+    Tightest,
+)
 from remit.store.connect import connect_async
 from remit.store.lines import line_json
 
@@ -95,7 +104,7 @@ class PostgresLessor:
     def __init__(self, url: str, clock: Clock) -> None:
         self._url = url
         self._clock = clock
-        self._takes: _Batcher[tuple[WantedHold, int], TakenHold | tuple[LineFailure, ...]] = _Batcher(
+        self._takes: _Batcher[tuple[WantedHold, int], TakenHold | HoldRefused] = _Batcher(
             self._take_batch, fails_together=True
         )
         self._endings: _Batcher[Ending, FinishedHold] = _Batcher(self._finish_batch)
@@ -105,7 +114,7 @@ class PostgresLessor:
         self._abandon_link = _Link(url)
         self._afterwards: set[asyncio.Task[None]] = set()
 
-    async def take(self, hold: WantedHold, tree_revision: int) -> TakenHold | tuple[LineFailure, ...]:
+    async def take(self, hold: WantedHold, tree_revision: int) -> TakenHold | HoldRefused:
         """See the port. One request waits behind at most MAX_WAITING_TAKES others."""
         if len(self._takes.waiting) >= MAX_WAITING_TAKES:
             raise AuthorityUnreachableError("too many requests wait for the authority")
@@ -123,21 +132,17 @@ class PostgresLessor:
         await self._finish_link.close()
         await self._abandon_link.close()
 
-    async def _take_batch(
-        self, batch: list[tuple[WantedHold, int]]
-    ) -> Sequence[TakenHold | tuple[LineFailure, ...] | Exception]:
+    async def _take_batch(self, batch: list[tuple[WantedHold, int]]) -> Sequence[TakenHold | HoldRefused | Exception]:
         by_revision: dict[int, list[int]] = defaultdict(list)
         for index, (_, revision) in enumerate(batch):
             by_revision[revision].append(index)
-        results: dict[int, TakenHold | tuple[LineFailure, ...] | Exception] = {}
+        results: dict[int, TakenHold | HoldRefused | Exception] = {}
         for revision, indexes in by_revision.items():
             holds = [batch[index][0] for index in indexes]
             results |= zip(indexes, await self._take_at(revision, holds), strict=True)
         return [results[index] for index in range(len(batch))]
 
-    async def _take_at(
-        self, revision: int, holds: list[WantedHold]
-    ) -> Sequence[TakenHold | tuple[LineFailure, ...] | Exception]:
+    async def _take_at(self, revision: int, holds: list[WantedHold]) -> Sequence[TakenHold | HoldRefused | Exception]:
         try:
             async with asyncio.timeout(TAKE_TIMEOUT_SECONDS):
                 connection = await self._take_link.get()
@@ -240,7 +245,7 @@ async def _call(connection: psycopg.AsyncConnection, query: str, parameters: tup
 
 
 def _hold_json(hold: WantedHold) -> dict[str, Any]:
-    return {
+    body: dict[str, Any] = {
         "id": hold.id,
         "operation_id": hold.operation_id,
         "request_id": hold.request_id,
@@ -252,11 +257,21 @@ def _hold_json(hold: WantedHold) -> dict[str, Any]:
         "lines": [line_json(line) for line in hold.lines],
         "entry": hold.entry,
     }
+    if hold.chain is not None:
+        body["chain"] = hold.chain
+    if hold.proof is not None:
+        body["proof"] = {"id": hold.proof.id.hex(), "expires_at": hold.proof.expires_at}
+    return body
 
 
-def _take_result(result: dict[str, Any]) -> TakenHold | tuple[LineFailure, ...]:
+def _take_result(result: dict[str, Any]) -> TakenHold | HoldRefused:
     if result["taken"]:
         return TakenHold(_tightest(result["tightest"]))
+    if "replayed" in result:
+        return ProofReplayed()
+    if full := result.get("full"):
+        next_at = datetime.fromisoformat(full["next_at"])
+        return FullParent(full["block"], full["max_children"], full["living"], next_at)
     return tuple(
         LineFailure(
             node_id=failure["node"],

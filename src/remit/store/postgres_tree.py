@@ -1,6 +1,7 @@
 """What a gateway knows of the tree: read whole, in one transaction, whenever its revision changes."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,12 +12,14 @@ import structlog
 from remit.capabilities.model import IssuerKey, StoredCapability
 from remit.grants.model import Grant
 from remit.grants.serialise import from_body
+from remit.kernel.clock import Clock, SystemClock
 from remit.store.connect import Role, connect_async
 from remit.store.named import query
 
 _log = structlog.get_logger(__name__)
 _RETRY_SECONDS = 0.5
 _REVISION_TIMEOUT_SECONDS = 2.0
+_READ_TIMEOUT_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +34,34 @@ class KnownKey:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownRevocation:
+    """What was revoked: a `block`, `key`, `grant` or `issuer`, and whether calls under way end with it."""
+
+    kind: str
+    subject: str
+    cut_streams: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StoredTree:
-    """The tree at one revision."""
+    """The tree at one revision. `revocations` are those of blocks, and what running calls are to be cut for."""
 
     revision: int
     grants: tuple[Grant, ...]
     keys: tuple[KnownKey, ...]
     issuers: tuple[IssuerKey, ...]
+    revocations: tuple[KnownRevocation, ...] = ()
 
 
 class PostgresTree:
     """Reads the tree and hears of its changes, over connections in the gateway's role."""
 
-    def __init__(self, url: str, role: Role = "remit_gateway") -> None:
+    def __init__(self, url: str, role: Role = "remit_gateway", clock: Clock | None = None) -> None:
         self._url = url
         self._role = role
+        self._clock = clock or SystemClock()
         self._link: psycopg.AsyncConnection | None = None
+        self._reading: psycopg.AsyncConnection | None = None
         self._asking = asyncio.Lock()
         self._asked = self._answered = 0
         self._revision: int | None = None
@@ -66,8 +81,17 @@ class PostgresTree:
             return self._revision
 
     async def close(self) -> None:
-        """Ends the connection on which revisions are asked for."""
+        """Ends the connections on which the tree and its revisions are asked for."""
+        await self._close_link()
+        await self._close_reading()
+
+    async def _close_link(self) -> None:
         link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    async def _close_reading(self) -> None:
+        link, self._reading = self._reading, None
         if link is not None:
             await link.close()
 
@@ -83,31 +107,56 @@ class PostgresTree:
                 return int(row[0])
             except (psycopg.Error, TimeoutError, OSError) as error:
                 _log.warning("tree_revision_unknown", error=str(error))
-                await self.close()
+                await self._close_link()
                 if last:
                     break
         return None
 
     async def read(self) -> StoredTree:
-        """The tree as it is now. Raises psycopg.Error when the database cannot be asked."""
-        async with await connect_async(self._url, self._role) as connection:
-            await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
-            await connection.set_read_only(True)
-            async with connection.transaction():
-                revision = await (await connection.execute(query("snapshot_revision"))).fetchone()
-                assert revision is not None
-                grants = await (await connection.execute(query("tree_grants"))).fetchall()
-                keys = await (await connection.execute(query("snapshot_keys"))).fetchall()
-                issuers = await (await connection.execute(query("snapshot_issuers"))).fetchall()
+        """The tree as it is now, over a connection that is kept; one reading at a time.
+
+        Raises psycopg.Error or OSError when the database cannot be asked.
+        """
+        # A kept connection may have died since; that says nothing about the database.
+        if self._reading is not None and not self._reading.closed:
+            try:
+                return await self._read_once()
+            except (psycopg.OperationalError, OSError) as error:
+                _log.warning("tree_not_read", error=str(error))
+        return await self._read_once()
+
+    async def _read_once(self) -> StoredTree:
+        try:
+            async with asyncio.timeout(_READ_TIMEOUT_SECONDS):
+                if self._reading is None or self._reading.closed:
+                    self._reading = await connect_async(self._url, self._role)
+                    await self._reading.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+                    await self._reading.set_read_only(True)
+                return await self._read_on(self._reading)
+        except BaseException:
+            # Whatever state it is in, the next reading begins on a new one.
+            await self._close_reading()
+            raise
+
+    async def _read_on(self, connection: psycopg.AsyncConnection) -> StoredTree:
+        async with connection.transaction():
+            revision = await (await connection.execute(query("snapshot_revision"))).fetchone()
+            assert revision is not None
+            grants = await (await connection.execute(query("tree_grants"))).fetchall()
+            keys = await (await connection.execute(query("snapshot_keys"))).fetchall()
+            issuers = await (await connection.execute(query("snapshot_issuers"))).fetchall()
+            revoked = await connection.execute(query("snapshot_revocations"), {"now": self._clock.now()})
+            revocations = await revoked.fetchall()
         return StoredTree(
             revision[0],
             tuple(from_body(row[0]) for row in grants),
             tuple(KnownKey(r[0], r[1], r[2], StoredCapability(r[3], r[4], r[5]), r[6]) for r in keys),
-            tuple(IssuerKey(row[0], row[1], verify_only=row[2] == "verify_only") for row in issuers),
+            tuple(_issuer(*row) for row in issuers),
+            tuple(KnownRevocation(*row) for row in revocations),
         )
 
-    async def follow(self, changed: Callable[[], Awaitable[None]]) -> None:
-        """Calls `changed` now, and after every change of the tree, for ever; reconnects by itself.
+    async def follow(self, changed: Callable[[int | None], Awaitable[None]]) -> None:
+        """Calls `changed` now, and after every change of the tree with its new revision, for ever; reconnects by itself.
 
         Missing a notice is harmless for money (a hold at an old revision is not taken); it only costs a retry.
         """
@@ -115,9 +164,15 @@ class PostgresTree:
             try:
                 async with await connect_async(self._url, self._role) as connection:
                     await connection.execute("LISTEN remit_tree")
-                    await changed()
-                    async for _ in connection.notifies():
-                        await changed()
+                    await changed(None)
+                    async for notice in connection.notifies():
+                        await changed(int(notice.payload))
             except (psycopg.Error, OSError) as error:
                 _log.warning("tree_not_followed", error=str(error))
             await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _issuer(kid: str, public_key: bytes, status: str, min_issued_at: datetime | None) -> IssuerKey:
+    # Capabilities know whole seconds: one of the cut-off's own second is taken to be from before it.
+    cut_off = None if min_issued_at is None else math.ceil(min_issued_at.timestamp())
+    return IssuerKey(kid, public_key, status == "verify_only", cut_off, revoked=status == "revoked")

@@ -15,9 +15,11 @@ import psycopg
 from remit.grants.model import Problem
 from remit.grants.ports import Remembered
 from remit.store.connect import Opens
+from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_grants import TreeUnit
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_people import PostgresPeople
+from remit.store.postgres_revocations import PostgresRevocations
 
 _T = TypeVar("_T")
 
@@ -65,8 +67,16 @@ class WriteUnit:
         return PostgresKeys(lambda: nullcontext(self.connection))
 
     @property
+    def capabilities(self) -> PostgresCapabilities:
+        return PostgresCapabilities(lambda: nullcontext(self.connection))
+
+    @property
     def people(self) -> PostgresPeople:
         return PostgresPeople(lambda: nullcontext(self.connection))
+
+    @property
+    def revocations(self) -> PostgresRevocations:
+        return PostgresRevocations(lambda: nullcontext(self.connection))
 
 
 class PostgresWrites:

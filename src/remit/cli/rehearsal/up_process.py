@@ -35,7 +35,7 @@ def main() -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     url = open_database(settings)
     authority = Authority(settings, url)
-    authority.keys()
+    authority.make_issuer_known()
     print(url, flush=True)
     return run_gateways(settings, gateway_database(settings, url), authority.clock, authority.upkeep())
 

@@ -1,2 +1,2 @@
--- Issuer keys that still verify.
-SELECT kid, public_key, status FROM issuer_keys WHERE status <> 'revoked'
+-- Issuer keys as a gateway needs them. Revoked ones are included: what they signed is answered as revoked, not as unknown.
+SELECT kid, public_key, status, min_issued_at FROM issuer_keys

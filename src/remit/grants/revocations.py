@@ -1,0 +1,282 @@
+"""Revoking: which thing a word names, who may end it, and the one write that does."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Protocol
+
+from remit.capabilities.chain import NO_BLOCK, block_id
+from remit.capabilities.encoding import Invalid, decode_token
+from remit.capabilities.payload import parse_block0
+from remit.grants.keys import KeyService, KeyStore
+from remit.grants.model import Grant, Problem, same_person
+from remit.grants.ports import GrantRepository
+from remit.grants.service import Authorship, GrantService, NotWritten
+from remit.grants.tree import Tree
+from remit.kernel.clock import Clock
+from remit.kernel.ids import new_id
+
+SubjectKind = Literal["block", "key", "grant", "issuer"]
+KINDS: tuple[SubjectKind, ...] = ("block", "key", "grant", "issuer")
+_BLOCK = re.compile(r"[0-9a-f]{64}")
+_KEY = re.compile(r"(?:rk_)?([0-9a-hjkmnp-tv-z]{12})(?:_[A-Za-z0-9_-]{43})?")
+_ISSUER = re.compile(r"[0-9a-f]{24}")
+_SHAPES = {"block": _BLOCK, "key": _KEY, "issuer": _ISSUER}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is to be revoked. `name` is for people; `blocks` are those whose calls end with it, the first its own.
+
+    `grant` is None for an issuer key. `keep_until` is when a block is over by itself.
+    """
+
+    kind: SubjectKind
+    id: str
+    name: str
+    grant: Grant | None = None
+    blocks: tuple[str, ...] = ()
+    keep_until: datetime | None = None
+
+    @property
+    def ended(self) -> tuple[list[str], list[str]]:
+        """The grants and the blocks whose calls end with it: not the blocks above a block."""
+        if self.kind == "grant":
+            return [self.id], []
+        return [], list(self.blocks if self.kind == "issuer" else self.blocks[:1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """A revocation as stored. From `tree_revision` on nothing of its subject is admitted."""
+
+    id: str
+    kind: SubjectKind
+    subject: str
+    grant_id: str | None
+    cut_streams: bool
+    issued_before: datetime | None
+    keep_until: datetime | None
+    tree_revision: int
+    revoked_at: datetime
+    revoked_by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBlock:
+    """A block that is known here: whose it is, when it is over, and the blocks from itself to the first."""
+
+    grant_id: str
+    not_after: datetime
+    chain: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownIssuer:
+    """An issuer key as stored."""
+
+    kid: str
+    status: str
+    min_issued_at: datetime | None
+
+
+class RevocationStore(Protocol):
+    """Where revocations are kept."""
+
+    def insert(self, revocation: Revocation) -> Revocation:
+        """Stores it, with the revision of the tree that this makes. The last thing written to the tree in its write."""
+        ...
+
+    def block(self, block_id: str) -> KnownBlock | None: ...
+
+    def block_of_key(self, key_id: str) -> KnownBlock | None:
+        """The block that an access key stands for."""
+        ...
+
+    def issuer(self, kid: str) -> KnownIssuer | None: ...
+
+    def blocks_of_issuer(self, kid: str, issued_before: datetime | None) -> tuple[str, ...]:
+        """The blocks that are known to rest on an issuer key, all or those of capabilities issued before an instant."""
+        ...
+
+    def is_block_revoked(self, block_id: str) -> bool: ...
+
+    def revoke_issuer(self, kid: str, issued_before: datetime | None) -> None: ...
+
+
+class RevocationService:
+    """The one way to revoke, for the command line and the API alike, inside one transaction."""
+
+    def __init__(  # noqa: PLR0917 - one argument per port, joined in one place
+        self,
+        store: RevocationStore,
+        repository: GrantRepository,
+        grants: GrantService,
+        keys: KeyService,
+        key_store: KeyStore,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._repository = repository
+        self._grants = grants
+        self._keys = keys
+        self._key_store = key_store
+        self._clock = clock
+
+    def find(self, word: str, issued_before: datetime | None = None) -> Subject | Problem:
+        """What a word names: `kind:id`, or an id or a path alone where it names one thing only."""
+        kind, colon, rest = word.partition(":")
+        if colon and kind in KINDS:
+            subject = self._named(kind, rest, issued_before)
+            return subject if subject is not None else _unknown(kind, rest)
+        found = [one for kind in KINDS if (one := self._named(kind, word, issued_before)) is not None]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            which = " or ".join(f"`{one.kind}:{word}`" for one in found)
+            detail = f"`{word}` names {len(found)} things: say {which}"
+            return Problem(code="ambiguous_subject", path="", field="subject", detail=detail)
+        return _unknown("block" if _BLOCK.fullmatch(word) else "", word)
+
+    def find_token(self, text: str) -> Subject | Problem:
+        """The last block of a capability. Its grant needs no signature: a block's id is made of what it says."""
+        frame = decode_token(text)
+        block = frame if isinstance(frame, Invalid) else parse_block0(frame.blocks[0].payload)
+        if isinstance(frame, Invalid) or isinstance(block, Invalid):
+            detail = f"this is no capability: {block.reason}" if isinstance(block, Invalid) else ""
+            return Problem(code="capability_invalid", path="", field="subject", detail=detail)
+        with self._repository.read() as reads:
+            grant = Tree(reads.load_tree()).find(block.grant)
+        if grant is None:
+            return Problem(code="unknown_grant", path="", detail="the capability's grant does not exist here")
+        chain = [NO_BLOCK]
+        for framed in frame.blocks:
+            chain.append(block_id(chain[-1], framed.payload))
+        blocks = tuple(one.hex() for one in reversed(chain[1:]))
+        return _block(blocks, grant, datetime.fromtimestamp(block.not_after, UTC))
+
+    def revoke(
+        self, subject: Subject, by: Authorship, *, cut: bool, issued_before: datetime | None = None
+    ) -> Revocation | Problem:
+        """Ends it for good, and tells every gateway with the commit. A problem leaves no trace if the write is rolled back."""
+        if issued_before is not None and subject.kind != "issuer":
+            detail = "only what an issuer key has signed can be revoked by when it was issued"
+            return Problem(code="issued_before_not_allowed", path="", field="issued_before", detail=detail)
+        if problem := self._end(subject, by, issued_before):
+            return problem
+        now = self._clock.now()
+        return self._store.insert(
+            Revocation(
+                id=new_id("rev", now),
+                kind=subject.kind,
+                subject=subject.id,
+                grant_id=None if subject.grant is None else subject.grant.id,
+                cut_streams=cut,
+                issued_before=issued_before,
+                keep_until=subject.keep_until,
+                tree_revision=0,
+                revoked_at=now,
+                revoked_by=by.actor.name,
+                reason=by.reason,
+            )
+        )
+
+    def _end(self, subject: Subject, by: Authorship, issued_before: datetime | None) -> Problem | None:
+        if subject.kind == "issuer":
+            return self._end_issuer(subject.id, by, issued_before)
+        grant = subject.grant
+        assert grant is not None
+        with self._repository.read() as reads:
+            owners = [node.owner for node in Tree(reads.load_tree()).path_to(grant)]
+        if not by.actor.is_admin and not any(same_person(by.actor.name, owner) for owner in owners):
+            detail = (
+                f"`{by.actor.name}` may not revoke anything of `{grant.path}`: that takes one of its owners or an admin"
+            )
+            return Problem(code="not_permitted", path=grant.path, detail=detail)
+        if subject.kind == "grant":
+            if grant.status == "revoked":
+                return _again(f"`{grant.path}` was revoked before", grant.path)
+            answer = self._grants.revoke(grant.id, by)
+            return answer.problems[0] if isinstance(answer, NotWritten) else None
+        if subject.kind == "key":
+            revoked = self._keys.revoke(subject.id, by.actor)
+            return revoked if isinstance(revoked, Problem) else None
+        if self._store.is_block_revoked(subject.id):
+            return _again(f"block `{subject.id}` was revoked before", grant.path)
+        return None
+
+    def _end_issuer(self, kid: str, by: Authorship, issued_before: datetime | None) -> Problem | None:
+        if not by.actor.is_admin:
+            detail = f"`{by.actor.name}` may not revoke issuer keys: that takes an admin"
+            return Problem(code="not_permitted", path="", detail=detail)
+        issuer = self._store.issuer(kid)
+        assert issuer is not None, "it was found in this very write"
+        if issuer.status == "revoked":
+            return _again(f"issuer key `{kid}` was revoked before")
+        if issued_before is None:
+            if issuer.status == "signing":
+                detail = (
+                    f"issuer key `{kid}` signs at present: rotate first with `remit issuer rotate`, or give an instant"
+                )
+                return Problem(code="issuer_key_signs", path="", field="subject", detail=detail)
+        elif issued_before > self._clock.now() + timedelta(seconds=1):
+            detail = "a cut-off does not lie in the future: what is made until then would be dead from the start"
+            return Problem(code="issued_before_in_the_future", path="", field="issued_before", detail=detail)
+        elif issuer.min_issued_at is not None and issued_before <= issuer.min_issued_at:
+            return _again(
+                f"what issuer key `{kid}` had signed before {issuer.min_issued_at.isoformat()} was revoked before"
+            )
+        self._store.revoke_issuer(kid, issued_before)
+        return None
+
+    def _named(self, kind: SubjectKind, word: str, issued_before: datetime | None) -> Subject | None:
+        """The thing of that kind; None where there is none, or where a word has not its form."""
+        shape = _SHAPES.get(kind)
+        match = None if shape is None else shape.fullmatch(word)
+        if shape is not None and match is None:
+            return None
+        if kind == "issuer":
+            if self._store.issuer(word) is None:
+                return None
+            blocks = self._store.blocks_of_issuer(word, issued_before)
+            return Subject(kind="issuer", id=word, name=f"issuer key `{word}`", blocks=blocks)
+        with self._repository.read() as reads:
+            tree = Tree(reads.load_tree())
+        if kind == "grant":
+            grant = tree.find(word)
+            return None if grant is None else Subject(kind="grant", id=grant.id, name=f"`{grant.path}`", grant=grant)
+        if kind == "key":
+            assert match is not None
+            key = self._key_store.find(match[1])
+            block = self._store.block_of_key(match[1])
+            if key is None or block is None:
+                return None
+            name = f"access key `{key.id}` ({key.name}) of `{tree[key.grant_id].path}`"
+            return Subject(kind="key", id=key.id, name=name, grant=tree[key.grant_id], blocks=block.chain)
+        known = self._store.block(word)
+        return None if known is None else _block(known.chain, tree[known.grant_id], known.not_after)
+
+
+def _block(chain: tuple[str, ...], grant: Grant, not_after: datetime) -> Subject:
+    return Subject(
+        kind="block",
+        id=chain[0],
+        name=f"block `{chain[0][:12]}...` of `{grant.path}`",
+        grant=grant,
+        blocks=chain,
+        keep_until=not_after,
+    )
+
+
+def _again(detail: str, path: str = "") -> Problem:
+    return Problem(code="already_revoked", path=path, detail=detail)
+
+
+def _unknown(kind: str, word: str) -> Problem:
+    shown = word if len(word) <= 80 else f"{word[:77]}..."
+    if kind == "block":
+        detail = f"no block `{shown}` is known here: pass the capability itself to `remit revoke -`, on standard input"
+    else:
+        detail = f"there is no {kind + ' ' if kind else 'grant, key, block or issuer key '}`{shown}`"
+    return Problem(code="unknown_subject", path="", field="subject", detail=detail)
