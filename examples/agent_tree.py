@@ -136,13 +136,13 @@ class Agent:
             )
             self.costs.append((begun, time.monotonic(), int(answer.headers["remit-cost-nanousd"])))
 
-    async def run(self, client: openai.AsyncOpenAI, calls: int | None, *, tokens: int = LONG) -> None:
+    async def run(self, client: openai.AsyncOpenAI, calls: int | None, *, tokens: int = LONG, pause: float = 0) -> None:
         """So many calls, or calls without end: until they are refused, or until it is dismissed."""
         try:
             while not self.dismissed and (calls is None or calls > 0):
                 await self.call(client, tokens)
                 calls = None if calls is None else calls - 1
-                await asyncio.sleep(0)
+                await asyncio.sleep(pause)
         except remit.Refusal as refusal:
             self.stopped_by = refusal
 
@@ -221,7 +221,9 @@ async def one_is_revoked(
     print(
         f"\n{bad[0].name} and its helpers work without end, so do {good[0].name} and its own; {bad[0].name} is revoked:"
     )
-    tasks = {agent.name: asyncio.create_task(agent.run(client, None, tokens=SHORT)) for agent in [*bad, *good]}
+    tasks = {
+        agent.name: asyncio.create_task(agent.run(client, None, tokens=SHORT, pause=0.05)) for agent in [*bad, *good]
+    }
     await asyncio.sleep(0.5)
     told = await asyncio.to_thread(scene.revoke, bad[0].capability.id)
     known = time.monotonic()

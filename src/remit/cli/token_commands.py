@@ -115,9 +115,9 @@ def verify_token(
     from remit.cli.session import settings_of
     from remit.sdk.capability import view_of
 
+    text = _capability(arguments).token
     if bool(issuer_key) == keys_from_database:
         raise CommandError("say whose signature counts: --issuer-key or --keys-from-database, one of the two")
-    text = _capability(arguments).token
     keys = _keys_of_database(where) if keys_from_database else [_issuer(one) for one in dict.fromkeys(issuer_key)]
     meant = audience or settings_of(where).gateway.audience
     found = verify(text, issuer_key_ring(keys), meant, _now())
@@ -184,8 +184,15 @@ def _keys_of_database(where: Where | None) -> "list[IssuerKey]":
     from remit.cli.session import open_url, settings_of
     from remit.store.postgres_tree import PostgresTree
 
-    tree = asyncio.run(PostgresTree(open_url(settings_of(where)), "remit_authority").read())
-    return list(tree.issuers)
+    tree = PostgresTree(open_url(settings_of(where)), "remit_authority")
+
+    async def read() -> "list[IssuerKey]":
+        try:
+            return list((await tree.read()).issuers)
+        finally:
+            await tree.close()
+
+    return asyncio.run(read())
 
 
 def _now() -> "datetime":
