@@ -33,7 +33,8 @@ from remit.capabilities.model import (
     StoredCapability,
     Verified,
 )
-from remit.capabilities.payload import block0_payload, holder_payload, parse_block0, parse_holder_block
+from remit.capabilities.payload import block0_payload, holder_payload
+from remit.capabilities.reading import read_blocks
 
 _SIGNATURE_DOMAIN = b"rmt1\0"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,7 +82,7 @@ def append_block(
         return CapabilityProblem("proof_required", "the capability carries no secret; appending takes its holder's key")
     _require_its_key(next_secret, block.next_key)
     payload = holder_payload(block)
-    parsed = _parse(frame)
+    parsed = read_blocks(frame)
     if isinstance(parsed, Invalid):
         return CapabilityProblem("invalid", parsed.reason)
     first, later = parsed
@@ -94,20 +95,6 @@ def append_block(
     signature = Ed25519PrivateKey.from_private_bytes(signing).sign(_SIGNATURE_DOMAIN + ids[-2] + payload)
     longer = Frame(frame.kid, (*frame.blocks, FramedBlock(payload, signature)), next_secret)
     return Appended(encode_token(longer), ids[-1].hex())
-
-
-def inspect(token: str) -> Verified | CapabilityProblem:
-    """What a token would authorise if its signatures verified, at whatever time: for reading, never for deciding."""
-    frame = decode_token(token)
-    if isinstance(frame, Invalid):
-        return CapabilityProblem("invalid", frame.reason)
-    parsed = _parse(frame)
-    if isinstance(parsed, Invalid):
-        return CapabilityProblem("invalid", parsed.reason)
-    first, later = parsed
-    ids = block_ids([one.payload for one in frame.blocks])
-    authority = authority_of(frame.kid, first, ids, later, bearer=frame.bearer_secret is not None)
-    return CapabilityProblem("invalid", authority.reason) if isinstance(authority, Invalid) else authority
 
 
 def verify(token: str, issuer_keys: IssuerKeys, audience: str, now: datetime) -> Verified | CapabilityProblem:
@@ -150,23 +137,9 @@ def _require_its_key(next_secret: bytes | None, next_key: bytes) -> None:
         raise UnencodableError("`next_key` is not the public key of the next secret")
 
 
-def _parse(frame: Frame) -> tuple[Block0, list[HolderBlock]] | Invalid:
-    """The blocks of a frame, every one of them well formed."""
-    first = parse_block0(frame.blocks[0].payload)
-    if isinstance(first, Invalid):
-        return first
-    later = []
-    for framed in frame.blocks[1:]:
-        block = parse_holder_block(framed.payload)
-        if isinstance(block, Invalid):
-            return block
-        later.append(block)
-    return first, later
-
-
 def _authentic(frame: Frame, keys: IssuerKeys, audience: str, *, bearer: bool) -> Verified | Invalid:
     """The chain's authority, if each block is well formed, signed as it has to be, and meant for this audience."""
-    parsed = _parse(frame)
+    parsed = read_blocks(frame)
     if isinstance(parsed, Invalid):
         return parsed
     first, later = parsed

@@ -1,0 +1,57 @@
+"""What applications import: capabilities narrowed offline, budgets and tags by context, refusals as exceptions."""
+
+from remit.capabilities.model import Limit
+from remit.sdk.attenuation import attenuate
+from remit.sdk.authorization import httpx_auth
+from remit.sdk.capability import Block, Capability, View
+from remit.sdk.clients import anthropic, async_anthropic, async_openai, configure, openai
+from remit.sdk.context import current, current_tags, sub_budget, tags, use
+from remit.sdk.errors import CapabilityError
+from remit.sdk.refusal import (
+    BudgetExhausted,
+    CapabilityExpired,
+    CapabilityRejected,
+    CapabilityRevoked,
+    NotAllowed,
+    Paced,
+    ProofRequired,
+    RateLimited,
+    Refusal,
+    Unacceptable,
+    Unavailable,
+    refusal_of,
+    refusals,
+)
+
+__all__ = [
+    "Block",
+    "BudgetExhausted",
+    "Capability",
+    "CapabilityError",
+    "CapabilityExpired",
+    "CapabilityRejected",
+    "CapabilityRevoked",
+    "Limit",
+    "NotAllowed",
+    "Paced",
+    "ProofRequired",
+    "RateLimited",
+    "Refusal",
+    "Unacceptable",
+    "Unavailable",
+    "View",
+    "anthropic",
+    "async_anthropic",
+    "async_openai",
+    "attenuate",
+    "configure",
+    "current",
+    "current_tags",
+    "httpx_auth",
+    "openai",
+    "refusal_of",
+    "refusals",
+    "sub_budget",
+    "tags",
+    "use",
+]

@@ -1,0 +1,19 @@
+"""The programs under examples/ run as their page says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.slow
+def test_the_tree_of_agents_keeps_its_books() -> None:
+    """Nine agents on budgets made offline: one runs away, one is revoked, and every book agrees."""
+    command = [sys.executable, str(EXAMPLES / "agent_tree.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "everything agrees" in done.stdout
+    assert "NOT" not in done.stdout
