@@ -14,6 +14,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+VALUES = {letter: value for value, letter in enumerate(LETTERS)}
+PLAIN = re.compile(r'[^"\\\x00-\x1f]+')
 NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}"
 YEAR_9999 = 253402300799
 UNITS = {"usd": "nanousd", "tokens": "tokens", "requests": "requests"}
@@ -36,17 +38,16 @@ def need(condition: object) -> None:
 
 
 def base64url(text: str) -> bytes:
-    bits = count = 0
-    out = bytearray()
     need(len(text) % 4 != 1)
-    for letter in text:
-        need(letter in LETTERS)
-        bits, count = (bits << 6 | LETTERS.index(letter)) & 0xFFFF, count + 6
-        if count >= 8:
-            count -= 8
-            out.append(bits >> count & 0xFF)
-    need(bits & ((1 << count) - 1) == 0)
-    return bytes(out)
+    try:
+        bits = [VALUES[letter] for letter in text + "A" * (-len(text) % 4)]
+    except KeyError:
+        raise InvalidTokenError from None
+    fours = zip(bits[::4], bits[1::4], bits[2::4], bits[3::4], strict=True)
+    out = b"".join((a << 18 | b << 12 | c << 6 | d).to_bytes(3, "big") for a, b, c, d in fours)
+    size = len(text) * 3 // 4
+    need(not any(out[size:]))
+    return out[:size]
 
 
 class Json:
@@ -121,11 +122,13 @@ class Json:
         self.eat('"')
         out = []
         while (letter := self.peek()) != '"':
-            need(letter >= " ")
+            if plain := PLAIN.match(self.text, self.at):
+                self.at = plain.end()
+                out.append(plain[0])
+                continue
+            need(letter == "\\")
             self.at += 1
-            if letter == "\\":
-                letter = self.escape()
-            out.append(letter)
+            out.append(self.escape())
         self.eat('"')
         return "".join(out)
 
@@ -267,6 +270,7 @@ def chain_rules(blocks: list[dict[str, Any]]) -> dict[str, Any]:
     narrowed = dict(blocks[0]["delegate"])
     not_before = blocks[0]["not_before"]
     labels = dict(blocks[0].get("labels", {}))
+    keys = {blocks[0]["next_key"]}
     for parent, block in pairwise(blocks):
         need(0 not in narrowed.values())  # 1
         ttl = narrowed["max_ttl"]
@@ -275,6 +279,8 @@ def chain_rules(blocks: list[dict[str, Any]]) -> dict[str, Any]:
             narrowed[name] = min(narrowed[name], own)
         need(block["not_after"] <= parent["not_after"])  # 3
         need(not set(labels) & set(block.get("labels", {})))  # 4
+        need(block["next_key"] not in keys)  # 5
+        keys.add(block["next_key"])
         labels |= block.get("labels", {})
         not_before = max(not_before, block["not_after"] - ttl - 60)
     return {
