@@ -35,6 +35,7 @@ def rulebook(**vendors: Any) -> Rulebook:
 def holder(leaf: Grant, labels: dict[str, str] | None = None, **block: Any) -> Principal:
     """Who holds a capability of this root grant."""
     restrictions: dict[str, Any] = {"limits": (), "models": None, "surfaces": None, "not_after": 2**40, **block}
+    restrictions.setdefault("delegate", Delegate(0, 0, 0))
     verified = Verified(
         kid="k",
         grant=leaf.id,

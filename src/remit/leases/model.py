@@ -61,6 +61,17 @@ class HoldLine:
     page_percents: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class UsedProof:
+    """A proof of possession that a request was sent with: 32 bytes that name it, good for one hold until it expires.
+
+    From `expires_at` on it need not be remembered: no gateway accepts it any more.
+    """
+
+    id: bytes
+    expires_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedHold:
     """A hold to be taken: all lines or none. `entry` is what the ledger will need, known by now."""
