@@ -56,8 +56,11 @@ class BearerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 parse_usd(self.max_usd)
         except InvalidAmountError as error:
             raise SettingsError(f"`gateway.bearer.max_usd`: {error}") from None
-        if self.max_ttl is not None:
-            parse_duration(self.max_ttl)
+        try:
+            if self.max_ttl is not None:
+                parse_duration(self.max_ttl)
+        except SettingsError as error:
+            raise SettingsError(f"`gateway.bearer.max_ttl`: {error}") from None
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

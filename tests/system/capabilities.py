@@ -21,18 +21,17 @@ def minted(system: System, path: str, *, next_key: bytes, life_seconds: int = 60
         leaf = Tree(reads.load_tree()).find(path)
     assert leaf is not None
     second = int(system.authority.clock.now().timestamp())
+    # What a test says of these goes before what is usual.
+    issued = {"issued_at": second, "not_before": second - 60, "delegate": Delegate(7, 64, 3600), **more}
     block = Block0(
         grant=leaf.id,
         tenant=path.partition("/")[0],
         epoch=leaf.epoch,
         audience=system.settings.gateway.audience,
-        issued_at=second,
-        not_before=second - 60,
         not_after=second + life_seconds,
-        delegate=Delegate(7, 64, 3600),
         next_key=next_key,
         nonce=secrets.token_bytes(16),
-        **more,
+        **issued,
     )
     return mint_block0(issuer, issuer_key_of(issuer), block, None)
 

@@ -1,6 +1,7 @@
 """What a request presents of its holder, and whether that is what its capability demands to be proven."""
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -80,10 +81,10 @@ def prove(verified: Verified, credential: Credential, presented: Presented, now:
             return "possession has to be proven by a client certificate, and the connection has none"
         if certificate.not_after is None or now >= certificate.not_after:
             return "the connection's client certificate has expired"
-    if certificate is not None and wanted.get("x5t#S256", certificate.thumbprint) != certificate.thumbprint:
-        return "the connection's client certificate is not the one the capability names"
-    if certificate is not None and "spiffe" in wanted and wanted["spiffe"] != certificate.spiffe:
-        return "the connection's client certificate does not have the SPIFFE id the capability names"
+        if "x5t#S256" in wanted and not hmac.compare_digest(wanted["x5t#S256"], certificate.thumbprint):
+            return "the connection's client certificate is not the one the capability names"
+        if "spiffe" in wanted and wanted["spiffe"] != certificate.spiffe:
+            return "the connection's client certificate does not have the SPIFFE id the capability names"
     return _by_key(wanted["jkt"], credential, presented, now) if "jkt" in wanted else None
 
 
@@ -91,7 +92,7 @@ def _by_key(jkt: str, credential: Credential, presented: Presented, now: datetim
     found = _read(presented.proofs, credential, presented, now)
     if isinstance(found, str):
         return found
-    if found.jkt != jkt:
+    if not hmac.compare_digest(found.jkt, jkt):
         return "the proof is of no use: it is by another key than the capability names"
     return UsedProof(found.id, _EPOCH + timedelta(seconds=found.expires_at))
 
