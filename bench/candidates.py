@@ -103,14 +103,14 @@ def start_wire(stack: ExitStack) -> Candidate:
     return Candidate("wire only", f"http://127.0.0.1:{port}/v1", processes={"wire": [process.pid]}, streams=False)
 
 
-def start_gateway(stack: ExitStack, folder: Path, vendor_url: str) -> Candidate:
-    """`remit up` with one gateway process over an embedded PostgreSQL, and a key at the end of five grants."""
+def start_gateway(stack: ExitStack, folder: Path, vendor_url: str, workers: int = 1) -> Candidate:
+    """`remit up` with one gateway process, or more, over an embedded PostgreSQL, and a key at the end of five grants."""
     folder.mkdir()
     port = free_port()
     config = folder / "remit.toml"
     config.write_text(
         f'data_dir = "{folder / "data"}"\n[api]\nlisten = "127.0.0.1:{free_port()}"\n'
-        f'[gateway]\nlisten = "127.0.0.1:{port}"\n[vendors.openai]\nbase_url = "{vendor_url}"\n'
+        f'[gateway]\nlisten = "127.0.0.1:{port}"\nworkers = {workers}\n[vendors.openai]\nbase_url = "{vendor_url}"\n'
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REMIT_")}
     settings = load_settings(config, environment=environment)

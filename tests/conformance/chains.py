@@ -4,7 +4,7 @@ import os
 import time
 from typing import Any
 
-from remit.capabilities.model import Appended, HolderBlock, Limit
+from remit.capabilities.model import Appended, HolderBlock, Limit, Verified
 from remit.capabilities.rules import append_block, inspect, public_key_of
 from remit.grants.keys import NewKey
 from tests.conformance.support import DIME
@@ -23,8 +23,13 @@ def child(token: str, dimes: int | None = None, *, seconds: int = 600, **terms: 
     secret = os.urandom(32)
     if dimes is not None:
         terms["limits"] = (*terms.get("limits", ()), Limit("usd", dimes * DIME, "once"))
+    parent = inspect(token)
+    assert isinstance(parent, Verified), parent
     block = HolderBlock(
-        not_after=int(time.time()) + seconds, next_key=public_key_of(secret), nonce=os.urandom(16), **terms
+        not_after=min(parent.not_after, int(time.time()) + seconds),
+        next_key=public_key_of(secret),
+        nonce=os.urandom(16),
+        **terms,
     )
     made = append_block(token, block, secret)
     assert isinstance(made, Appended), made
@@ -34,5 +39,5 @@ def child(token: str, dimes: int | None = None, *, seconds: int = 600, **terms: 
 def block_ids(token: str) -> tuple[str, ...]:
     """The ids of a capability's blocks."""
     read = inspect(token)
-    assert hasattr(read, "block_ids"), read
-    return tuple(read.block_ids)
+    assert isinstance(read, Verified), read
+    return read.block_ids

@@ -217,7 +217,7 @@ def test_a_cut_off_ends_what_an_issuer_key_had_signed(fleet: System, name: str) 
 
 
 def test_a_word_that_names_two_things_is_asked_about(fleet: System) -> None:
-    """A grant that is called as a key is says so, and a prefix decides; what names nothing is a usage error."""
+    """A grant that is called as a key is says so, and a prefix decides; what names nothing is a usage error. No secret is kept or shown."""
     other = f"anyone{os.urandom(2).hex()}"
     fleet.apply({other: root("5.00")})
     twin = key_id(fleet.key(other))
@@ -227,6 +227,12 @@ def test_a_word_that_names_two_things_is_asked_about(fleet: System) -> None:
         assert asked.returncode == 1 and f"key:{twin}" in asked.stderr and f"grant:{twin}" in asked.stderr
     dry = remit(fleet, "revoke", f"key:{twin}", "--dry-run")
     assert dry.returncode == 0 and "nothing was written" in dry.stdout
+    secret = fleet.key(other)
+    known = remit(fleet, "revoke", secret, "--idempotency-key", f"{other}-secret")
+    assert known.returncode == 0 and key_id(secret) in known.stdout
+    lost = remit(fleet, "revoke", f"rk_{'0' * 12}_{secret[16:]}")
+    assert lost.returncode == 2 and secret[16:] not in lost.stderr + known.stdout
+    assert not fleet.sql("SELECT 1 FROM answers WHERE body::text LIKE %s", f"%{secret[16:]}%")
     for word in ("nobody", "0" * 64, "0" * 24, "grant:0"):
         assert remit(fleet, "revoke", word).returncode == 2, word
     assert "standard input" in remit(fleet, "revoke", "0" * 64).stderr

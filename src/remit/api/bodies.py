@@ -33,6 +33,7 @@ from remit.grants.model import (
     Scope,
     Shape,
 )
+from remit.grants.revocations import without_secret
 from remit.kernel.decisions import Dimension, GrantClass
 from remit.kernel.money import MAX_NANOUSD
 
@@ -230,14 +231,19 @@ class Revoke(Body, frozen=True, kw_only=True):
     reason: Reason
 
     @property
+    def word(self) -> str:
+        """The subject without the secret of an access key."""
+        return without_secret(self.subject)
+
+    @property
     def token(self) -> str | None:
         """The capability, where it is one."""
         return self.subject if self.subject.startswith("rmt1.") else None
 
     def asked(self) -> dict[str, Any]:
         """A capability is a secret: its hash stands for it."""
-        word = self.subject if self.token is None else f"capability {sha256(self.subject.encode()).hexdigest()}"
-        return {**super().asked(), "subject": word}
+        hashed = f"capability {sha256(self.subject.encode()).hexdigest()}"
+        return {**super().asked(), "subject": self.word if self.token is None else hashed}
 
 
 class RenewGrant(Body, frozen=True, kw_only=True):

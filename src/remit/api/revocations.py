@@ -44,9 +44,7 @@ class Revocations(Controller):
 
         def do(unit: WriteUnit) -> Done:
             service = services.revocations_over(unit)
-            found = (
-                service.find(data.subject, issued_before) if data.token is None else service.find_token(data.subject)
-            )
+            found = service.find(data.word, issued_before) if data.token is None else service.find_token(data.subject)
             subject = _seen(unit, actor, found, data)
             by = authorship(actor, data.reason, terms)
             done = service.revoke(subject, by, cut=data.cut, issued_before=issued_before)
@@ -80,7 +78,7 @@ def _seen(unit: WriteUnit, actor: Actor, found: Subject | Problem, data: Revoke)
             raise Refusal([found])
         return found
     if isinstance(found, Problem) or found.grant is None or not _sees(Sight(tree_of(unit), actor), found.grant.id):
-        shown = "this capability" if data.token is not None else f"`{data.subject[:80]}`"
+        shown = "this capability" if data.token is not None else f"`{data.word[:80]}`"
         detail = f"nothing of yours is named {shown}"
         raise Refusal([Problem(code="unknown_subject", path="", field="subject", detail=detail)])
     return found

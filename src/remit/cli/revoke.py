@@ -91,14 +91,16 @@ def revoke(
     Says what could have been spent, how many gateways know how soon, and what calls under way can still cost.
     """
     from remit.cli.session import open_authority
+    from remit.grants.revocations import without_secret
 
     token = _token(subject)
     seconds = _seconds(timeout)
     authority = open_authority(where)
     cut_off = None if issued_before is None else parse_moment(issued_before, "--issued-before", "UTC")
+    word = without_secret(subject)
     if dry_run:
-        return _dry_run(authority, token, subject, cut_off, json=json)
-    wanted = _Wanted(word=subject, token=token, cut=cut, issued_before=cut_off)
+        return _dry_run(authority, token, word, cut_off, json=json)
+    wanted = _Wanted(word=word, token=token, cut=cut, issued_before=cut_off)
     return _revoke(authority, wanted, by or By(), seconds if wait else None, json=json)
 
 
@@ -251,9 +253,11 @@ def _after_line(states: "list[GatewayState]", revision: int, milliseconds: int, 
 def _before_line(before: _Before) -> str:
     verb = "holds" if before.holds.count == 1 else "hold"
     calls = f"{_calls(before.holds.count)} {verb} {_usd(before.holds.ceiling_nanousd)}"
+    if not before.holds.count:
+        calls = "no call was under way"
     subject = before.subject
     if subject.grant is None:
-        return f"before: {calls} of what {subject.name} has signed"
+        return f"before: {calls} by what {subject.name} has signed"
     if before.left_nanousd is None:
         return f"before: {subject.name} had no limit in money; {calls}"
     return f"before: {subject.name} could spend {_usd(before.left_nanousd)} more; {calls}"

@@ -19,7 +19,8 @@ from remit.kernel.ids import new_id
 SubjectKind = Literal["block", "key", "grant", "issuer"]
 KINDS: tuple[SubjectKind, ...] = ("block", "key", "grant", "issuer")
 _BLOCK = re.compile(r"[0-9a-f]{64}")
-_KEY = re.compile(r"(?:rk_)?([0-9a-hjkmnp-tv-z]{12})(?:_[A-Za-z0-9_-]{43})?")
+_KEY = re.compile(r"[0-9a-hjkmnp-tv-z]{12}")
+_SECRET = re.compile(r"(?:key:)?rk_([0-9a-hjkmnp-tv-z]{12})_.*", re.DOTALL)
 _ISSUER = re.compile(r"[0-9a-f]{24}")
 _SHAPES = {"block": _BLOCK, "key": _KEY, "issuer": _ISSUER}
 
@@ -79,6 +80,12 @@ class KnownIssuer:
     kid: str
     status: str
     min_issued_at: datetime | None
+
+
+def without_secret(word: str) -> str:
+    """The word as it may be kept and shown: of a whole access key its id."""
+    whole = _SECRET.fullmatch(word)
+    return word if whole is None else f"key:{whole[1]}"
 
 
 class RevocationStore(Protocol):
@@ -233,8 +240,7 @@ class RevocationService:
     def _named(self, kind: SubjectKind, word: str, issued_before: datetime | None) -> Subject | None:
         """The thing of that kind; None where there is none, or where a word has not its form."""
         shape = _SHAPES.get(kind)
-        match = None if shape is None else shape.fullmatch(word)
-        if shape is not None and match is None:
+        if shape is not None and shape.fullmatch(word) is None:
             return None
         if kind == "issuer":
             if self._store.issuer(word) is None:
@@ -247,9 +253,8 @@ class RevocationService:
             grant = tree.find(word)
             return None if grant is None else Subject(kind="grant", id=grant.id, name=f"`{grant.path}`", grant=grant)
         if kind == "key":
-            assert match is not None
-            key = self._key_store.find(match[1])
-            block = self._store.block_of_key(match[1])
+            key = self._key_store.find(word)
+            block = self._store.block_of_key(word)
             if key is None or block is None:
                 return None
             name = f"access key `{key.id}` ({key.name}) of `{tree[key.grant_id].path}`"

@@ -1,0 +1,87 @@
+"""Revocations over HTTP: who may, what is answered, once."""
+
+from typing import Any
+
+import httpx
+
+from remit.grants.keys import NewKey
+from remit.grants.model import Actor
+from tests.api.support import Caller, Plane, refused
+
+ADA = Actor("ada@acme.example", is_admin=True)
+OWNER, STRANGER = "bo@acme.example", "cy@acme.example"
+
+
+def key_of(plane: Plane, path: str) -> NewKey:
+    made = plane.authority.keys().create(path, "test", ADA)
+    assert isinstance(made, NewKey), made
+    return made
+
+
+def revoke(caller: Caller, subject: str, *, key: str | None = None, **more: Any) -> httpx.Response:
+    return caller.write("POST", "/revocations", {"subject": subject, "reason": "leaked", **more}, key=key)
+
+
+def test_an_owner_revokes_what_is_theirs_and_sees_what_became_of_it(plane: Plane, admin: Caller, name: str) -> None:
+    """The owner of an ancestor ends a key by its id; asked for again by its id, the revocation tells the same."""
+    admin.made(name, owner=OWNER)
+    made = key_of(plane, name)
+    owner = plane.caller(OWNER)
+    answer = revoke(owner, made.key.id, cut=True, key=f"{name}-once")
+    assert answer.status_code == 201, answer.text
+    given = answer.json()
+    assert (given["kind"], given["subject"], given["cut"]) == ("key", made.key.id, True)
+    assert (given["revoked_by"], given["reason"]) == (OWNER, "leaked")
+    assert (given["gateways"], given["calls_under_way"], given["at_most_nanousd"]) == ([], 0, 0)
+    assert given["tree_revision"] == plane.sql("SELECT revision FROM tree_state")[0][0]
+    assert owner.get(f"/revocations/{given['id']}").json() == given
+    assert revoke(owner, made.key.id, cut=True, key=f"{name}-once").headers["idempotency-replayed"] == "true"
+    refused(revoke(owner, made.key.id), 409, "already_revoked")
+    refused(revoke(owner, made.key.id, key=f"{name}-once"), 409, "conflict_different_cut")
+
+
+def test_what_one_does_not_see_is_not_there(plane: Plane, admin: Caller, name: str) -> None:
+    """A stranger gets one answer for what exists and what does not, in writing and in reading, and for issuer keys."""
+    admin.made(name, owner=OWNER)
+    made = key_of(plane, name)
+    stranger = plane.caller(STRANGER)
+    assert made.token is not None
+    (kid,) = [row[0] for row in plane.sql("SELECT kid FROM issuer_keys")]
+    for subject in (name, made.key.id, made.token, kid, "nothing", "0" * 12, "0" * 64):
+        refused(revoke(stranger, subject), 404, "unknown_subject")
+    given = revoke(admin, name).json()
+    refused(stranger.get(f"/revocations/{given['id']}"), 404, "unknown_revocation")
+    refused(stranger.get("/revocations/rev_none"), 404, "unknown_revocation")
+
+
+def test_a_grant_goes_with_its_revocation_or_not_at_all(plane: Plane, admin: Caller, name: str) -> None:
+    """Revoking a grant raises its epoch in the same write; a cut-off is for issuer keys alone and leaves nothing."""
+    admin.made(name, owner=OWNER)
+    refused(revoke(admin, name, issued_before="2026-01-01T00:00:00Z"), 422, "issued_before_not_allowed")
+    assert admin.get(f"/grants/{name}").json()["status"] == "active"
+    given = revoke(admin, name).json()
+    stored = admin.get(f"/grants/{name}").json()
+    assert (stored["id"], stored["status"], stored["epoch"]) == (given["grant_id"], "revoked", 1)
+
+
+def test_a_capability_is_named_by_itself_and_not_remembered(plane: Plane, admin: Caller, name: str) -> None:
+    """The text of a capability names its last block, and is nowhere in the database afterwards."""
+    admin.made(name, owner=OWNER)
+    made = key_of(plane, name)
+    assert made.token is not None
+    given = revoke(admin, made.token).json()
+    assert given["kind"] == "block" and len(given["subject"]) == 64
+    assert not plane.sql("SELECT 1 FROM answers WHERE body::text LIKE %s", f"%{made.token[5:60]}%")
+    assert plane.sql("SELECT keep_until > now() FROM revocations WHERE subject = %s", given["subject"]) == [(True,)]
+
+
+def test_issuer_keys_take_an_admin_and_the_one_that_signs_stays(plane: Plane, admin: Caller, name: str) -> None:
+    """The key that signs at present is not revoked; its cut-off moves later, never back and never into the future."""
+    admin.made(name, owner=OWNER)
+    key_of(plane, name)
+    (kid,) = [row[0] for row in plane.sql("SELECT kid FROM issuer_keys")]
+    refused(revoke(admin, kid), 409, "issuer_key_signs")
+    assert revoke(admin, kid, issued_before="2026-01-02T00:00:00Z").status_code == 201
+    refused(revoke(admin, f"issuer:{kid}", issued_before="2026-01-01T00:00:00Z"), 409, "already_revoked")
+    refused(revoke(admin, kid, issued_before="2199-01-01T00:00:00Z"), 422, "issued_before_in_the_future")
+    assert plane.sql("SELECT status, min_issued_at = '2026-01-02' FROM issuer_keys") == [("signing", True)]
