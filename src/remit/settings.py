@@ -17,12 +17,17 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from remit.kernel.money import InvalidAmountError, parse_usd
+
 CONFIG_FILE = Path("remit.toml")
 # A call is over this long before its hold's time is up: its end has to be booked, and the clock that ends overdue holds
 # may be another machine's. Taking the hold comes off the call's time as well, so it needs no place here.
 HOLD_MARGIN_SECONDS = 1
 # A shorter one can be guessed from one signature.
 MIN_WEBHOOK_SECRET_BYTES = 16
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+/?")
+_DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # A year is longer than anything waits; it also keeps out `inf` and `nan`, which TOML has as numbers.
@@ -34,6 +39,28 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 class SettingsError(Exception):
     """The settings cannot be used; the message says where and why."""
+
+
+class BearerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The most that capabilities without proof of possession may be. Absent forbids nothing.
+
+    `max_usd` is dollar text, `max_ttl` a duration such as `15m`, `12h` or `7d`.
+    """
+
+    max_usd: str | None = None
+    max_ttl: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            if self.max_usd is not None:
+                parse_usd(self.max_usd)
+        except InvalidAmountError as error:
+            raise SettingsError(f"`gateway.bearer.max_usd`: {error}") from None
+        try:
+            if self.max_ttl is not None:
+                parse_duration(self.max_ttl)
+        except SettingsError as error:
+            raise SettingsError(f"`gateway.bearer.max_ttl`: {error}") from None
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,6 +80,9 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     idle_timeout_seconds: Seconds = 75.0
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+    public_url: str | None = None
+    bearer: BearerSettings = BearerSettings()
 
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -161,6 +191,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError(
                 "`gateway.tls_key_file` needs `gateway.tls_certificate_file`: without it nothing is encrypted"
             )
+        if self.gateway.tls_client_ca_file is not None and self.gateway.tls_certificate_file is None:
+            raise SettingsError(
+                "`gateway.tls_client_ca_file` needs `gateway.tls_certificate_file`: only by TLS can callers show certificates"
+            )
+        if self.gateway.public_url is not None and not _ORIGIN.fullmatch(self.gateway.public_url):
+            raise SettingsError(
+                "`gateway.public_url` is not `http` or `https`, a host and at most a port, without a path"
+            )
         # None of these messages quotes a value: whoever put a secret in the wrong place must not find it in a log.
         if not _is_web_address(self.notify.webhook_url or "https://none"):
             raise SettingsError("`notify.webhook_url` is not an http or https URL")
@@ -244,6 +282,9 @@ def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
         tables.append((f"workloads[{number}].", WorkloadSettings, table))
         if isinstance(table, Mapping):
             tables.append((f"workloads[{number}].delegate.", WorkloadDelegate, table.get("delegate")))
+    gateway = document.get("gateway")
+    if isinstance(gateway, Mapping):
+        tables.append(("gateway.bearer.", BearerSettings, gateway.get("bearer")))
     for prefix, kind, table in tables:
         known = get_type_hints(kind)
         for key in table if isinstance(table, Mapping) else ():
@@ -290,6 +331,14 @@ def webhook_secret(notify: NotifySettings, environment: Mapping[str, str] = os.e
     if len(secret) < MIN_WEBHOOK_SECRET_BYTES:
         raise SettingsError(f"the webhook's secret in {where} needs at least {MIN_WEBHOOK_SECRET_BYTES} bytes")
     return secret
+
+
+def parse_duration(text: str) -> int:
+    """Seconds of a duration such as `90s`, `15m`, `12h` or `7d`; raises SettingsError."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise SettingsError(f"`{text}` is not a duration such as `90s`, `15m`, `12h` or `7d`")
+    return int(found[1]) * _UNIT_SECONDS[found[2]]
 
 
 def parse_listen(text: str) -> tuple[str, int]:

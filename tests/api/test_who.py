@@ -41,6 +41,8 @@ ROUTES = [
     ("GET", "/keys"),
     ("POST", "/keys"),
     ("POST", "/capabilities"),
+    ("POST", "/revocations"),
+    ("GET", "/revocations/x"),
     ("POST", "/keys/x/rotate"),
     ("POST", "/keys/x/revoke"),
     ("GET", "/ledger/report"),
@@ -54,7 +56,10 @@ def test_every_route_of_the_document_is_known_here(plane: Plane) -> None:
     """The table above leaves out no route that the OpenAPI document has, but for the open ones."""
     document = plane.nobody.get("/openapi.json").json()
     documented = {
-        (method.upper(), route.replace("{grant}", "x").replace("{key}", "x").removeprefix("/v1"))
+        (
+            method.upper(),
+            route.replace("{grant}", "x").replace("{key}", "x").replace("{revocation}", "x").removeprefix("/v1"),
+        )
         for route, methods in document["paths"].items()
         for method in methods
     }

@@ -5,11 +5,11 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from remit.capabilities.encoding import Frame, FramedBlock
-from remit.capabilities.model import LIMIT_PERIODS, Block0, Confirmation, Delegate, Limit
+from remit.capabilities.model import LIMIT_PERIODS, Block0, Confirmation, Delegate, HolderBlock, Limit
 from remit.capabilities.payload import MAX_INSTANT
 from remit.capabilities.rules import public_key_of
 from remit.kernel.ids import encode_ulid
-from tests.capabilities.vectors import AUDIENCE
+from tests.capabilities.vectors import AUDIENCE, NOW, UNTIL
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,30}"
 LABEL_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
@@ -76,3 +76,30 @@ frames = st.builds(
     st.lists(framed_blocks, min_size=1, max_size=8).map(tuple),
     st.none() | st.binary(min_size=32, max_size=32),
 )
+
+
+@st.composite
+def holder_blocks(draw: st.DrawFn, secrets: list[bytes]) -> tuple[bytes, HolderBlock]:
+    """A secret and a holder's block, from few labels, keys and instants, so that rules of the chain are met and broken."""
+    secret = draw(st.sampled_from(secrets))
+    cnf = [
+        None,
+        None,
+        Confirmation("jkt", "A" * 43),
+        Confirmation("jkt", "B" * 42 + "A"),
+        Confirmation("x5t#S256", "A" * 43),
+    ]
+    delegates = st.builds(
+        Delegate, st.integers(0, 7), st.sampled_from([0, 1, 50]), st.sampled_from([0, 1, 10**6, MAX_INSTANT])
+    )
+    return secret, HolderBlock(
+        not_after=draw(st.sampled_from([UNTIL, UNTIL, UNTIL - 1, UNTIL + 1, NOW, NOW + 60])),
+        next_key=public_key_of(secret),
+        nonce=draw(st.binary(min_size=16, max_size=16)),
+        limits=draw(limits.map(lambda items: items[:2])),
+        models=draw(st.sampled_from([None, ("*",), ("gpt-*",), ("gpt-5.2", "meta/x"), ("a",)])),
+        surfaces=draw(st.sampled_from([None, None, ("models",), ("models", "openai.chat")])),
+        labels=draw(st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), LABEL_TEXT, max_size=1)),
+        delegate=draw(st.none() | delegates),
+        confirmation=draw(st.sampled_from(cnf)),
+    )

@@ -20,14 +20,14 @@ from remit.capabilities.encoding import (
     encode_canonical,
     encode_token,
 )
-from remit.capabilities.model import Block0, CapabilityProblem, Verified, issuer_key_ring
+from remit.capabilities.model import Block0, CapabilityProblem, Verified
 from remit.capabilities.payload import block0_payload, parse_block0
 from remit.capabilities.rules import check_window, mint_block0, verify, verify_stored
 from tests.capabilities import reference_verifier
+from tests.capabilities.agreement import EPOCH, RING, agree
 from tests.capabilities.strategies import frames, secrets_and_blocks, usable
 from tests.capabilities.vectors import (
     AUDIENCE,
-    CUT_OFF_KEY,
     FULL,
     ISSUER,
     KEY,
@@ -37,10 +37,7 @@ from tests.capabilities.vectors import (
     token,
 )
 
-RING = issuer_key_ring([KEY, CUT_OFF_KEY])
-REFERENCE_KEYS = {kid: (key.public_key, key.min_issued_at) for kid, key in RING.items()}
 INSTANT = datetime.fromtimestamp(NOW, UTC)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINTED = mint_block0(ISSUER, KEY, FULL, NEXT_SECRET)
 BODY = base64.urlsafe_b64decode(MINTED.token[5:] + "=" * (-len(MINTED.token[5:]) % 4))
 
@@ -57,25 +54,6 @@ documents = st.dictionaries(
     ),
     max_size=4,
 )
-
-
-def result_of(answer: Verified | CapabilityProblem) -> str:
-    return "valid" if isinstance(answer, Verified) else answer.code
-
-
-def agree(text: str, now: int = NOW) -> str:
-    """Both verifiers' common result, and block id where it is valid."""
-    mine = verify(text, RING, AUDIENCE, EPOCH + timedelta(seconds=now))
-    theirs, content = reference_verifier.verify(text, REFERENCE_KEYS, AUDIENCE, now)
-    assert result_of(mine) == theirs
-    if isinstance(mine, Verified):
-        assert content is not None
-        assert mine.block_ids == (content["block_id"],)
-        fields = json.loads(content["payload"])
-        assert (mine.grant, mine.epoch, mine.not_after) == (fields["grant"], fields["epoch"], fields["not_after"])
-        assert dict(mine.labels) == fields.get("labels", {})
-        assert list(mine.blocks[0].models or ()) == fields.get("models", [])
-    return theirs
 
 
 @given(frames)

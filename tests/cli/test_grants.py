@@ -64,8 +64,9 @@ def on_a_terminal(cli: Cli, *arguments: str, typed: str = "", columns: int = 120
         while True:
             if select.select([leader], [], [], 0.5)[0]:
                 seen += os.read(leader, 65536)
-            elif typed and b"[y/N] " in seen:
-                # Ctrl-C between the question and the reading of an answer is noticed with the next key only: type again.
+            elif typed and b"[y/N] " in seen and b"nothing was changed" not in seen:
+                # Ctrl-C between the question and the reading of an answer is noticed with the next key only: type again. Not
+                # once it was answered: another Ctrl-C would meet an interpreter that is ending.
                 os.write(leader, typed.encode())
     except OSError:
         pass  # how a terminal says that the last writer has left

@@ -22,6 +22,9 @@ CLOCK_AT = "2027-03-05T12:00:00Z"
 SETTINGS = (
     SIM_PRICES
     + """
+[gateway.bearer]
+max_usd = "10000"
+
 [vendors.mistral]
 base_url = "http://127.0.0.1:1"
 """
@@ -175,6 +178,11 @@ def class_mismatch(stage: Stage) -> Answer:
     return stage.chat(key, headers={"remit-tags": "environment=production"})
 
 
+def policy_forbidden(stage: Stage) -> Answer:
+    stage.system.apply({"labs": stage.grant("bo", starts="2026-01-01", limits=[{"usd": 50000, "per": "month"}])})
+    return stage.chat(stage.system.key("labs"))
+
+
 def shape_exceeded(stage: Stage) -> Answer:
     return stage.chat(stage.key("short-answers", shape={"max_output_tokens": 1024}), max_tokens=4096)
 
@@ -246,6 +254,7 @@ SCENES: dict[str, list[Scene]] = {
     "model_not_allowed": [model_not_allowed],
     "tags_missing": [tags_missing],
     "class_mismatch": [class_mismatch],
+    "policy_forbidden": [policy_forbidden],
     "shape_exceeded": [shape_exceeded],
     "unpriced": [unpriced],
     "rate_limited": [rate_limited],

@@ -15,6 +15,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "settings.md
 TABLES = {
     "Top level": settings.Settings,
     "`[gateway]`": settings.GatewaySettings,
+    "`[gateway.bearer]`": settings.BearerSettings,
     "`[api]`": settings.ApiSettings,
     "`[notify]`": settings.NotifySettings,
     "`[vendors.NAME]`": settings.VendorSettings,

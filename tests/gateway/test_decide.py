@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from remit.capabilities.model import Delegate, Verified, VerifiedBlock
+from remit.gateway.bearer import BearerPolicy
 from remit.gateway.decide import Admission, CallerTags, Rulebook, caller_tags, decide, with_exact_count
 from remit.gateway.deployments import open_deployments
 from remit.gateway.principal import Principal
@@ -35,6 +36,7 @@ def rulebook(**vendors: Any) -> Rulebook:
 def holder(leaf: Grant, labels: dict[str, str] | None = None, **block: Any) -> Principal:
     """Who holds a capability of this root grant."""
     restrictions: dict[str, Any] = {"limits": (), "models": None, "surfaces": None, "not_after": 2**40, **block}
+    restrictions.setdefault("delegate", Delegate(0, 0, 0))
     verified = Verified(
         kid="k",
         grant=leaf.id,
@@ -73,6 +75,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "model_not_allowed": {"shape": {"models": ("o3",)}},
     "tags_missing": {"grant": {"required_tags": ("feature",)}},
     "class_mismatch": {"tags": {"environment": "sandbox"}},
+    "policy_forbidden": {"bearer": BearerPolicy(max_ttl_seconds=1)},
     "shape_exceeded": {"shape": {"max_input_tokens": 1}},
     "unbounded field": {"body": {"web_search_options": {}}, "code": "shape_exceeded"},
     "unpriced": {"body": {"model": "nobody-knows-it"}},
@@ -97,7 +100,9 @@ def test_the_first_rule_broken_answers(first: int, second: int) -> None:
     principal = holder(grant(shape=Shape(**shape), **fields))
     first_name = names[min(first, second)]
     expected = RefusalCode[FAULTS[first_name].get("code", first_name)]
-    assert code(answer(principal, request(**body), tags)) is expected
+    bearer = next((fault["bearer"] for fault in faults if "bearer" in fault), BearerPolicy())
+    book = replace(rulebook(openai={}), bearer=bearer)
+    assert code(answer(principal, request(**body), tags, book)) is expected
 
 
 def test_nothing_broken_is_admitted() -> None:

@@ -52,6 +52,14 @@ def test_environment_beats_file_and_command_line_beats_both(tmp_path: Path) -> N
         ("clock_at = 2026-01-01T00:00:00\n", "time zone"),
         ("not toml at all", "cannot read"),
         ("[gateway]\ntls_key_file = 'tls.key'\n", "tls_certificate_file"),
+        ("[gateway]\ntls_client_ca_file = 'callers.crt'\n", "tls_client_ca_file.*tls_certificate_file"),
+        ("[gateway]\npublic_url = 'https://llm.acme.example/v1'\n", "gateway.public_url"),
+        ("[gateway]\npublic_url = 'llm.acme.example'\n", "gateway.public_url"),
+        ("[gateway.bearer]\nmax_usd = '1,000'\n", "gateway.bearer.max_usd"),
+        ("[gateway.bearer]\nmax_usd = 5\n", "gateway.bearer.max_usd"),
+        ("[gateway.bearer]\nmax_ttl = '1 day'\n", "is not a duration"),
+        ("[gateway.bearer]\nmax_ttl = '0s'\n", "is not a duration"),
+        ("[gateway.bearer]\nmax_tll = '1d'\n", "did you mean `max_ttl`"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, says: str) -> None:

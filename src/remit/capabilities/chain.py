@@ -49,14 +49,19 @@ def authority_of(
     Without a bearer's tail the last `next_key` has to be proven, unless the last block itself says in `cnf` what has.
     """
     delegate, not_before, not_after, labels = first.delegate, first.not_before, first.not_after, dict(first.labels)
+    keys = {first.next_key}
     blocks = [VerifiedBlock(ids[0].hex(), first.limits, first.models, first.surfaces, not_after, delegate)]
     for number, block in enumerate(later, start=1):
         if not delegate.max_depth or not delegate.max_children or not delegate.max_ttl_seconds:
             return Invalid(f"block {number - 1} may not be handed on")
         if block.not_after > not_after:
             return Invalid(f"block {number} outlives block {number - 1}")
+        # Whoever holds the secret of two blocks' one key can leave out what lies between them.
+        if block.next_key in keys:
+            return Invalid(f"block {number} has the key of an earlier block")
         if not labels.keys().isdisjoint(block.labels):
             return Invalid(f"block {number} sets a label that is set already")
+        keys.add(block.next_key)
         labels.update(block.labels)
         not_after = block.not_after
         not_before = max(not_before, not_after - delegate.max_ttl_seconds - TTL_LEEWAY_SECONDS)

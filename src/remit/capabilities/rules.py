@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from remit.capabilities.chain import NO_BLOCK, authority_of, block_id, block_ids
 from remit.capabilities.encoding import (
     MAX_BLOCKS,
+    SECRET_BYTES,
     SIGNATURE_BYTES,
     Frame,
     FramedBlock,
@@ -86,7 +87,8 @@ def append_block(
     if isinstance(parsed, Invalid):
         return CapabilityProblem("invalid", parsed.reason)
     first, later = parsed
-    if not hmac.compare_digest(public_key_of(signing), (later[-1] if later else first).next_key):
+    last_key = (later[-1] if later else first).next_key
+    if len(signing) != SECRET_BYTES or not hmac.compare_digest(public_key_of(signing), last_key):
         return CapabilityProblem("invalid", "the secret does not belong to the last block")
     ids = block_ids([one.payload for one in frame.blocks] + [payload])
     authority = authority_of(frame.kid, first, ids, [*later, block], bearer=next_secret is not None)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from remit.capabilities.proofs import ALGORITHMS
 from remit.gateway.wire.head import Headers
 from remit.kernel.decisions import RefusalCode, Refused
 from remit.leases.ports import Tightest
@@ -24,6 +25,7 @@ REMAINING = {
     "requests": b"remit-remaining-requests",
 }
 BINDING_NODE = b"remit-binding-node"
+_BY_PROOF = b'DPoP algs="%b"' % " ".join(ALGORITHMS).encode()
 MONEY_TRAILERS = b", ".join((COST, REMAINING["usd"], BINDING_NODE))
 
 
@@ -73,7 +75,8 @@ def refusal(refused: Refused, ids: Ids, renew_url: str | None, cost_nanousd: int
     if not refused.transient or (wait is not None and wait > RETRY_WORTHWHILE_SECONDS):
         headers.append((b"x-should-retry", b"false"))
     if refused.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
+        scheme = _BY_PROOF if refused.code is RefusalCode.proof_required else b"Bearer"
+        headers.append((b"www-authenticate", scheme))
     return refused.status, headers, openai_error(refused, request_id=ids.request, decision_id=ids.decision)
 
 

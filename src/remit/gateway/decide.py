@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from remit.gateway.bearer import BearerPolicy, forbidden
 from remit.gateway.deployments import Deployment
 from remit.gateway.principal import Principal
 from remit.grants.tags import ResolvedTags, check_tags, class_contradiction, resolve_tags
@@ -56,6 +57,7 @@ class Rulebook:
 
     prices: PriceBook
     deployments: tuple[Deployment, ...]
+    bearer: BearerPolicy = BearerPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,9 @@ def decide(
     resolved = _check_tags(principal, tags)
     if isinstance(resolved, Refused):
         return resolved
+    if (by := forbidden(rulebook.bearer, principal.verified, principal.leaf)) is not None:
+        refused = _refused(principal, RefusalCode.policy_forbidden, by.detail)
+        return replace(refused, policy_ids=(by.policy_id,))
     if isinstance(request, Problem):
         return _refused(principal, request.code, request.detail)
     if problem := _output_or_tools_problem(principal, request):

@@ -15,6 +15,7 @@ from remit.gateway.holding import KnownChains, wanted_hold
 from remit.gateway.models import models_answer
 from remit.gateway.operations import Operations
 from remit.gateway.principal import Principal, authenticate, still_refused
+from remit.gateway.proving import Presented, presented_by
 from remit.gateway.settlement import VendorResult, ending_of
 from remit.gateway.snapshot import TreeSnapshot
 from remit.gateway.wire.exchange import Exchange
@@ -142,7 +143,7 @@ class Gateway:
 
     def _other_answer(self, exchange: Exchange, now: datetime) -> bytes | Refused:
         """Everything but the one metered surface: the list of models, or a refusal."""
-        principal = self._authenticate(exchange, now)
+        principal = self._authenticate(self._presented(exchange), now)
         if isinstance(principal, Refused):
             return principal
         if refused := principal.leaf.grant.refusal_at(now):
@@ -172,16 +173,17 @@ class Gateway:
             self.install(await self._reread())
         raise AuthorityUnreachableError("the tree changes faster than it can be read")
 
-    async def _stranger(self, exchange: Exchange, now: datetime) -> Refused | None:
+    async def _stranger(self, presented: Presented, now: datetime) -> Refused | None:
         """Why the caller is nobody who is known here, None where they are."""
         snapshot = self.snapshot
-        found = self._authenticate(exchange, now)
+        found = self._authenticate(presented, now)
         if isinstance(found, Refused) and await self._tree_has_changed(snapshot):
-            found = self._authenticate(exchange, now)
+            found = self._authenticate(presented, now)
         return found if isinstance(found, Refused) else None
 
     async def _chat(self, exchange: Exchange, ids: Ids, now: datetime) -> None:
-        if len(exchange.body) > FREE_PARSE_BYTES and (stranger := await self._stranger(exchange, now)) is not None:
+        presented = self._presented(exchange)
+        if len(exchange.body) > FREE_PARSE_BYTES and (stranger := await self._stranger(presented, now)) is not None:
             # Strangers do not get to keep the process busy reading megabytes; for them precedence gives way.
             return self._refuse(exchange, stranger, ids)
         request = parse_chat_request(exchange.body)
@@ -190,20 +192,20 @@ class Gateway:
             return self._refuse(exchange, Refused(code=request.code, detail=request.detail), ids)
         if isinstance(tags, Problem):
             return self._refuse(exchange, Refused(code=tags.code, detail=tags.detail), ids)
-        held = await self._admit_and_hold(exchange, request, tags, ids)
+        held = await self._admit_and_hold(exchange, presented, request, tags, ids)
         if isinstance(held, Refused):
             return self._refuse(exchange, held, ids)
         await self._serve(exchange, *held, ids)
         return None
 
     async def _admit_and_hold(
-        self, exchange: Exchange, request: ChatRequest | Problem, tags: CallerTags, ids: Ids
+        self, exchange: Exchange, presented: Presented, request: ChatRequest | Problem, tags: CallerTags, ids: Ids
     ) -> tuple[Admission, WantedHold] | Refused:
         """Decides on the tree as it is; where it has changed meanwhile, decides again on the new one."""
         path, owner, operation = None, None, None
         for _ in range(_MAX_TREE_READS):
             snapshot, now = self.snapshot, self._clock.now()
-            principal = self._authenticate(exchange, now)
+            principal = self._authenticate(presented, now)
             admission = (
                 principal if isinstance(principal, Refused) else decide(self._rulebook, principal, request, tags, now)
             )
@@ -362,9 +364,11 @@ class Gateway:
         else:
             exchange.respond(status if status >= 400 else 502, [*headers, answers.JSON], answers.no_json(status))
 
-    def _authenticate(self, exchange: Exchange, now: datetime) -> Principal | Refused:
-        values = [value for name, value in exchange.headers if name == b"authorization"]
-        return authenticate(self.snapshot, values, self._settings.audience, now)
+    def _presented(self, exchange: Exchange) -> Presented:
+        return presented_by(exchange, self._settings.public_url)
+
+    def _authenticate(self, presented: Presented, now: datetime) -> Principal | Refused:
+        return authenticate(self.snapshot, presented, self._settings.audience, now)
 
     def _refuse(self, exchange: Exchange, refused: Refused, ids: Ids, cost_nanousd: int = 0) -> None:
         exchange.respond(*answers.refusal(refused, ids, self._renew_url, cost_nanousd))

@@ -53,6 +53,7 @@ def wanted_hold(
         ceiling_tokens=worst.tokens,
         lines=lines,
         chain=None if principal.verified in known else chain_of(principal.verified),
+        proof=principal.proof,
         entry={
             "grant_path": grant.leaf.path,
             "node_ids": [node.id for node in grant.nodes],

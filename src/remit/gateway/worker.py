@@ -11,6 +11,7 @@ from collections.abc import Callable
 import psycopg
 import structlog
 
+from remit.gateway.bearer import BearerPolicy
 from remit.gateway.decide import Rulebook
 from remit.gateway.deployments import Deployment
 from remit.gateway.gateway import Gateway
@@ -19,9 +20,10 @@ from remit.gateway.wire.limits import WireLimits
 from remit.gateway.wire.server import CallerServer
 from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
+from remit.kernel.money import parse_usd
 from remit.leases.ports import AuthorityUnreachableError
 from remit.pricing.book import PriceBook
-from remit.settings import GatewaySettings, Settings, SettingsError, parse_listen
+from remit.settings import GatewaySettings, Settings, SettingsError, parse_duration, parse_listen
 from remit.store.postgres_lessor import PostgresLessor
 from remit.store.postgres_presence import PostgresPresence
 from remit.store.postgres_reports import SecurityReports
@@ -46,7 +48,7 @@ class Worker:
         self._lessor = PostgresLessor(url, clock)
         self._reports = SecurityReports(url, clock)
         self._clock = clock
-        self._rulebook = Rulebook(prices, deployments)
+        self._rulebook = Rulebook(prices, deployments, _bearer_policy(settings.gateway))
         self._reading = asyncio.Lock()
         self._installed = asyncio.Event()
         self._gateway: Gateway | None = None
@@ -163,8 +165,23 @@ def _tls_context(settings: GatewaySettings) -> ssl.SSLContext | None:
         context.load_cert_chain(settings.tls_certificate_file, settings.tls_key_file, password="")
     except (OSError, ValueError) as error:
         raise SettingsError(f"`gateway.tls_certificate_file` or `tls_key_file` cannot be used: {error}") from None
+    if settings.tls_client_ca_file is not None:
+        # Whoever has no certificate is served as well: capabilities say which holders need one.
+        context.verify_mode = ssl.CERT_OPTIONAL
+        try:
+            context.load_verify_locations(cafile=settings.tls_client_ca_file)
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"`gateway.tls_client_ca_file` cannot be used: {error}") from None
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _bearer_policy(settings: GatewaySettings) -> BearerPolicy:
+    bearer = settings.bearer
+    return BearerPolicy(
+        None if bearer.max_usd is None else parse_usd(bearer.max_usd),
+        None if bearer.max_ttl is None else parse_duration(bearer.max_ttl),
+    )
 
 
 def _stop_signal(parent: int) -> asyncio.Event:

@@ -63,7 +63,10 @@ class HoldLine:
 
 @dataclass(frozen=True, slots=True)
 class UsedProof:
-    """A proof of possession that a hold uses up: `id` (32 bytes) names it, until `expires_at` it has to be remembered."""
+    """A proof of possession that a request was sent with: 32 bytes that name it, good for one hold until it expires.
+
+    From `expires_at` on it need not be remembered: no gateway accepts it any more.
+    """
 
     id: bytes
     expires_at: datetime

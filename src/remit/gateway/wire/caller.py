@@ -22,6 +22,7 @@ from remit.gateway.wire.head import (
     parse_request_head,
     render_head,
 )
+from remit.gateway.wire.tls import PeerCertificate
 
 if TYPE_CHECKING:
     from remit.gateway.wire.server import CallerServer
@@ -38,6 +39,7 @@ class CallerConnection(asyncio.Protocol):
         "_advancing",
         "_body",
         "_buffer",
+        "_certificate",
         "_decoder",
         "_ended",
         "_exchange",
@@ -78,6 +80,7 @@ class CallerConnection(asyncio.Protocol):
         self._advancing = False
         self._reading_paused = False
         self._peer = ""
+        self._certificate: PeerCertificate | None = None
         self.write_paused = False
         self.deadline = NEVER
         self.write_deadline = NEVER
@@ -89,6 +92,9 @@ class CallerConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if isinstance(peer, tuple) else ""
+        secured = transport.get_extra_info("ssl_object")
+        der = secured.getpeercert(binary_form=True) if secured is not None else None
+        self._certificate = PeerCertificate(der) if der else None
         verdict = self._server.admit(self)
         if verdict is None:
             self._transport.abort()
@@ -355,7 +361,7 @@ class CallerConnection(asyncio.Protocol):
     def _run(self, head: RequestHead, body: bytes) -> None:
         self._phase = RUNNING
         self.deadline = NEVER
-        exchange = self._exchange = Exchange(self, head, body, self._peer)
+        exchange = self._exchange = Exchange(self, head, body, self._peer, self._certificate)
         try:
             self._server.handler(exchange)
         except Exception as error:  # noqa: BLE001 - injected code may raise anything; the connection must end in order

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from remit.gateway.wire.head import Headers, RequestHead, render_head
+from remit.gateway.wire.tls import PeerCertificate
 
 _JOIN_BELOW: Final = 64 * 1024
 _WAITING, _STREAMING, _OVER = range(3)
@@ -35,7 +36,8 @@ class Exchange:
 
     Header names are lower-case, values without surrounding white space. `target` is as received, query included;
     `path` is the target without query and, for absolute targets, without scheme and host; nothing is percent-decoded.
-    `peer` is the caller's IP address, or "" on a Unix socket.
+    `peer` is the caller's IP address, or "" on a Unix socket; `certificate` what they proved by TLS on this connection, None
+    where that is nothing.
 
     The handler sets the three callbacks. `on_gone` comes at most once, only while the exchange runs; from then on
     writing does nothing and the exchange counts as over. `on_pause` and `on_resume` come in turns, possibly from inside
@@ -49,6 +51,7 @@ class Exchange:
         "_minor",
         "_state",
         "body",
+        "certificate",
         "gone",
         "headers",
         "method",
@@ -60,7 +63,9 @@ class Exchange:
         "target",
     )
 
-    def __init__(self, link: Link, head: RequestHead, body: bytes, peer: str) -> None:
+    def __init__(
+        self, link: Link, head: RequestHead, body: bytes, peer: str, certificate: PeerCertificate | None = None
+    ) -> None:
         self._link = link
         self._minor = head.minor
         self._state = _WAITING
@@ -72,6 +77,7 @@ class Exchange:
         self.headers: Headers = head.headers
         self.body = body
         self.peer = peer
+        self.certificate = certificate
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
         self.on_pause: Callable[[], None] | None = None
