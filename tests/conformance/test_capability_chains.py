@@ -1,6 +1,7 @@
 """Chains of blocks at a real gateway, judged on the vendor's books: appending neither resets nor widens anything."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import openai
 import pytest
 
 import remit
+from remit.capabilities.rules import public_key_of
 from remit.grants.keys import NewKey
 from remit.kernel.clock import SystemClock
 from remit.sdk import Capability, async_anthropic, async_openai, attenuate, configure, context, httpx_auth
@@ -283,3 +285,17 @@ def test_a_capability_goes_to_its_gateway_only(system: System, name: str) -> Non
         call(client.with_options(base_url=system.vendor.base_url))
     assert caught.value.code == "another_gateway"
     assert system.vendor.books().requests == 0
+
+
+def test_a_child_without_a_secret_is_used_with_its_holders_key(system: System, name: str) -> None:
+    """Handed over by public key, it is of no use to whoever has the text, and spends with proofs by the private one."""
+    system.apply({name: root("10")})
+    private_key = os.urandom(32)
+    handed = attenuate(issued(system, name), usd="0.10", public_key=public_key_of(private_key))
+    with openai_client(handed, base_url=system.base_url) as thief, pytest.raises(remit.ProofRequired):
+        call(thief)
+    with openai_client(handed, base_url=system.base_url, private_key=private_key) as holder:
+        call(holder)
+        with pytest.raises(remit.BudgetExhausted):
+            call(holder)
+    assert system.vendor.books().total_nanousd == DIME

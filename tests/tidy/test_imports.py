@@ -30,6 +30,10 @@ def test_imports_go_down_only() -> None:
         ("grants/rules.py", "from remit.kernel import ids", None),
         ("kernel/ids.py", "from remit.grants import rules", "import direction BROKEN"),
         ("ledger/rules.py", "from remit.grants import rules", "import direction BROKEN"),
+        ("sdk/clients.py", "from remit.kernel import ids", None),
+        ("sdk/clients.py", "from remit.grants import rules", "the SDK stands on capabilities and kernel BROKEN"),
+        ("sdk/clients.py", "import msgspec", "the SDK needs no server BROKEN"),
+        ("bootstrap.py", "from remit.sdk import clients", "import direction BROKEN"),
         ("misc/rules.py", "", "import direction BROKEN"),
         ("grants/rules.py", "import psycopg", "domain folders do no I/O BROKEN"),
         ("leases/rules.py", "import genai_prices", "prices come through the price book BROKEN"),
@@ -39,7 +43,7 @@ def test_imports_go_down_only() -> None:
 def test_the_contract_can_break(tmp_path: Path, module: str, text: str, broken: str | None) -> None:
     """A small package with one wrong import breaks the contract that forbids it, and a right one breaks none."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for name in {"__init__.py", "kernel/ids.py", "grants/rules.py", module}:
+    for name in {"__init__.py", "kernel/ids.py", "grants/rules.py", "sdk/clients.py", module}:
         path = tmp_path / "src/remit" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         (path.parent / "__init__.py").touch()

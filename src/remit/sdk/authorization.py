@@ -1,12 +1,15 @@
 """Authorization of each request by the capability and the tags that are current when it is sent."""
 
+import hashlib
 import os
+import secrets
 from collections.abc import Callable, Generator
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from remit.kernel.clock import SystemClock
 from remit.sdk.capability import Capability, as_capability
 from remit.sdk.context import current, current_tags, tag_header
 from remit.sdk.errors import CapabilityError
@@ -30,16 +33,21 @@ def gateway_url(base_url: str | None) -> str:
 
 
 def httpx_auth(
-    capability: Capability | str | None = None, *, base_url: str | None = None, sign: Sign | None = None
+    capability: Capability | str | None = None,
+    *,
+    base_url: str | None = None,
+    sign: Sign | None = None,
+    private_key: bytes | None = None,
 ) -> "httpx.Auth":
-    """An `auth` for a client of httpx (or httpx2): sends the capability, the tags, and a proof where `sign` makes one.
+    """An `auth` for a client of httpx (or httpx2): sends the capability and the tags, and proofs of possession.
 
+    Proofs are made with `private_key` (Ed25519, 32 bytes), or by `sign`, for a key that is kept elsewhere.
     Without `capability` it is the one that is current when a request is sent. With `base_url` it goes to that origin alone,
     and any other raises CapabilityError (`another_gateway`) rather than be handed the secret.
     """
     origin = None if base_url is None else _origin(base_url)
     fixed = None if capability is None else as_capability(capability)
-    return cast("httpx.Auth", _auth_class()(fixed, origin, sign))
+    return cast("httpx.Auth", _auth_class()(fixed, origin, sign, private_key))
 
 
 class _Authorization:
@@ -47,10 +55,17 @@ class _Authorization:
 
     requires_request_body = True  # a proof covers the body
 
-    def __init__(self, capability: Capability | None, origin: tuple[str, ...] | None, sign: Sign | None) -> None:
+    def __init__(
+        self,
+        capability: Capability | None,
+        origin: tuple[str, ...] | None,
+        sign: Sign | None,
+        private_key: bytes | None,
+    ) -> None:
         self._capability = capability
         self._origin = origin
         self._sign = sign
+        self._private_key = private_key
 
     def auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         if self._origin is not None and _origin(str(request.url)) != self._origin:
@@ -70,7 +85,25 @@ class _Authorization:
         # A proof of possession is made here, anew for each attempt.
         if self._sign is not None:
             headers["dpop"] = self._sign(request.method, str(request.url), request.content)
+        elif self._private_key is not None:
+            headers["dpop"] = _proof(self._private_key, request, capability.token)
         yield request
+
+
+def _proof(private_key: bytes, request: Any, token: str) -> str:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from remit.capabilities.proofs import make_proof
+
+    return make_proof(
+        Ed25519PrivateKey.from_private_bytes(private_key),
+        method=request.method,
+        url=str(request.url),
+        token=token,
+        body_sha256=hashlib.sha256(request.content).digest(),
+        now=SystemClock().now(),
+        unique_id=secrets.token_urlsafe(16),
+    )
 
 
 def _origin(url: str) -> tuple[str, ...]:

@@ -28,7 +28,8 @@ def openai(
     """The official `openai.OpenAI` for the gateway at `base_url`, else $REMIT_BASE_URL.
 
     Every request presents the capability that is current when it is sent (or the one given here) and the current tags;
-    a refusal is raised as an exception that is a `Refusal` and the client's own error. `options` are the client's.
+    a refusal is raised as an exception that is a `Refusal` and the client's own error. `private_key` (Ed25519, 32 bytes) proves
+    possession of a capability without a secret; all other `options` are the client's.
     """
     import openai as library
 
@@ -104,7 +105,8 @@ def _made(kind: type[Any], pool: type[Any], wish: _Wish) -> Any:
 
 def _settings(library: str, pool: type[Any], wish: _Wish) -> dict[str, Any]:
     gateway = gateway_url(wish.base_url)
-    auth = httpx_auth(wish.capability, base_url=gateway, sign=wish.sign)
+    private_key = wish.options.pop("private_key", None)
+    auth = httpx_auth(wish.capability, base_url=gateway, sign=wish.sign, private_key=private_key)
     own = wish.options.pop("http_client", None)
     if own is not None:
         own.auth = auth
