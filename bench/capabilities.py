@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from bench.machine import describe
 from remit.capabilities.issuer_keys import generate_issuer_key, issuer_key_of
 from remit.capabilities.model import Block0, CapabilityProblem, Delegate, HolderBlock, IssuerKey, Limit, issuer_key_ring
-from remit.capabilities.rules import append_block, inspect, mint_block0, public_key_of, verify
+from remit.capabilities.reading import inspect
+from remit.capabilities.rules import append_block, mint_block0, public_key_of, verify
 from remit.gateway.principal import Principal, authenticate
 from remit.gateway.snapshot import TreeSnapshot
 from remit.kernel.ids import encode_ulid

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from remit.capabilities.model import CapabilityProblem, Verified, issuer_key_ring
-from remit.capabilities.rules import inspect, verify
+from remit.capabilities.reading import inspect
+from remit.capabilities.rules import verify
 from tests.capabilities import reference_verifier
 from tests.capabilities.vectors import AUDIENCE, CUT_OFF_KEY, KEY, NOW
 

@@ -22,7 +22,8 @@ from remit.capabilities.model import (
     Verified,
 )
 from remit.capabilities.payload import block0_payload, holder_payload, parse_holder_block
-from remit.capabilities.rules import append_block, inspect, mint_block0, public_key_of, verify
+from remit.capabilities.reading import inspect
+from remit.capabilities.rules import append_block, mint_block0, public_key_of, verify
 from tests.capabilities import reference_verifier
 from tests.capabilities.agreement import EPOCH, MODELS, RING, SURFACES, agree, authority_in
 from tests.capabilities.chains import random_chain, reencoded

@@ -10,7 +10,8 @@ from collections import Counter
 from random import Random
 
 from remit.capabilities.model import Appended, CapabilityProblem, HolderBlock
-from remit.capabilities.rules import append_block, inspect, public_key_of
+from remit.capabilities.reading import inspect
+from remit.capabilities.rules import append_block, public_key_of
 from tests.capabilities.agreement import agree
 from tests.capabilities.chains import mutated, random_chain
 from tests.capabilities.vectors import NOW

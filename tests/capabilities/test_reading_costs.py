@@ -8,7 +8,8 @@ import pytest
 
 from remit.capabilities import rules
 from remit.capabilities.model import CapabilityProblem, Verified
-from remit.capabilities.rules import inspect, verify
+from remit.capabilities.reading import inspect
+from remit.capabilities.rules import verify
 from tests.capabilities.agreement import EPOCH, RING
 from tests.capabilities.hostile import honest_texts, hostile_texts
 from tests.capabilities.vectors import AUDIENCE

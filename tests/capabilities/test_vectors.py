@@ -13,7 +13,8 @@ from remit.capabilities import access_keys, issuer_keys
 from remit.capabilities.encoding import Frame, decode_token
 from remit.capabilities.model import CapabilityProblem, IssuerKey, StoredCapability, Verified, issuer_key_ring
 from remit.capabilities.payload import block0_payload, holder_payload, parse_block0, parse_holder_block
-from remit.capabilities.rules import inspect, verify, verify_stored
+from remit.capabilities.reading import inspect
+from remit.capabilities.rules import verify, verify_stored
 from tests.capabilities import reference_verifier
 from tests.capabilities.agreement import authority_in, same_effect
 from tests.capabilities.vectors import PATH, rendered

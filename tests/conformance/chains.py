@@ -5,7 +5,8 @@ import time
 from typing import Any
 
 from remit.capabilities.model import Appended, HolderBlock, Limit, Verified
-from remit.capabilities.rules import append_block, inspect, public_key_of
+from remit.capabilities.reading import inspect
+from remit.capabilities.rules import append_block, public_key_of
 from remit.grants.keys import NewKey
 from tests.conformance.support import DIME
 from tests.system.harness import ADMIN, System

@@ -48,7 +48,7 @@ def holder(leaf: Grant, labels: dict[str, str] | None = None, **block: Any) -> P
         not_after=2**40,
         delegate=Delegate(0, 0, 0),
         labels=labels or {},
-        blocks=(VerifiedBlock("b" * 64, **restrictions, delegate=Delegate(0, 0, 0)),),
+        blocks=(VerifiedBlock("b" * 64, **restrictions),),
     )
     return Principal(verified, Leaf(effective([leaf]), (terms_of_grant(leaf),)))
 
