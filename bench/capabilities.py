@@ -14,6 +14,7 @@ from remit.capabilities.model import Block0, CapabilityProblem, Delegate, Holder
 from remit.capabilities.reading import inspect
 from remit.capabilities.rules import append_block, mint_block0, public_key_of, verify
 from remit.gateway.principal import Principal, authenticate
+from remit.gateway.proving import Presented
 from remit.gateway.snapshot import TreeSnapshot
 from remit.kernel.ids import encode_ulid
 from remit.store.postgres_tree import StoredTree
@@ -104,7 +105,7 @@ def main() -> None:
     leaf = grant(id=grant_id)
     snapshot = TreeSnapshot(StoredTree(revision=1, grants=(leaf,), keys=(), issuers=(public,)))
     for count in (1, 5):
-        header = [b"Bearer " + tokens[count].encode()]
+        header = Presented(authorizations=(b"Bearer " + tokens[count].encode(),))
         assert isinstance(authenticate(snapshot, header, AUDIENCE, INSTANT), Principal)
         cached = measured(lambda header=header: authenticate(snapshot, header, AUDIENCE, INSTANT))  # type: ignore[misc]
         row(f"authenticate, {count} blocks that were verified before", cached)

@@ -88,6 +88,8 @@ def test_blocks_taken_moved_or_mixed_are_never_valid(seed: int, length: int, dat
     """Whatever is left of a chain's blocks, in whatever order, with blocks of another chain: only the chain itself is valid."""
     rng = Random(seed)
     one, other = (random_chain(rng, length) for _ in range(2))
+    # Few keys are drawn from: where the chains share one, the other's tail may rightly end a head of this one.
+    assume(set(one.secrets).isdisjoint(other.secrets))
     pool = [*framed(one.text()).blocks, *framed(other.text()).blocks]
     picked = data.draw(st.lists(st.integers(0, len(pool) - 1), min_size=1, max_size=length + 1))
     whole = (list(range(length)), list(range(length, 2 * length)))
