@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from remit.api.people import PeopleService
-from remit.api.services import Services
 from remit.capabilities.issuer_keys import (
     IssuerKeyError,
     generate_issuer_key,
@@ -50,6 +49,7 @@ from remit.store.postgres_writes import PostgresWrites, WriteUnit
 if TYPE_CHECKING:
     from remit.api.exchange import Exchange
     from remit.api.server import ApiServer
+    from remit.api.services import Services
     from remit.api.workload_rules import WorkloadRule
 
 ISSUER_KEY_FILE = "issuer.key"
@@ -164,8 +164,10 @@ class Authority:
 
         return ApiServer(self.api_services(), self.settings.api.listen)
 
-    def api_services(self) -> Services:
+    def api_services(self) -> "Services":
         """What the control plane's routes need."""
+        from remit.api.services import Services  # noqa: PLC0415 - neither a gateway process nor a command must load it
+
         connections = KeptConnections(self.url, "remit_authority", API_CONNECTIONS)
         return Services(
             clock=self.clock,

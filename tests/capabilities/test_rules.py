@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from remit.capabilities.chain import block_id
 from remit.capabilities.encoding import (
     MAX_TOKEN_CHARS,
     Frame,
@@ -29,7 +30,7 @@ from remit.capabilities.model import (
     VerifiedBlock,
     issuer_key_ring,
 )
-from remit.capabilities.rules import block_id, check_window, mint_block0, public_key_of, verify, verify_stored
+from remit.capabilities.rules import check_window, mint_block0, public_key_of, verify, verify_stored
 from remit.kernel.decisions import RefusalCode
 from tests.capabilities.vectors import AUDIENCE, FULL, ISSUED, ISSUER, KEY, MINIMAL, NEXT_SECRET, NOW, UNTIL
 

@@ -14,10 +14,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from remit.capabilities.access_keys import new_access_key
+from remit.capabilities.chain import block_id
 from remit.capabilities.issuer_keys import issuer_key_of
 from remit.capabilities.model import Block0, Confirmation, Delegate, IssuerKey, Limit
 from remit.capabilities.payload import block0_payload
-from remit.capabilities.rules import block_id, mint_block0, public_key_of
+from remit.capabilities.rules import mint_block0, public_key_of
 from tests.capabilities.chain_vectors import chain_vectors
 from tests.capabilities.chains import AUDIENCE, ISSUED, NOW, UNTIL
 

@@ -103,15 +103,14 @@ def a_capability(issuer: Any) -> tuple[str, TreeSnapshot]:
     return mint_block0(issuer, public, block, secret).token, TreeSnapshot(stored)
 
 
-async def answered(book: Rulebook, ledger: Ledger, before_pricing: Any = None) -> bytes:
-    """What a caller of a gateway with this rulebook is answered."""
-    token, snapshot = a_capability(generate_issuer_key())
+def gateway_over(book: Rulebook, ledger: Ledger, snapshot: TreeSnapshot, later: TreeSnapshot | None = None) -> Gateway:
+    """A gateway that goes by this tree; `later` is the one it would read."""
 
     async def revision() -> int:
-        return snapshot.revision
+        return gateway.snapshot.revision
 
     async def reread() -> TreeSnapshot:
-        return snapshot
+        return later or snapshot
 
     gateway = Gateway(
         settings=GatewaySettings(),
@@ -124,12 +123,25 @@ async def answered(book: Rulebook, ledger: Ledger, before_pricing: Any = None) -
         revision=revision,
         report=lambda *_: None,
     )
+    return gateway
+
+
+def called(gateway: Gateway, token: str) -> Caller:
+    """A caller with a small request that this gateway has begun to answer."""
     head = parse_request_head(
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer " + token.encode() + b"\r\n\r\n",
         100, 8192, 2**20,
     )  # fmt: skip
     caller = Caller()
     gateway.handle(Exchange(caller, head, request(max_tokens=5), ""))
+    return caller
+
+
+async def answered(book: Rulebook, ledger: Ledger, before_pricing: Any = None) -> bytes:
+    """What a caller of a gateway with this rulebook is answered."""
+    token, snapshot = a_capability(generate_issuer_key())
+    gateway = gateway_over(book, ledger, snapshot)
+    caller = called(gateway, token)
     if before_pricing is not None:
         await before_pricing()
     await gateway.idle()

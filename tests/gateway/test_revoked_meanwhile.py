@@ -16,19 +16,14 @@ from remit.gateway.gateway import Gateway
 from remit.gateway.principal import Principal, authenticate
 from remit.gateway.proving import Presented
 from remit.gateway.snapshot import TreeSnapshot
-from remit.gateway.wire.exchange import Exchange
-from remit.gateway.wire.head import parse_request_head
-from remit.kernel.clock import SystemClock
 from remit.kernel.decisions import Refused
 from remit.leases.model import WantedHold
 from remit.leases.ports import TakenHold
-from remit.settings import GatewaySettings
 from remit.store.postgres_tree import KnownRevocation, StoredTree
 from remit.testing.vendor_sim import VendorSim
 from tests.gateway.test_decide import rulebook
-from tests.gateway.test_faults import Caller, Ledger, a_capability
+from tests.gateway.test_faults import Ledger, a_capability, called, gateway_over
 from tests.grants.builders import grant
-from tests.providers.bodies import request
 
 NOW = datetime.now(UTC)
 GRANT = "grant_" + "0" * 26
@@ -72,30 +67,8 @@ def test_what_was_revoked_after_its_hold_was_decided_is_not_sent(what: str) -> N
         async with VendorSim(seed=1) as vendor:
             ledger = Late(lambda: gateway.install(second))
             book = rulebook(openai={"base_url": vendor.url})
-
-            async def reread() -> TreeSnapshot:
-                return second
-
-            async def revision() -> int:
-                return gateway.snapshot.revision
-
-            gateway = Gateway(
-                settings=GatewaySettings(),
-                renew_url=None,
-                rulebook=book,
-                lessor=ledger,
-                clock=SystemClock(),
-                snapshot=first,
-                reread=reread,
-                revision=revision,
-                report=lambda *_: None,
-            )
-            head = parse_request_head(
-                b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer " + token.encode() + b"\r\n\r\n",
-                100, 8192, 2**20,
-            )  # fmt: skip
-            caller = Caller()
-            gateway.handle(Exchange(caller, head, request(max_tokens=5), ""))
+            gateway = gateway_over(book, ledger, first, second)
+            caller = called(gateway, token)
             await gateway.idle()
             for deployment in book.deployments:
                 deployment.pool.close()

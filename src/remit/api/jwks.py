@@ -31,7 +31,7 @@ STALE_SECONDS: Final = 3600.0
 FETCH_SECONDS: Final = 5.0
 _MIN_RSA_BITS = 2048
 _MAX_RSA_BITS = 8192
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "RSA": ("kty", "n", "e"),
     "EC": ("kty", "crv", "x", "y"),
@@ -198,7 +198,7 @@ def _may_follow(issuer: str, place: str) -> bool:
     here, there = urlsplit(issuer), urlsplit(place)
     if there.scheme == "https":
         return bool(there.hostname)
-    return there.scheme == "http" and here.scheme == "http" and there.hostname in _LOOPBACK
+    return there.scheme == "http" and here.scheme == "http" and there.hostname in LOOPBACK
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Final, get_args
 from urllib.parse import urlsplit
 
-from remit.api.jwks import Source
+from remit.api.jwks import LOOPBACK, Source
 from remit.capabilities.model import Delegate, Limit, LimitPeriod
 from remit.grants.minting import Narrowing
 from remit.grants.workloads import ClaimPattern, ClaimRule, is_label_name, is_label_value
@@ -19,7 +19,6 @@ MAX_RULES: Final = 200
 MAX_TTL_SECONDS: Final = 3600
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SPIFFE_DOMAIN = re.compile(r"spiffe://[a-z0-9._-]+/")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PERIODS = get_args(LimitPeriod)
 _DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
@@ -163,7 +162,7 @@ def is_safe_url(text: str) -> bool:
         return False
     if not host or url.username is not None or url.password is not None or url.query or url.fragment:
         return False
-    return url.scheme == "https" or (url.scheme == "http" and host in _LOOPBACK)
+    return url.scheme == "https" or (url.scheme == "http" and host in LOOPBACK)
 
 
 def _narrowing(one: WorkloadSettings) -> Narrowing:

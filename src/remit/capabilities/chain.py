@@ -25,6 +25,11 @@ def block_id(previous_id: bytes, payload: bytes) -> bytes:
     return hashlib.sha256(_ID_DOMAIN + previous_id + payload).digest()
 
 
+def first_block_id(payload: bytes) -> str:
+    """The id of an issuer's block, 64 hex digits."""
+    return block_id(NO_BLOCK, payload).hex()
+
+
 def block_ids(payloads: Sequence[bytes]) -> tuple[bytes, ...]:
     """The ids of a chain's blocks, from the issuer's to the last one."""
     ids = []

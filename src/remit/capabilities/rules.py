@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from remit.capabilities.chain import NO_BLOCK, authority_of, block_id, block_ids
+from remit.capabilities.chain import NO_BLOCK, authority_of, block_ids, first_block_id
 from remit.capabilities.encoding import (
     MAX_BLOCKS,
     SECRET_BYTES,
@@ -60,7 +60,7 @@ def mint_block0(private_key: Ed25519PrivateKey, issuer: IssuerKey, block: Block0
     payload = block0_payload(block)
     signature = private_key.sign(_SIGNATURE_DOMAIN + NO_BLOCK + payload)
     token = encode_token(Frame(issuer.kid, (FramedBlock(payload, signature),), next_secret))
-    return Minted(token, StoredCapability(issuer.kid, payload, signature), block_id(NO_BLOCK, payload).hex())
+    return Minted(token, StoredCapability(issuer.kid, payload, signature), first_block_id(payload))
 
 
 def append_block(

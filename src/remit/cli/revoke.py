@@ -97,10 +97,9 @@ def revoke(
     seconds = _seconds(timeout)
     authority = open_authority(where)
     cut_off = None if issued_before is None else parse_moment(issued_before, "--issued-before", "UTC")
-    word = without_secret(subject)
+    wanted = _Wanted(word=without_secret(subject), token=token, cut=cut, issued_before=cut_off)
     if dry_run:
-        return _dry_run(authority, token, word, cut_off, json=json)
-    wanted = _Wanted(word=word, token=token, cut=cut, issued_before=cut_off)
+        return _dry_run(authority, wanted, json=json)
     return _revoke(authority, wanted, by or By(), seconds if wait else None, json=json)
 
 
@@ -170,7 +169,7 @@ def _before(authority: "Authority", unit: "WriteUnit", subject: "Subject") -> _B
     return _Before(subject=subject, left_nanousd=left, holds=holds)
 
 
-def _dry_run(authority: "Authority", token: str | None, word: str, cut_off: "datetime | None", *, json: bool) -> int:
+def _dry_run(authority: "Authority", wanted: _Wanted, *, json: bool) -> int:
     from remit.cli.output import print_json, refused
     from remit.grants.model import Problem
     from remit.store.connect import connect
@@ -178,8 +177,7 @@ def _dry_run(authority: "Authority", token: str | None, word: str, cut_off: "dat
 
     with connect(authority.url, "remit_authority") as connection:
         unit = WriteUnit(connection)
-        service: RevocationService = authority.revocations_over(unit)
-        found = service.find(word, cut_off) if token is None else service.find_token(token)
+        found = wanted.subject(authority.revocations_over(unit))
         if isinstance(found, Problem):
             return refused([found], json=json)
         before = _before(authority, unit, found)

@@ -46,7 +46,7 @@ def attenuate_token(
 
     Only the new capability goes to standard output. Whatever is asked for, it can do no more than its parent.
     """
-    from remit.cli.values import parse_names
+    from remit.cli.values import parse_labels, parse_names
     from remit.sdk import CapabilityError, attenuate
     from remit.sdk.terms import seconds_of
 
@@ -58,7 +58,7 @@ def attenuate_token(
             models=None if model is None else parse_names(model),
             surfaces=None if surface is None else parse_names(surface),
             ttl=ttl,
-            labels=_labels(label),
+            labels=parse_labels(label, "--label"),
             max_depth=max_depth,
             max_children=max_children,
             max_ttl=max_ttl,
@@ -153,16 +153,6 @@ def _capability(arguments: tuple[str, ...]) -> "Capability":
         raise CommandError(error.reason, code=error.code) from None
     if found is None:
         raise CommandError("there is no capability on standard input, and none in $REMIT_CAPABILITY")
-    return found
-
-
-def _labels(texts: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or name in found:
-            raise CommandError(f"--label `{text}` is not of the form name=value, or its name comes twice")
-        found[name] = value
     return found
 
 

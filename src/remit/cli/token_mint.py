@@ -9,7 +9,7 @@ from remit.cli.codes import EXIT_OK, CommandError
 from remit.cli.grant_look import GrantRef, find_grant
 from remit.cli.once import write_once
 from remit.cli.options import By, Json, Where
-from remit.cli.values import parse_duration, parse_limit, parse_moment, parse_names
+from remit.cli.values import parse_duration, parse_labels, parse_limit, parse_moment, parse_names
 
 if TYPE_CHECKING:
     from remit.grants.minting import Narrowing, NewCapability, Possession
@@ -124,23 +124,13 @@ def _narrowing(
         limits=tuple(BlockLimit(one.dimension, one.amount, cast(Any, one.period)) for one in limits),
         models=None if model is None else parse_names(model),
         surfaces=None if surface is None else parse_names(surface),
-        labels=_labels(label),
+        labels=parse_labels(label, "--label"),
         delegate=Delegate(
             DEFAULT_DELEGATE.max_depth if depth is None else depth,
             DEFAULT_DELEGATE.max_children if children is None else children,
             DEFAULT_DELEGATE.max_ttl_seconds if child_life is None else child_life,
         ),
     )
-
-
-def _labels(texts: _Texts) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or name in labels:
-            raise CommandError(f"`{text}` is not `name=value`, or its name stands twice")
-        labels[name] = value
-    return labels
 
 
 def _possession(jkt: str | None, certificate: str | None, spiffe: str | None, public_key: str | None) -> "Possession":

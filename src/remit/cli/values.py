@@ -78,6 +78,17 @@ def parse_duration(text: str, option: str) -> timedelta:
     return int(found[1]) * _DURATIONS[found[2]]
 
 
+def parse_labels(texts: tuple[str, ...], option: str) -> dict[str, str]:
+    """Labels written as `name=value`, each name once. Raises CommandError."""
+    labels: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or name in labels:
+            raise CommandError(f"{option} `{text}` is not of the form name=value, or its name comes twice")
+        labels[name] = value
+    return labels
+
+
 def parse_names(texts: tuple[str, ...] | list[str]) -> tuple[str, ...]:
     """Names given one by one or joined by commas, in order, without repeats."""
     names = (name.strip() for text in texts for name in text.split(","))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from remit.capabilities.chain import NO_BLOCK, block_id
+from remit.capabilities.chain import first_block_id
 from remit.capabilities.model import IssuerKeys, Verified, VerifiedBlock, issuer_key_ring
 from remit.grants.effective import EffectiveGrant, effective
 from remit.grants.tree import Tree
@@ -39,7 +39,7 @@ class TreeSnapshot:
         # A capability dies with the last access key that stands for it; a rotated key has the old one's capability.
         living = {key.capability.payload for key in stored.keys if key.revoked_at is None}
         revoked = {
-            key.id: block_id(NO_BLOCK, key.capability.payload).hex()
+            key.id: first_block_id(key.capability.payload)
             for key in stored.keys
             if key.capability.payload not in living
         }

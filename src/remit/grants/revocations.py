@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
-from remit.capabilities.chain import NO_BLOCK, block_id
+from remit.capabilities.chain import block_ids
 from remit.capabilities.encoding import Invalid, decode_token
 from remit.capabilities.payload import parse_block0
 from remit.grants.keys import KeyService, KeyStore
-from remit.grants.model import Grant, Problem, same_person
+from remit.grants.minting import permitted_grant
+from remit.grants.model import Grant, Problem
 from remit.grants.ports import GrantRepository
 from remit.grants.service import Authorship, GrantService, NotWritten
 from remit.grants.tree import Tree
@@ -133,11 +134,13 @@ class RevocationService:
 
     def find(self, word: str, issued_before: datetime | None = None) -> Subject | Problem:
         """What a word names: `kind:id`, or an id or a path alone where it names one thing only."""
+        with self._repository.read() as reads:
+            tree = Tree(reads.load_tree())
         kind, colon, rest = word.partition(":")
         if colon and kind in KINDS:
-            subject = self._named(kind, rest, issued_before)
+            subject = self._named(tree, kind, rest, issued_before)
             return subject if subject is not None else _unknown(kind, rest)
-        found = [one for kind in KINDS if (one := self._named(kind, word, issued_before)) is not None]
+        found = [one for kind in KINDS if (one := self._named(tree, kind, word, issued_before)) is not None]
         if len(found) == 1:
             return found[0]
         if found:
@@ -157,11 +160,8 @@ class RevocationService:
             grant = Tree(reads.load_tree()).find(block.grant)
         if grant is None:
             return Problem(code="unknown_grant", path="", detail="the capability's grant does not exist here")
-        chain = [NO_BLOCK]
-        for framed in frame.blocks:
-            chain.append(block_id(chain[-1], framed.payload))
-        blocks = tuple(one.hex() for one in reversed(chain[1:]))
-        return _block(blocks, grant, datetime.fromtimestamp(block.not_after, UTC))
+        ids = block_ids([framed.payload for framed in frame.blocks])
+        return _block(tuple(one.hex() for one in reversed(ids)), grant, datetime.fromtimestamp(block.not_after, UTC))
 
     def revoke(
         self, subject: Subject, by: Authorship, *, cut: bool, issued_before: datetime | None = None
@@ -195,12 +195,9 @@ class RevocationService:
         grant = subject.grant
         assert grant is not None
         with self._repository.read() as reads:
-            owners = [node.owner for node in Tree(reads.load_tree()).path_to(grant)]
-        if not by.actor.is_admin and not any(same_person(by.actor.name, owner) for owner in owners):
-            detail = (
-                f"`{by.actor.name}` may not revoke anything of `{grant.path}`: that takes one of its owners or an admin"
-            )
-            return Problem(code="not_permitted", path=grant.path, detail=detail)
+            permitted = permitted_grant(Tree(reads.load_tree()), grant.id, by.actor, "revoke anything of", living=False)
+        if isinstance(permitted, Problem):
+            return permitted
         if subject.kind == "grant":
             if grant.status == "revoked":
                 return _again(f"`{grant.path}` was revoked before", grant.path)
@@ -237,7 +234,7 @@ class RevocationService:
         self._store.revoke_issuer(kid, issued_before)
         return None
 
-    def _named(self, kind: SubjectKind, word: str, issued_before: datetime | None) -> Subject | None:
+    def _named(self, tree: Tree, kind: SubjectKind, word: str, issued_before: datetime | None) -> Subject | None:
         """The thing of that kind; None where there is none, or where a word has not its form."""
         shape = _SHAPES.get(kind)
         if shape is not None and shape.fullmatch(word) is None:
@@ -247,8 +244,6 @@ class RevocationService:
                 return None
             blocks = self._store.blocks_of_issuer(word, issued_before)
             return Subject(kind="issuer", id=word, name=f"issuer key `{word}`", blocks=blocks)
-        with self._repository.read() as reads:
-            tree = Tree(reads.load_tree())
         if kind == "grant":
             grant = tree.find(word)
             return None if grant is None else Subject(kind="grant", id=grant.id, name=f"`{grant.path}`", grant=grant)

@@ -9,7 +9,7 @@ from types import TracebackType
 
 import psycopg
 
-from remit.capabilities.chain import NO_BLOCK, block_id
+from remit.capabilities.chain import first_block_id
 from remit.capabilities.encoding import Invalid
 from remit.capabilities.payload import parse_block0
 from remit.grants.model import Grant
@@ -108,7 +108,7 @@ class PostgresRevocations:
             if not isinstance(block, Invalid) and (
                 issued_before is None or block.issued_at < issued_before.timestamp()
             ):
-                known.add(block_id(NO_BLOCK, payload).hex())
+                known.add(first_block_id(payload))
         return tuple(sorted(known))
 
     def is_block_revoked(self, block_id: str) -> bool:
@@ -202,4 +202,4 @@ def _block_of(key: tuple[str, str, bytes]) -> KnownBlock | None:
     if isinstance(block, Invalid):
         return None
     not_after = datetime.fromtimestamp(block.not_after, UTC)
-    return KnownBlock(grant_id, not_after, (block_id(NO_BLOCK, payload).hex(),))
+    return KnownBlock(grant_id, not_after, (first_block_id(payload),))
