@@ -134,7 +134,7 @@ class TreeWrites(RuleBasedStateMachine):
             self.accept(self.world.service.expire_due(by()))
 
     @rule(
-        nodes=st.dictionaries(st.sampled_from(PATHS[1:]), sums, max_size=4),
+        nodes=st.dictionaries(st.sampled_from(PATHS[2:]), sums, max_size=4),
         top=limits,
         prune=st.booleans(),
         actor=actors,
