@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from remit.kernel.durations import InvalidDurationError, parse_duration
 from remit.kernel.money import InvalidAmountError, parse_usd
 
 CONFIG_FILE = Path("remit.toml")
@@ -26,8 +27,6 @@ HOLD_MARGIN_SECONDS = 1
 # A shorter one can be guessed from one signature.
 MIN_WEBHOOK_SECRET_BYTES = 16
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+/?")
-_DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # A year is longer than anything waits; it also keeps out `inf` and `nan`, which TOML has as numbers.
@@ -59,7 +58,7 @@ class BearerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         try:
             if self.max_ttl is not None:
                 parse_duration(self.max_ttl)
-        except SettingsError as error:
+        except InvalidDurationError as error:
             raise SettingsError(f"`gateway.bearer.max_ttl`: {error}") from None
 
 
@@ -331,14 +330,6 @@ def webhook_secret(notify: NotifySettings, environment: Mapping[str, str] = os.e
     if len(secret) < MIN_WEBHOOK_SECRET_BYTES:
         raise SettingsError(f"the webhook's secret in {where} needs at least {MIN_WEBHOOK_SECRET_BYTES} bytes")
     return secret
-
-
-def parse_duration(text: str) -> int:
-    """Seconds of a duration such as `90s`, `15m`, `12h` or `7d`; raises SettingsError."""
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise SettingsError(f"`{text}` is not a duration such as `90s`, `15m`, `12h` or `7d`")
-    return int(found[1]) * _UNIT_SECONDS[found[2]]
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -7,7 +7,9 @@ from zoneinfo import ZoneInfo
 
 from remit.cli.codes import CommandError
 from remit.grants.model import DIMENSIONS, LIMIT_PERIODS, Limit
+from remit.kernel import durations
 from remit.kernel.decisions import Dimension
+from remit.kernel.durations import InvalidDurationError
 from remit.kernel.money import InvalidAmountError, parse_usd
 from remit.kernel.periods import PeriodKind
 
@@ -18,13 +20,6 @@ _LIMIT_KEYS: Final[dict[str, tuple[Dimension, PeriodKind]]] = {
     for period in LIMIT_PERIODS
 }
 _COUNT = re.compile(r"0|[1-9][0-9]{0,18}")
-_DURATION = re.compile(r"([1-9][0-9]{0,8}) ?([smhd])")
-_DURATIONS: Final = {
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-}
 LIMIT_FORM = "such as `0.50 usd per day`, `200000 tokens per month` or `25 usd once`"
 
 
@@ -72,10 +67,10 @@ def parse_moment(text: str, option: str, zone: str = "UTC") -> datetime:
 
 def parse_duration(text: str, option: str) -> timedelta:
     """A whole number of seconds, minutes, hours or days: `90s`, `10m`, `1h`, `7d`. Raises CommandError."""
-    found = _DURATION.fullmatch(text.strip())
-    if found is None:
-        raise CommandError(f"{option} `{text}` is not a duration such as `90s`, `10m`, `1h` or `7d`")
-    return int(found[1]) * _DURATIONS[found[2]]
+    try:
+        return timedelta(seconds=durations.parse_duration(text.strip()))
+    except InvalidDurationError as error:
+        raise CommandError(f"{option} {error}") from None
 
 
 def parse_labels(texts: tuple[str, ...], option: str) -> dict[str, str]:

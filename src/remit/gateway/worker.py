@@ -19,11 +19,12 @@ from remit.gateway.snapshot import TreeSnapshot
 from remit.gateway.wire.limits import WireLimits
 from remit.gateway.wire.server import CallerServer
 from remit.kernel.clock import Clock
+from remit.kernel.durations import parse_duration
 from remit.kernel.ids import new_id
 from remit.kernel.money import parse_usd
 from remit.leases.ports import AuthorityUnreachableError
 from remit.pricing.book import PriceBook
-from remit.settings import GatewaySettings, Settings, SettingsError, parse_duration, parse_listen
+from remit.settings import GatewaySettings, Settings, SettingsError, parse_listen
 from remit.store.postgres_lessor import PostgresLessor
 from remit.store.postgres_presence import PostgresPresence
 from remit.store.postgres_reports import SecurityReports

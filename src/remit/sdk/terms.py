@@ -7,13 +7,12 @@ from typing import Any, Final, cast
 
 from remit.capabilities.model import LIMIT_PERIODS, UNIT_OF_DIMENSION, Limit, LimitPeriod
 from remit.kernel.decisions import Dimension
+from remit.kernel.durations import InvalidDurationError, parse_duration
 from remit.kernel.money import InvalidAmountError, parse_usd
 from remit.sdk.errors import CapabilityError
 
 LIMIT_FORM: Final = "such as `0.50 usd once` or `200000 tokens per day`"
 _COUNT = re.compile(r"0|[1-9][0-9]{0,18}")
-_TTL = re.compile(r"([1-9][0-9]{0,9})(s|m|h|d)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def amount_nanousd(usd: str | int) -> int:
@@ -81,10 +80,10 @@ def seconds_of(ttl: str | int | timedelta) -> int:
     if isinstance(ttl, timedelta):
         seconds = ttl // timedelta(seconds=1)
     elif isinstance(ttl, str):
-        found = _TTL.fullmatch(ttl)
-        if found is None:
-            raise CapabilityError("terms_invalid", f"`{ttl}` is not a time to live such as `90s`, `10m`, `2h` or `7d`")
-        seconds = int(found[1]) * _SECONDS[found[2]]
+        try:
+            seconds = parse_duration(ttl)
+        except InvalidDurationError as error:
+            raise CapabilityError("terms_invalid", str(error)) from None
     else:
         seconds = _integer(ttl, 'write a time to live as text, "10m", or as whole seconds')
     if seconds < 1:
