@@ -1,6 +1,6 @@
 """`python -m remit` is `remit`."""
 
-from remit.cli.main import main
+from remit.cli.entry import main
 
 if __name__ == "__main__":
     main()

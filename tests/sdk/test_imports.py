@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import requires
 
 from tests.sdk.support import capability
 
@@ -16,7 +17,7 @@ import sys
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {HEAVY!r}:
-            raise ModuleNotFoundError(f"{{name}} may not be imported here")
+            raise ModuleNotFoundError(f"{{name}} may not be imported here", name=name)
 
 sys.meta_path.insert(0, Refuse())
 """
@@ -36,6 +37,20 @@ def test_attenuating_needs_nothing_of_the_server() -> None:
         "made = attenuate(sys.stdin.read(), usd='0.50', ttl='10m')\nprint(len(made.inspect().blocks))"
     )
     assert run(code, parent.token) == "2"
+
+
+def test_the_command_without_its_packages_says_what_to_install() -> None:
+    """Where only the SDK is installed `remit` ends with one line, not with a traceback."""
+    code = REFUSING + "import runpy\nrunpy.run_module('remit', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "remit: `cyclopts` is not installed; the command needs `remit[server]`\n"
+
+
+def test_what_is_installed_with_the_sdk_is_cryptography() -> None:
+    """Everything else that Remit depends on stands in an extra of its own."""
+    needed = [one for one in requires("remit") or () if "extra ==" not in one]
+    assert [one.partition(">")[0] for one in needed] == ["cryptography"]
 
 
 def test_the_package_by_itself_is_nearly_free() -> None:
