@@ -158,6 +158,50 @@ def test_taking_a_hold_again_answers_as_the_first_time(trial: Trial) -> None:
     assert [take(trial, hold)[0]["taken"], take(trial, hold)[0]["taken"]] == [True, True]
 
 
+def limited(trial: Trial, leaf: Grant, *names: str, children: int = 2, cents: int = 1) -> WantedHold:
+    """A hold on blocks that have $0.50 each."""
+    limit = NodeLimit("usd", usd("0.50"), "once")
+    for name in names:
+        trial.blocks[block_id(name)] = (leaf.id, (limit,))
+    hold = trial.hold(leaf, usd("0.01") * cents, blocks=[block_id(name) for name in names])
+    return replace(hold, chain=chain(*names, children=children, amount=limit.amount))
+
+
+def buckets_of_blocks(trial: Trial) -> dict[str, int]:
+    """What is held on each bucket of a block there is, in cents."""
+    rows = trial.looking.execute("SELECT node_id, held FROM buckets WHERE node_id NOT LIKE 'grant%'").fetchall()
+    return {bytes.fromhex(row[0].rstrip("0").ljust(2, "0")).decode(): row[1] // usd("0.01") for row in rows}
+
+
+def test_a_hold_that_was_not_taken_leaves_no_bucket_of_a_block(trial: Trial) -> None:
+    """Whoever may hand on makes any number of blocks for nothing: one that no hold was taken on takes up no room here."""
+    leaf = root(trial)
+    proof = UsedProof(b"p" * 32, START + LIFE)
+    answers = take(
+        trial,
+        replace(limited(trial, leaf, "a", "b", children=1), proof=proof),
+        replace(limited(trial, leaf, "a", "b", "x"), proof=proof),
+        limited(trial, leaf, "a", "c", children=1),
+        limited(trial, leaf, "a", "b", "y", cents=51),
+        limited(trial, leaf, "z", cents=51),
+    )
+    assert [one["taken"] for one in answers] == [True, False, False, False, False]
+    assert buckets_of_blocks(trial) == {"a": 1, "b": 1}
+    assert not take(trial, limited(trial, leaf, "a", "b", cents=51))[0]["taken"]
+    assert buckets_of_blocks(trial) == {"a": 1, "b": 1}, "what is known keeps its buckets"
+    assert take(trial, limited(trial, leaf, "a", "b", "y"))[0]["taken"], "a block comes with a hold that fits"
+    assert buckets_of_blocks(trial) == {"a": 2, "b": 2, "y": 1}
+
+
+def test_a_bucket_in_use_stays_although_its_block_is_not_known(trial: Trial) -> None:
+    """A bucket of a block from before blocks were recorded keeps what was charged to it, whatever is refused on it."""
+    leaf = root(trial)
+    assert take(trial, replace(limited(trial, leaf, "a", cents=30), chain=None))[0]["taken"]
+    assert (known(trial), buckets_of_blocks(trial)) == (set(), {"a": 30})
+    assert not take(trial, limited(trial, leaf, "a", cents=30))[0]["taken"]
+    assert buckets_of_blocks(trial) == {"a": 30}
+
+
 def sweep(trial: Trial) -> int:
     return int(trial.call(trial.authority, "SELECT drop_spent_blocks(%s)", trial.clock.now()))
 
