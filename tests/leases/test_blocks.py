@@ -139,6 +139,45 @@ def test_gateways_at_once_do_not_share_a_last_place(trial: Trial, places: int) -
     assert (len(taken), taken.count(True)) == (8, places)
 
 
+def take_at_once(trial: Trial, first: WantedHold, second: WantedHold) -> list[dict[str, Any]]:
+    """What two gateways are answered of which the second asks while the first one's transaction is not over."""
+    answers: list[dict[str, Any]] = []
+
+    def other() -> None:
+        with connect(trial.url, "remit_gateway") as connection:
+            body = as_json([_hold_json(second)])
+            row = connection.execute(statement, (revision, trial.clock.now(), body)).fetchone()
+            assert row is not None
+            answers.extend(row[0]["results"])
+
+    statement, revision = "SELECT take_holds(%s, %s, %s::jsonb)", trial.revision()
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with trial.gateway.transaction():
+        answers += take(trial, first)
+        thread = threading.Thread(target=other)
+        thread.start()
+        while thread.is_alive() and not trial.one(waiting):
+            thread.join(0.01)
+    thread.join()
+    return answers
+
+
+def test_a_last_place_is_given_once_where_nothing_else_is_shared(trial: Trial) -> None:
+    """Without any limit on the path two gateways have no bucket in common, and yet one of them waits for the other."""
+    leaf = trial.write(grant("acme"))
+    answers = take_at_once(trial, *(on(trial, leaf, chain("a", name, children=1)) for name in ("b", "c")))
+    assert [(one["taken"], "full" in one) for one in answers] == [(True, False), (False, True)]
+
+
+def test_a_proof_is_good_once_where_nothing_else_is_shared(trial: Trial) -> None:
+    """Without a limit, and with a chain that is known, only the proof itself keeps two gateways from taking it both."""
+    leaf = trial.write(grant("acme"))
+    assert take(trial, on(trial, leaf, chain("a")))[0]["taken"]
+    twice = [replace(on(trial, leaf, chain("a"), UsedProof(b"p" * 32, START + LIFE)), chain=None) for _ in range(2)]
+    answers = take_at_once(trial, *twice)
+    assert [(one["taken"], "replayed" in one) for one in answers] == [(True, False), (False, True)]
+
+
 def test_a_proof_is_good_for_one_hold(trial: Trial) -> None:
     """The second hold on a proof is refused, in the same batch or later; one that was not taken leaves it unused."""
     leaf = root(trial)
