@@ -80,6 +80,10 @@ def test_a_block_becomes_known_with_the_first_hold_on_it(trial: Trial) -> None:
     assert known(trial) == {"a", "b"}
     parents = trial.looking.execute("SELECT count(*) FROM capability_blocks WHERE parent_id IS NOT NULL").fetchone()
     assert parents == (1,)
+    trial.clock.instant += timedelta(seconds=5)
+    assert take(trial, on(trial, leaf, chain("a", "d")))[0]["taken"]
+    when = dict(trial.looking.execute("SELECT id, first_held_at FROM capability_blocks").fetchall())
+    assert (when[block_id("a")], when[block_id("d")]) == (START, START + timedelta(seconds=5))
 
 
 def test_a_parent_has_no_more_living_children_than_it_may(trial: Trial) -> None:
@@ -137,6 +141,18 @@ def test_gateways_at_once_do_not_share_a_last_place(trial: Trial, places: int) -
     for thread in threads:
         thread.join()
     assert (len(taken), taken.count(True)) == (8, places)
+
+
+def test_a_place_is_the_parents_to_give(trial: Trial) -> None:
+    """How many children there may be is what the parent says, not the child that wants to be one."""
+    leaf = root(trial)
+
+    def family(name: str, own: int) -> Chain:
+        parent, child = chain("a", name).blocks
+        return replace(chain("a"), blocks=(parent, replace(child, max_children=own)))
+
+    holds = [on(trial, leaf, family(name, own)) for name, own in (("b", 0), ("c", 0), ("d", 64))]
+    assert [one["taken"] for one in take(trial, *holds)] == [True, True, False]
 
 
 def take_at_once(trial: Trial, first: WantedHold, second: WantedHold) -> list[dict[str, Any]]:
@@ -277,6 +293,27 @@ def test_blocks_and_their_buckets_stay_while_they_live_and_a_day_longer(trial: T
     assert sweep(trial) == 1
     assert (trial.one(buckets, name), known(trial)) == (0, set())
     assert trial.one("SELECT sum(amount_nanousd)::bigint FROM entries WHERE %s = ANY (block_ids)", name) == usd("0.04")
+
+
+def test_a_chain_that_was_made_up_does_not_stop_upkeep(trial: Trial) -> None:
+    """A block that a gateway said to outlive its parent stays until its own time is up; nothing else waits for it."""
+    leaf = root(trial)
+    for first, second in (("a", "b"), ("c", "d")):
+        parent, child = chain(first, second).blocks
+        made_up = replace(chain(first), blocks=(parent, replace(child, not_after=START + timedelta(days=30))))
+        hold = on(trial, leaf, made_up if first == "a" else chain(first, second))
+        assert take(trial, hold)[0]["taken"] and voided(trial, hold)
+    trial.clock.instant += LIFE + timedelta(days=1, seconds=1)
+    assert (sweep(trial), known(trial)) == (3, {"b"})
+    trial.clock.instant += timedelta(days=30)
+    assert (sweep(trial), known(trial)) == (1, set())
+
+
+def voided(trial: Trial, hold: WantedHold) -> bool:
+    """Ends a hold without a cost."""
+    ending = as_json([{"id": hold.id, "outcome": "voided"}])
+    trial.call(trial.gateway, "SELECT finish_holds(%s, %s::jsonb)", trial.clock.now(), ending)
+    return True
 
 
 def test_used_proofs_are_forgotten_when_they_are_too_old_to_be_accepted(trial: Trial) -> None:

@@ -1,8 +1,9 @@
--- A hold that was not taken leaves nothing behind: whoever may hand a capability on makes blocks for nothing, as many as they
--- like, and the buckets of those would stay for ever, because upkeep goes by the blocks that are known.
+-- What refused holds and chains that no gateway verified leave behind.
 SET ROLE remit_owner;
 SET search_path = remit, pg_temp;
 
+-- A hold that was not taken leaves no bucket of its chain's blocks: whoever may hand a capability on makes blocks for nothing,
+-- as many as they like, and the buckets of those would stay for ever, because upkeep goes by the blocks that are known.
 ALTER FUNCTION take_holds(bigint, timestamptz, jsonb) RENAME TO decide_holds;
 REVOKE EXECUTE ON FUNCTION decide_holds(bigint, timestamptz, jsonb) FROM remit_gateway, remit_authority;
 
@@ -37,7 +38,14 @@ $$;
 
 GRANT EXECUTE ON FUNCTION take_holds(bigint, timestamptz, jsonb) TO remit_gateway, remit_authority;
 
--- Those that were left behind so far.
+-- A gateway that is broken, or broken into, may name a block that outlives its parent. Upkeep removes the parent all the same;
+-- a chain that was verified ends from its last block, and no parent goes before its children.
+ALTER TABLE capability_blocks
+    DROP CONSTRAINT capability_blocks_parent_id_fkey,
+    ADD FOREIGN KEY (parent_id) REFERENCES capability_blocks (id) ON DELETE SET NULL;
+
+-- Those that were left behind so far. Takers of holds wait: none of them is at such a bucket meanwhile.
+SELECT lock_tree(true);
 SELECT drop_buckets_of_strangers(ARRAY (SELECT DISTINCT node_id FROM buckets WHERE node_id ~ '^[0-9a-f]{64}$'));
 
 RESET ROLE;
