@@ -83,20 +83,22 @@ def test_a_block_becomes_known_with_the_first_hold_on_it(trial: Trial) -> None:
     trial.clock.instant += timedelta(seconds=5)
     assert take(trial, on(trial, leaf, chain("a", "d")))[0]["taken"]
     when = dict(trial.looking.execute("SELECT id, first_held_at FROM capability_blocks").fetchall())
+    assert trial.looking.execute("SELECT DISTINCT issued_at FROM capability_blocks").fetchall() == [(START,)]
     assert (when[block_id("a")], when[block_id("d")]) == (START, START + timedelta(seconds=5))
 
 
 def test_a_parent_has_no_more_living_children_than_it_may(trial: Trial) -> None:
     """The child after the last place is refused and says when a place will be free; known children go on."""
     leaf = root(trial)
-    first, second, third = (on(trial, leaf, chain("a", name)) for name in ("b", "c", "d"))
+    first, third = (on(trial, leaf, chain("a", name)) for name in ("b", "d"))
+    second = on(trial, leaf, chain("a", "c", until=START + LIFE / 2))
     answers = take(trial, first, second, third)
     assert [one["taken"] for one in answers] == [True, True, False]
     assert answers[2]["full"] == {
         "block": block_id("a"),
         "max_children": 2,
         "living": 2,
-        "next_at": (START + LIFE).isoformat(),
+        "next_at": (START + LIFE / 2).isoformat(),
     }
     assert take(trial, on(trial, leaf, chain("a", "b")))[0]["taken"]
     assert take(trial, on(trial, leaf, chain("a", "b", "e")))[0]["taken"], "a grandchild takes its own parent's place"
