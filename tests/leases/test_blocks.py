@@ -1,5 +1,6 @@
 """Blocks of chains become known with a hold, within the children their parents may have; a proof is good for one hold."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from remit.leases.rules import refusal_of_hold
 from remit.leases.terms import terms_of_grant
 from remit.store.connect import connect
 from remit.store.postgres_lessor import _hold_json
+from remit.store.postgres_tree import PostgresTree
 from tests.leases.trial import START, Trial, as_json, grant
 from tests.store.database import fresh_database
 
@@ -107,16 +109,37 @@ def test_a_parent_has_no_more_living_children_than_it_may(trial: Trial) -> None:
     assert take(trial, on(trial, leaf, late))[0]["taken"], "children that have expired take no place"
 
 
+def revoke(trial: Trial, leaf: Grant, name: str) -> None:
+    """Revokes a block that lives as long as those here do."""
+    trial.authority.execute(
+        "INSERT INTO revocations (id, kind, subject, grant_id, cut_streams, keep_until, tree_revision, revoked_at,"
+        " revoked_by, reason) VALUES ('rev', 'block', %s, %s, false, %s, 1, %s, 'ana', 'test')",
+        (block_id(name), leaf.id, START + LIFE, START),
+    )
+
+
+def test_gateways_hear_of_a_revocation_a_day_longer_than_its_block_lives(trial: Trial) -> None:
+    """A gateway whose clock is set back after it read the tree does not take a revoked block for one that lives again."""
+    revoke(trial, root(trial), "b")
+
+    async def heard() -> list[str]:
+        tree = PostgresTree(trial.url, clock=trial.clock)
+        stored = await tree.read()
+        await tree.close()
+        return [one.subject for one in stored.revocations]
+
+    trial.clock.instant += LIFE + timedelta(days=1)
+    assert asyncio.run(heard()) == [block_id("b")]
+    trial.clock.instant += timedelta(seconds=1)
+    assert asyncio.run(heard()) == []
+
+
 def test_a_revoked_child_takes_no_place(trial: Trial) -> None:
     """A child that was revoked is dead, and leaves its place to another."""
     leaf = root(trial)
     assert take(trial, on(trial, leaf, chain("a", "b", children=1)))[0]["taken"]
     assert not take(trial, on(trial, leaf, chain("a", "c", children=1)))[0]["taken"]
-    trial.authority.execute(
-        "INSERT INTO revocations (id, kind, subject, grant_id, cut_streams, keep_until, tree_revision, revoked_at,"
-        " revoked_by, reason) VALUES ('rev', 'block', %s, %s, false, %s, 1, %s, 'ana', 'test')",
-        (block_id("b"), leaf.id, START + LIFE, START),
-    )
+    revoke(trial, leaf, "b")
     assert take(trial, on(trial, leaf, chain("a", "c", children=1)))[0]["taken"]
 
 
