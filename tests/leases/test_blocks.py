@@ -210,6 +210,16 @@ def test_a_last_place_is_given_once_where_nothing_else_is_shared(trial: Trial) -
     assert [(one["taken"], "full" in one) for one in answers] == [(True, False), (False, True)]
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["named", "not named"])
+def test_a_bucket_that_another_waits_for_is_not_lost(trial: Trial, named: bool) -> None:
+    """Where a refused hold opened a bucket, one that waits to use it opens it anew and is counted in it, whatever it names."""
+    leaf = trial.write(grant("acme"))
+    refused, fits = limited(trial, leaf, "x", cents=51), limited(trial, leaf, "x")
+    answers = take_at_once(trial, refused, fits if named else replace(fits, chain=None))
+    assert [one["taken"] for one in answers] == [False, True]
+    assert buckets_of_blocks(trial) == {"x": 1}
+
+
 def test_a_proof_is_good_once_where_nothing_else_is_shared(trial: Trial) -> None:
     """Without a limit, and with a chain that is known, only the proof itself keeps two gateways from taking it both."""
     leaf = trial.write(grant("acme"))
