@@ -176,3 +176,71 @@ def test_no_spend_is_below_zero_whoever_writes_it(trial: Trial, hold: WantedHold
             )
     trial.looking.execute("RESET ROLE")
     trial.void(hold.id)
+
+
+def said_of_blocks(*blocks: dict[str, Any]) -> dict[str, Any]:
+    """A chain as a gateway names it, each block with what is usual where nothing else is said."""
+    usual = {"id": "a" * 64, "not_after": "2026-05-01T00:00:00Z", "max_children": 2, "limits": []}
+    return {"kid": "kid", "issued_at": "2026-03-01T00:00:00Z", "blocks": [{**usual, **block} for block in blocks]}
+
+
+def take_with(trial: Trial, hold: WantedHold, **more: Any) -> dict[str, Any]:
+    """The answer for one hold with more than gateways say."""
+    body = as_json([{**_hold_json(hold), **more}])
+    query = "SELECT take_holds(%s, %s, %s::jsonb)"
+    answer = trial.call(trial.gateway, query, trial.revision(), trial.clock.now(), body)
+    return dict(answer["results"][0])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"chain": said_of_blocks({"id": "grant_root"})},
+        {"chain": said_of_blocks({"id": "A" * 64})},
+        {"chain": said_of_blocks({"max_children": -1})},
+        {"chain": said_of_blocks({"not_after": None})},
+        {"chain": said_of_blocks({"max_children": None})},
+        {"chain": said_of_blocks({}, {})},
+        {"chain": {"kid": "kid", "blocks": {}}},
+        {"proof": {"id": "aa", "expires_at": "2026-05-01T00:00:00Z"}},
+        {"proof": {"id": None, "expires_at": "2026-05-01T00:00:00Z"}},
+        {"proof": {"id": "ab" * 32, "expires_at": None}},
+    ],
+    ids=str,
+)
+def test_what_is_no_chain_and_no_proof_takes_no_hold(trial: Trial, more: dict[str, Any]) -> None:
+    """A hold with a chain or a proof that cannot be kept is not taken, and leaves nothing behind."""
+    hold = trial.hold(trial.grants["grant_root"], 1)
+    before = trial.looking.execute("SELECT posted, held FROM buckets").fetchall()
+    with pytest.raises(psycopg.Error):
+        take_with(trial, hold, **more)
+    assert trial.looking.execute("SELECT posted, held FROM buckets").fetchall() == before
+    assert trial.one("SELECT (SELECT count(*) FROM capability_blocks) + (SELECT count(*) FROM used_proofs)") == 0
+    assert trial.one("SELECT count(*) FROM holds WHERE id = %s", hold.id) == 0
+
+
+def test_a_refused_chain_takes_no_bucket_of_a_grant_along() -> None:
+    """A hold that is refused and names grants for blocks, or blocks of others, removes no bucket of theirs."""
+    trial = Trial(fresh_database())
+    unused = trial.write(grant("unused", limits=(usd(100),)))
+    assert trial.take(hold := trial.hold(unused, 1)) == [True]
+    assert trial.void(hold.id) == "voided"
+    chain = said_of_blocks({"id": "grant_unused"})
+    assert not take_with(trial, trial.hold(unused, 101), chain=chain)["taken"]
+    assert trial.one("SELECT count(*) FROM buckets WHERE node_id = 'grant_unused'") == 1
+    trial.close()
+
+
+def test_what_is_known_of_a_block_is_not_said_anew() -> None:
+    """A block that is known keeps its parent, its time and its number of children, whatever a later hold says of it."""
+    trial = Trial(fresh_database())
+    root = trial.write(grant("root", limits=(usd(100),)))
+    child = {"id": "b" * 64}
+    assert take_with(trial, trial.hold(root, 1), chain=said_of_blocks({}, child))["taken"]
+    known = "SELECT id, parent_id, grant_id, kid, issued_at, not_after, max_children, limits FROM capability_blocks"
+    before = trial.looking.execute(f"{known} ORDER BY id").fetchall()
+    other = {"not_after": "1970-01-01T00:00:00Z", "max_children": 99, "limits": [{"amount": 1}]}
+    again = {**said_of_blocks({**child, **other}, {**other, "id": "a" * 64}), "kid": "other"}
+    assert take_with(trial, trial.hold(root, 1), chain=again)["taken"]
+    assert trial.looking.execute(f"{known} ORDER BY id").fetchall() == before
+    trial.close()

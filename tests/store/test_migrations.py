@@ -74,6 +74,25 @@ def test_a_failing_migration_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) ->
     assert migrate(url) == []
 
 
+def test_buckets_that_were_opened_for_nothing_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the buckets of unknown blocks 0014 removes those without a number in them, and those of nobody else."""
+    url = empty_database()
+    all_of_them = migrations()
+    monkeypatch.setattr("remit.store.migrate.migrations", lambda: all_of_them[:13])
+    migrate(url)
+    monkeypatch.undo()
+    for node, posted in (("a" * 64, 0), ("b" * 64, 1), ("grant_a", 0)):
+        execute(
+            url,
+            "INSERT INTO remit.buckets (node_id, dimension, period_kind, period_start, period_end, target, limit_amount,"
+            f" posted) VALUES ('{node}', 'usd', 'once', '2000-01-01', '2100-01-01', 9, 9, {posted})",
+        )
+    assert migrate(url)[0].startswith("0014")
+    with psycopg.connect(url) as connection:
+        left = connection.execute("SELECT node_id FROM remit.buckets ORDER BY node_id").fetchall()
+    assert left == [("b" * 64,), ("grant_a",)]
+
+
 def test_a_user_who_is_no_superuser_may_migrate_where_the_roles_exist() -> None:
     """An administrator may create the roles beforehand and hand them to a user who then owns nothing else."""
     url = empty_database()

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -292,6 +292,27 @@ def root(limit_usd: str | None = None, **more: Any) -> dict[str, Any]:
     if limit_usd is not None:
         grant["limits"] = [{"usd": limit_usd, "per": "month"}]
     return {**grant, **more}
+
+
+@contextmanager
+def another_gateway(system: System) -> Iterator[int]:
+    """A second gateway process over the same database, as on another machine; its port."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "remit", "gateway", "--listen", f"127.0.0.1:{port}", "--config", str(system.config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "REMIT_GATEWAY_DATABASE_URL": system.url},
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout as said:
+        try:
+            assert f"http://127.0.0.1:{port}/v1" in said.readline()
+            yield port
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
 
 
 def gateway_answers(port: int) -> bool:

@@ -4,7 +4,8 @@ import hashlib
 import json
 import secrets
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ from remit.grants.keys import StoredKey
 from remit.kernel.clock import SystemClock
 from tests.cli.conftest import HELLO
 from tests.system.capabilities import bearer, handed_to, minted
-from tests.system.harness import ADMIN, System, root
+from tests.system.harness import ADMIN, System, another_gateway, root
 
 CLOCK = SystemClock()
 CHAT = json.dumps({"model": "gpt-4o-mini", "messages": HELLO, "max_tokens": 5}).encode()
@@ -56,15 +57,21 @@ class Holder:
         return make_proof(arguments.pop("key", self.key), **arguments)
 
     def send(
-        self, *proofs: str, scheme: str = "DPoP", path: str = "/v1/chat/completions", body: bytes | None = CHAT
+        self,
+        *proofs: str,
+        scheme: str = "DPoP",
+        path: str = "/v1/chat/completions",
+        body: bytes | None = CHAT,
+        port: int | None = None,
+        more: dict[str, str] | None = None,
     ) -> httpx.Response:
-        """One call with these `dpop` headers."""
+        """One call with these `dpop` headers, and `more` of others."""
         headers = [(b"authorization", f"{scheme} {self.token}".encode()), (b"content-type", b"application/json")]
         headers += [(b"dpop", proof.encode()) for proof in proofs]
+        headers += [(name.encode(), value.encode()) for name, value in (more or {}).items()]
         method = "GET" if body is None else "POST"
-        return httpx.request(
-            method, f"http://127.0.0.1:{self.system.port}{path}", content=body, headers=headers, timeout=30
-        )
+        url = f"http://127.0.0.1:{port or self.system.port}{path}"
+        return httpx.request(method, url, content=body, headers=headers, timeout=30)
 
 
 def refused(answer: httpx.Response) -> tuple[str, str]:
@@ -251,3 +258,30 @@ def test_a_public_address_is_the_one_that_counts() -> None:
         assert "another URL" in refused(holder.send(holder.proof()))[1]
         public = Holder(system, holder.token, holder.key, "https://llm.acme.example")
         assert public.send(public.proof()).status_code == 200
+
+
+def test_a_proof_is_good_for_one_call_wherever_it_is_sent() -> None:
+    """Of many calls with one proof at two gateways at once one is served; later ones, as retries too, at neither gateway."""
+    public = "https://llm.acme.example"
+    with System(gateway={"public_url": public}) as system, another_gateway(system) as other:
+        system.apply({"acme": root("100.00")})
+        bound = replace(ed25519_holder(system), base=public)
+        ports, used = (system.port, other), "the proof of possession was used before"
+        for port in ports:
+            assert bound.send(bound.proof(), port=port).status_code == 200, "each of them serves this holder"
+        for first, second in (ports, ports[::-1]):
+            proof = bound.proof()
+            retried = {"idempotency-key": secrets.token_hex(8)}
+            assert bound.send(proof, port=first, more=retried).status_code == 200
+            for port in (second, first):
+                for more in (retried, {}, {"x-stainless-retry-count": "1"}):
+                    code, detail = refused(bound.send(proof, port=port, more=more))
+                    assert (code, used in detail) == ("proof_required", True), detail
+        for _ in range(3):
+            proof = bound.proof()
+            with ThreadPoolExecutor(12) as pool:
+                sent = [pool.submit(bound.send, proof, port=ports[number % 2]) for number in range(12)]
+            answers = [one.result() for one in sent]
+            assert sorted(answer.status_code for answer in answers) == [200] + [401] * 11
+        system.reconcile_with_vendor("acme")
+        assert system.vendor.books().requests == 2 + 2 + 3
