@@ -191,6 +191,8 @@ def test_an_issuer_key_is_rotated_and_the_old_one_revoked(fleet: System, name: s
     new = fleet.key(name)
     assert {ask(fleet, key, dime()).code for key in (old, new)} == {"served"}
     revoked(fleet, f"issuer:{before['kid']}")
+    shown = json.loads(remit(fleet, "token", "tree", name, "--json").stdout)
+    assert sorted((one["revoked"], one["left_nanousd"]) for one in shown) == [(False, 48 * DIME), (True, 0)]
     answers = ask_many(16, lambda number: ask(fleet, (old, new)[number % 2], dime()))
     assert codes(answers) == {"capability_revoked": 8, "served": 8}
 

@@ -69,8 +69,8 @@ def revoke(
         str,
         Parameter(
             allow_leading_hyphen=True,
-            help="Path or id of a grant, id of a key, id of a block, kid of an issuer key, or - for a capability that is read "
-            "from standard input. A prefix says which: grant:, key:, block:, issuer:.",
+            help="Path or id of a grant, id of a key, id of a block or GRANT#DIGITS of it, kid of an issuer key, or - for a "
+            "capability that is read from standard input. A prefix says which: grant:, key:, block:, issuer:.",
         ),
     ],
     /,

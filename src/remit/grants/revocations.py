@@ -20,6 +20,8 @@ from remit.kernel.ids import new_id
 SubjectKind = Literal["block", "key", "grant", "issuer"]
 KINDS: tuple[SubjectKind, ...] = ("block", "key", "grant", "issuer")
 _BLOCK = re.compile(r"[0-9a-f]{64}")
+# As refusals and `token tree` show a block: twelve digits of its id or more, behind its grant's path.
+_SHOWN = re.compile(r"(?:block:|([^#]+)#)([0-9a-f]{12,64})")
 _KEY = re.compile(r"[0-9a-hjkmnp-tv-z]{12}")
 _SECRET = re.compile(r"(?:key:)?rk_([0-9a-hjkmnp-tv-z]{12})_.*", re.DOTALL)
 _ISSUER = re.compile(r"[0-9a-f]{24}")
@@ -98,6 +100,10 @@ class RevocationStore(Protocol):
 
     def block(self, block_id: str) -> KnownBlock | None: ...
 
+    def blocks_beginning(self, digits: str) -> tuple[str, ...]:
+        """At most two of the known blocks whose ids begin with these hex digits."""
+        ...
+
     def block_of_key(self, key_id: str) -> KnownBlock | None:
         """The block that an access key stands for."""
         ...
@@ -136,6 +142,8 @@ class RevocationService:
         """What a word names: `kind:id`, or an id or a path alone where it names one thing only."""
         with self._repository.read() as reads:
             tree = Tree(reads.load_tree())
+        if shown := _SHOWN.fullmatch(word):
+            return self._shown(tree, shown[1], shown[2])
         kind, colon, rest = word.partition(":")
         if colon and kind in KINDS:
             subject = self._named(tree, kind, rest, issued_before)
@@ -233,6 +241,17 @@ class RevocationService:
             )
         self._store.revoke_issuer(kid, issued_before)
         return None
+
+    def _shown(self, tree: Tree, path: str | None, digits: str) -> Subject | Problem:
+        """The block whose id begins so, below that grant if one is named."""
+        ids = (digits,) if _BLOCK.fullmatch(digits) else self._store.blocks_beginning(digits)
+        if len(ids) > 1:
+            detail = f"several blocks begin with `{digits}`: say more digits of the id"
+            return Problem(code="ambiguous_subject", path="", field="subject", detail=detail)
+        known = self._store.block(ids[0]) if ids else None
+        if known is None or (path is not None and tree[known.grant_id].path != path):
+            return _unknown("block", digits if path is None else f"{path}#{digits}")
+        return _block(known.chain, tree[known.grant_id], known.not_after)
 
     def _named(self, tree: Tree, kind: SubjectKind, word: str, issued_before: datetime | None) -> Subject | None:
         """The thing of that kind; None where there is none, or where a word has not its form."""

@@ -88,6 +88,11 @@ class PostgresRevocations:
         found = (one for one in map(_block_of, keys) if one is not None and one.chain == (block_id,))
         return next(found, None)
 
+    def blocks_beginning(self, digits: str) -> tuple[str, ...]:
+        """At most two of the known blocks whose ids begin with these hex digits."""
+        with self._opens() as connection:
+            return tuple(row[0] for row in connection.execute(query("block_named"), {"digits": digits}).fetchall())
+
     def block_of_key(self, key_id: str) -> KnownBlock | None:
         with self._opens() as connection:
             row = connection.execute(query("keys_of_issuer"), {"kid": None, "id": key_id}).fetchone()
