@@ -55,3 +55,14 @@ def test_a_block_is_revoked_by_the_name_it_is_shown_by(cli: Cli, system: System)
     assert unknown.code == 2 and "`remit revoke -`" in unknown.err
     rows = {one["id"]: one["revoked"] for one in cli.ok("token", "tree", "named", "--json").json()[0]["children"]}
     assert rows == {children[0].id: True, children[1].id: True, children[2].id: False}
+
+
+def test_what_a_block_could_have_spent_is_told_before_its_first_call(cli: Cli, system: System) -> None:
+    """A block's own limit counts in what a revocation says, also where no call was made with it yet."""
+    system.apply({"unused": root("5.00")})
+    token = cli.ok("token", "mint", "unused", "--limit", "1 usd per day").out.strip()
+    (block,) = cli.ok("token", "tree", "unused", "--json").json()
+    assert cli.ok("revoke", f"block:{block['id']}", "--dry-run", "--json").json()["left_before_nanousd"] == 10**9
+    child = remit.attenuate(remit.attenuate(token, usd="0.30"), usd="0.40")
+    told = cli.ok("revoke", "-", "--json", stdin=child.token).json()
+    assert told["left_before_nanousd"] == 3 * 10**8

@@ -1,13 +1,16 @@
 """Revoking: which thing a word names, who may end it, and the one write that does."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
 from remit.capabilities.chain import block_ids
 from remit.capabilities.encoding import Invalid, decode_token
+from remit.capabilities.model import Limit
 from remit.capabilities.payload import parse_block0
+from remit.capabilities.reading import read_blocks
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import permitted_grant
 from remit.grants.model import Grant, Problem
@@ -32,7 +35,8 @@ _SHAPES = {"block": _BLOCK, "key": _KEY, "issuer": _ISSUER}
 class Subject:
     """What is to be revoked. `name` is for people; `blocks` are those whose calls end with it, the first its own.
 
-    `grant` is None for an issuer key. `keep_until` is when a block is over by itself.
+    `grant` is None for an issuer key. `keep_until` is when a block is over by itself. `limits` are those a presented
+    capability says its blocks have, by their ids; what it says is not verified.
     """
 
     kind: SubjectKind
@@ -41,6 +45,7 @@ class Subject:
     grant: Grant | None = None
     blocks: tuple[str, ...] = ()
     keep_until: datetime | None = None
+    limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict)
 
     @property
     def ended(self) -> tuple[list[str], list[str]]:
@@ -168,8 +173,14 @@ class RevocationService:
             grant = Tree(reads.load_tree()).find(block.grant)
         if grant is None:
             return Problem(code="unknown_grant", path="", detail="the capability's grant does not exist here")
-        ids = block_ids([framed.payload for framed in frame.blocks])
-        return _block(tuple(one.hex() for one in reversed(ids)), grant, datetime.fromtimestamp(block.not_after, UTC))
+        ids = [one.hex() for one in block_ids([framed.payload for framed in frame.blocks])]
+        found = _block(tuple(reversed(ids)), grant, datetime.fromtimestamp(block.not_after, UTC))
+        blocks = read_blocks(frame)
+        if isinstance(blocks, Invalid):
+            return found
+        first, later = blocks
+        limits = [first.limits, *(one.limits for one in later)]
+        return replace(found, limits=dict(zip(ids, limits, strict=True)))
 
     def revoke(
         self, subject: Subject, by: Authorship, *, cut: bool, issued_before: datetime | None = None
