@@ -95,7 +95,10 @@ def test_appending_never_widens(
     """What one block does not allow no later block allows, and nothing reaches the vendor."""
     system.apply({name: root("10")})
     chain = attenuate(attenuate(issued(system, name), **parent), **child)
-    assert ask(system, chain.token, dime()).code == code
+    answer = ask(system, chain.token, dime())
+    assert answer.code == code
+    # The grant allows every model and surface, so it is not the grant that is to be asked about.
+    assert ("among the capability's" in answer.remit["detail"]) == code.endswith("_not_allowed")
     assert system.vendor.books().requests == 0
 
 

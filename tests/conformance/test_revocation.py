@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from remit.grants.keys import NewKey
+from remit.sdk import attenuate
 from tests.conformance.support import DIME, HELLO, ask, ask_many, codes, dime, open_stream, read_raw
 from tests.conformance.test_authority import key_id, rotated
 from tests.system.harness import ADMIN, System, root
@@ -155,6 +156,49 @@ def test_a_capability_that_every_gateway_has_verified_is_refused(fleet: System, 
     assert again.returncode == 1 and "already_revoked" in again.stderr
 
 
+def test_a_block_that_is_cut_takes_what_was_made_from_it_and_nothing_else(fleet: System, name: str) -> None:
+    """Streams of a revoked agent and its helper break; those of its parent and its sibling run to their end."""
+    fleet.apply({name: root("50.00")})
+    made = fleet.authority.keys().create(name, "both", ADMIN)
+    assert isinstance(made, NewKey) and made.token is not None
+    bad, good = attenuate(made.token, usd="10"), attenuate(made.token, usd="10")
+    tokens = [bad.token, attenuate(bad, usd="5").token, good.token, made.token, made.text]
+    fleet.vendor.script(completion_tokens=20, pause_after_chunks=3)
+    streams = [open_stream(fleet, token, dime(20)) for token in tokens]
+    for stream in streams:
+        stream.recv(1)
+    said = revoked(fleet, bad.id, "--cut")
+    assert (said["calls_before"], said["held_before_nanousd"]) == (2, 2 * 20 * DIME)
+    deadline = time.monotonic() + 10
+    while len(log_of(fleet, "call_cut", name)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    fleet.vendor.release()
+    assert [b"[DONE]" in read_raw(stream).body for stream in streams] == [False, False, True, True, True]
+    fleet.wait_until_no_hold_is_open()
+    fleet.vendor.wait_idle()
+    fleet.reconcile_with_vendor(name)
+
+
+def test_a_revoked_child_makes_room_for_another(fleet: System, name: str) -> None:
+    """Living children are counted over all gateways at once, and one that was revoked is none of them."""
+    fleet.apply({name: root("50.00")})
+    made = fleet.authority.keys().create(name, "both", ADMIN)
+    assert isinstance(made, NewKey) and made.token is not None
+    parent = attenuate(made.token, usd="40", max_children=3)
+    children = [attenuate(parent, usd="1") for _ in range(24)]
+    answers = ask_many(24, lambda number: ask(fleet, children[number].token, dime()))
+    assert codes(answers) == {"served": 3, "policy_forbidden": 21}
+    lives = [child for child, answer in zip(children, answers, strict=True) if answer.code == "served"]
+    revoked(fleet, lives[0].id)
+    later = attenuate(parent, usd="1")
+    assert [ask(fleet, one.token, dime()).code for one in (lives[0], later, attenuate(parent))] == [
+        "capability_revoked",
+        "served",
+        "policy_forbidden",
+    ]
+
+
 def test_revoking_a_key_that_was_rotated(fleet: System, name: str) -> None:
     """The capability lives on in the rotated key and dies with it, also for whoever holds its text."""
     fleet.apply({name: root("5.00")})
@@ -191,6 +235,8 @@ def test_an_issuer_key_is_rotated_and_the_old_one_revoked(fleet: System, name: s
     new = fleet.key(name)
     assert {ask(fleet, key, dime()).code for key in (old, new)} == {"served"}
     revoked(fleet, f"issuer:{before['kid']}")
+    shown = json.loads(remit(fleet, "token", "tree", name, "--json").stdout)
+    assert sorted((one["revoked"], one["left_nanousd"]) for one in shown) == [(False, 48 * DIME), (True, 0)]
     answers = ask_many(16, lambda number: ask(fleet, (old, new)[number % 2], dime()))
     assert codes(answers) == {"capability_revoked": 8, "served": 8}
 

@@ -13,8 +13,10 @@ import msgspec
 import psycopg
 
 from remit.capabilities.encoding import Frame, decode_token, encode_token
+from remit.capabilities.model import Limit
 from remit.grants.keys import NewKey
 from remit.grants.service import Authorship, NotWritten
+from remit.sdk import attenuate
 from tests.system.harness import ADMIN, SIM_PRICES, System
 
 CLOCK_AT = "2027-03-05T12:00:00Z"
@@ -29,6 +31,7 @@ max_usd = "10000"
 base_url = "http://127.0.0.1:1"
 """
 )
+DOLLAR = 1_000_000_000
 HELLO = [{"role": "user", "content": "hello"}]
 
 
@@ -183,6 +186,17 @@ def policy_forbidden(stage: Stage) -> Answer:
     return stage.chat(stage.system.key("labs"))
 
 
+def too_many_children(stage: Stage) -> Answer:
+    stage.key("crew")
+    made = stage.system.authority.keys().create("acme/crew", "scene", ADMIN, limits=(Limit("usd", DOLLAR, "once"),))
+    assert isinstance(made, NewKey) and made.token is not None
+    now = stage.system.authority.clock.now()
+    lead = attenuate(made.token, usd="0.50", ttl="30m", max_children=1, now=now)
+    first, second = (attenuate(lead, usd="0.10", ttl="10m", now=now) for _ in range(2))
+    assert stage.chat(first.token).status == 200
+    return stage.chat(second.token)
+
+
 def shape_exceeded(stage: Stage) -> Answer:
     return stage.chat(stage.key("short-answers", shape={"max_output_tokens": 1024}), max_tokens=4096)
 
@@ -254,7 +268,7 @@ SCENES: dict[str, list[Scene]] = {
     "model_not_allowed": [model_not_allowed],
     "tags_missing": [tags_missing],
     "class_mismatch": [class_mismatch],
-    "policy_forbidden": [policy_forbidden],
+    "policy_forbidden": [policy_forbidden, too_many_children],
     "shape_exceeded": [shape_exceeded],
     "unpriced": [unpriced],
     "rate_limited": [rate_limited],
@@ -271,6 +285,7 @@ def play(stage: Stage) -> dict[str, list[Answer]]:
 
 
 _ID = re.compile(r"\b([a-z]+)_[0-9a-z]{26}\b")
+_BLOCK_ID = re.compile(r"#[0-9a-f]{12}\b")
 _KEY_ID = re.compile(r"access key `[^`]+`")
 _SECONDS_OF_INSTANT = re.compile(r"(2027-03-05T12):\d\d:\d\d(?:\.\d+)?Z")
 
@@ -279,6 +294,7 @@ def without_chance(body: Any) -> Any:
     """The body with what differs from run to run replaced: ids, waits, instants a scene makes up as it goes."""
     text = msgspec.json.encode(body).decode()
     text = _ID.sub(r"\1_", text)
+    text = _BLOCK_ID.sub("#", text)
     text = _KEY_ID.sub("access key", text)
     text = _SECONDS_OF_INSTANT.sub(r"\1", text)
     value = msgspec.json.decode(text)

@@ -69,6 +69,7 @@ def test_limits_are_written_as_text_or_whole_numbers(terms: dict[str, Any], limi
         {"models": "gpt-4o"},
         {"surfaces": [1]},
         {"limits": "1 usd"},
+        {"labels": {"step": 1}},
         {"ttl": "1m", "expires_at": NOW},
         {"expires_at": datetime(2027, 1, 1)},  # noqa: DTZ001 - without a zone, on purpose
     ],
@@ -107,6 +108,12 @@ def test_terms_out_of_range_are_told(terms: dict[str, Any]) -> None:
     with pytest.raises(CapabilityError) as caught:
         child(**terms)
     assert caught.value.code == "terms_invalid"
+
+
+def test_a_limit_that_is_given_twice_is_named() -> None:
+    """Two amounts for one dimension and period are a mistake, and it is said which."""
+    with pytest.raises(CapabilityError, match="two limits of usd once"):
+        child(usd="1", limits=["5 requests", "2 usd"])
 
 
 def test_time_to_live_is_cut_to_what_the_parent_allows() -> None:

@@ -75,6 +75,15 @@ def test_a_sub_budget_is_a_child_and_is_current_inside() -> None:
         remit.current()
 
 
+@pytest.mark.parametrize("name", ["usdd", "max_usd", "limit", "budget", "model", "max_tokens", "expires", "ttls"])
+def test_a_misspelt_term_does_not_become_a_label(name: str) -> None:
+    """A budget whose limit was misspelt would have none, so such a name is a label only where labels are listed."""
+    with pytest.raises(TypeError, match="labels="):
+        remit.sub_budget(**{name: "0.50"})
+    with remit.use(living()), remit.sub_budget(labels={name: "0.50"}, run="7") as own:
+        assert own.inspect().labels == {name: "0.50", "run": "7"}
+
+
 def test_one_scope_is_entered_once_at_a_time() -> None:
     """Entering the same scope again would restore the wrong thing, so it is an error."""
     scope = remit.tags(a="b")

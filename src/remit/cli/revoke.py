@@ -69,8 +69,8 @@ def revoke(
         str,
         Parameter(
             allow_leading_hyphen=True,
-            help="Path or id of a grant, id of a key, id of a block, kid of an issuer key, or - for a capability that is read "
-            "from standard input. A prefix says which: grant:, key:, block:, issuer:.",
+            help="Path or id of a grant, id of a key, id of a block or GRANT#DIGITS of it, kid of an issuer key, or - for a "
+            "capability that is read from standard input. A prefix says which: grant:, key:, block:, issuer:.",
         ),
     ],
     /,
@@ -163,7 +163,7 @@ def _before(authority: "Authority", unit: "WriteUnit", subject: "Subject") -> _B
         return _Before(subject=subject, left_nanousd=None, holds=holds)
     with unit.grants.read() as reads:
         nodes = Tree(reads.load_tree()).path_to(subject.grant)
-    left = store.money_left(nodes, subject.blocks, now)
+    left = store.money_left(nodes, subject.blocks, now, subject.limits)
     if effective(nodes).refusal_at(now) is not None:
         left = 0
     return _Before(subject=subject, left_nanousd=left, holds=holds)

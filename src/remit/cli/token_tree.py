@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from remit.bootstrap import Authority
     from remit.grants.model import Grant
+    from remit.grants.standing import Standing
     from remit.grants.tree import Tree
     from remit.leases.model import NodeLimit
     from remit.store.postgres_chains import KnownBlock
@@ -40,6 +41,7 @@ def show_tree(grant: GrantRef, /, *, json: Json = False, where: Where | None = N
     """
     from remit.cli.output import console, print_json
     from remit.cli.session import open_authority
+    from remit.grants.standing import standing_of
     from remit.grants.tree import Tree
 
     authority = open_authority(where)
@@ -58,7 +60,7 @@ def show_tree(grant: GrantRef, /, *, json: Json = False, where: Where | None = N
     out = console()
     for node in grants:
         if standings[node.id]:
-            out.print(_grant_tree(node, standings[node.id]))
+            out.print(_grant_tree(node, standing_of(tree, node, now), standings[node.id]))
     return EXIT_OK
 
 
@@ -70,6 +72,7 @@ def _standings(
     authority: "Authority", tree: "Tree", grants: "list[Grant]", now: "datetime"
 ) -> "dict[str, list[_Standing]]":
     from remit.cli.burn import burns_of
+    from remit.grants.effective import effective
 
     blocks = authority.chains.of_grants([one.id for one in grants], now)
     paths = {one.id: tree.path_to(one) for one in grants}
@@ -91,14 +94,13 @@ def _standings(
         path = f"{grant.path}#{block.id[:12]}"
         return _Standing(block=block, path=path, left_nanousd=0 if revoked else left, revoked=revoked, children=below)
 
+    def left_of(grant: "Grant") -> int | None:
+        if effective(paths[grant.id]).refusal_at(now) is not None:
+            return 0
+        return min((one for node in paths[grant.id] for one in money[node.id]), default=None)
+
     return {
-        grant.id: [
-            standing(
-                block, grant, min((one for node in paths[grant.id] for one in money[node.id]), default=None), False
-            )
-            for block in children[grant.id]
-        ]
-        for grant in grants
+        grant.id: [standing(block, grant, left_of(grant), False) for block in children[grant.id]] for grant in grants
     }
 
 
@@ -117,17 +119,21 @@ def _left(
     return limit.amount if bucket is None else max(limit.amount - bucket.posted - bucket.held, 0)
 
 
-def _grant_tree(grant: "Grant", standings: "list[_Standing]") -> "RichTree":
+def _grant_tree(grant: "Grant", how: "Standing", standings: "list[_Standing]") -> "RichTree":
+    from rich.text import Text
     from rich.tree import Tree as RichTree
 
-    root = RichTree(f"[bold]{grant.path}[/]", guide_style="dim")
+    from remit.cli.output import standing_text
+
+    status = () if how.status == "active" else ("  ", standing_text(how, grant.path))
+    root = RichTree(Text.assemble((grant.path, "bold"), *status), guide_style="dim")
     for one in standings:
         _branch(root, one, grant)
     return root
 
 
 def _branch(above: "RichTree", one: _Standing, grant: "Grant") -> None:
-    from rich.markup import escape
+    from rich.text import Text
 
     from remit.cli.output import moment_text
     from remit.grants.words import amount_text, printable
@@ -139,7 +145,7 @@ def _branch(above: "RichTree", one: _Standing, grant: "Grant") -> None:
     )
     words = [
         limits or "no limit of its own",
-        f"{amount_text('usd', block.spent_nanousd)} spent in {block.requests:,} calls",
+        f"{amount_text('usd', block.spent_nanousd)} spent in {block.requests:,} call{'' if block.requests == 1 else 's'}",
     ]
     if block.held_nanousd:
         words.append(f"{amount_text('usd', block.held_nanousd)} held")
@@ -149,8 +155,7 @@ def _branch(above: "RichTree", one: _Standing, grant: "Grant") -> None:
         words.append("no limit" if one.left_nanousd is None else f"{amount_text('usd', one.left_nanousd)} left")
     who = f"  {printable(block.purpose or '')} ({printable(block.issued_by)})" if block.issued_by else ""
     until = f"  until {moment_text(block.not_after, grant.time_zone)}"
-    label = f"[bold]#{block.id[:12]}[/]{escape(who)}  {', '.join(words)}{until}"
-    node = above.add(label)
+    node = above.add(Text.assemble((f"#{block.id[:12]}", "bold"), f"{who}  {', '.join(words)}{until}"))
     for child in one.children:
         _branch(node, child, grant)
 

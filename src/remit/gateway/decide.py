@@ -85,14 +85,14 @@ def decide(
     grant = principal.leaf.grant
     if refused := grant.refusal_at(now):
         return refused
-    if not _surface_allowed(principal):
+    if (whose := _surface_refused_by(principal)) is not None:
         return _refused(
-            principal, RefusalCode.surface_not_allowed, f"`{CHAT_SURFACE}` is not among the grant's surfaces"
+            principal, RefusalCode.surface_not_allowed, f"`{CHAT_SURFACE}` is not among the {whose} surfaces"
         )
     allowed: list[Deployment] = []
     if request.model is not None:
-        if not _model_allowed(principal, request.model):
-            detail = f"`{request.model}` is not among the grant's models"
+        if (whose := _model_refused_by(principal, request.model)) is not None:
+            detail = f"`{request.model}` is not among the {whose} models"
             return _refused(principal, RefusalCode.model_not_allowed, detail)
         candidates = [one for one in rulebook.deployments if one.serves(request.model)]
         allowed = [one for one in candidates if grant.shape.vendors is None or one.vendor in grant.shape.vendors]
@@ -141,7 +141,7 @@ def models_allowed(rulebook: Rulebook, principal: Principal, names: Iterable[tup
     return [
         (vendor, model)
         for vendor, model in names
-        if _model_allowed(principal, model)
+        if _model_refused_by(principal, model) is None
         and (vendors is None or vendor in vendors)
         and any(one.vendor == vendor and one.serves(model) for one in rulebook.deployments)
     ]
@@ -223,15 +223,20 @@ def _without_deployment(rulebook: Rulebook, principal: Principal, request: ChatR
     return _refused(principal, RefusalCode.no_deployment, f"no deployment serves `{request.model}`")
 
 
-def _surface_allowed(principal: Principal) -> bool:
+def _surface_refused_by(principal: Principal) -> str | None:
+    """Whose surfaces do not have it: the grant's, or else the capability's; None where both have."""
     surfaces = principal.leaf.grant.shape.surfaces
-    return (surfaces is None or CHAT_SURFACE in surfaces) and principal.verified.allows_surface(CHAT_SURFACE)
+    if surfaces is not None and CHAT_SURFACE not in surfaces:
+        return "grant's"
+    return None if principal.verified.allows_surface(CHAT_SURFACE) else "capability's"
 
 
-def _model_allowed(principal: Principal, model: str) -> bool:
+def _model_refused_by(principal: Principal, model: str) -> str | None:
+    """The same of its models."""
     models = principal.leaf.grant.shape.models
-    by_grant = models is None or any(model_matches(pattern, model) for pattern in models)
-    return by_grant and principal.verified.allows_model(model)
+    if models is not None and not any(model_matches(pattern, model) for pattern in models):
+        return "grant's"
+    return None if principal.verified.allows_model(model) else "capability's"
 
 
 def _check_tags(principal: Principal, tags: CallerTags) -> ResolvedTags | Refused:

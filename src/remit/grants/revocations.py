@@ -1,13 +1,16 @@
 """Revoking: which thing a word names, who may end it, and the one write that does."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
 from remit.capabilities.chain import block_ids
 from remit.capabilities.encoding import Invalid, decode_token
+from remit.capabilities.model import Limit
 from remit.capabilities.payload import parse_block0
+from remit.capabilities.reading import read_blocks
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import permitted_grant
 from remit.grants.model import Grant, Problem
@@ -20,6 +23,8 @@ from remit.kernel.ids import new_id
 SubjectKind = Literal["block", "key", "grant", "issuer"]
 KINDS: tuple[SubjectKind, ...] = ("block", "key", "grant", "issuer")
 _BLOCK = re.compile(r"[0-9a-f]{64}")
+# As refusals and `token tree` show a block: twelve digits of its id or more, behind its grant's path.
+_SHOWN = re.compile(r"(?:block:|([^#]+)#)([0-9a-f]{12,64})")
 _KEY = re.compile(r"[0-9a-hjkmnp-tv-z]{12}")
 _SECRET = re.compile(r"(?:key:)?rk_([0-9a-hjkmnp-tv-z]{12})_.*", re.DOTALL)
 _ISSUER = re.compile(r"[0-9a-f]{24}")
@@ -30,7 +35,8 @@ _SHAPES = {"block": _BLOCK, "key": _KEY, "issuer": _ISSUER}
 class Subject:
     """What is to be revoked. `name` is for people; `blocks` are those whose calls end with it, the first its own.
 
-    `grant` is None for an issuer key. `keep_until` is when a block is over by itself.
+    `grant` is None for an issuer key. `keep_until` is when a block is over by itself. `limits` are those a presented
+    capability says its blocks have, by their ids; what it says is not verified.
     """
 
     kind: SubjectKind
@@ -39,6 +45,7 @@ class Subject:
     grant: Grant | None = None
     blocks: tuple[str, ...] = ()
     keep_until: datetime | None = None
+    limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict)
 
     @property
     def ended(self) -> tuple[list[str], list[str]]:
@@ -98,6 +105,10 @@ class RevocationStore(Protocol):
 
     def block(self, block_id: str) -> KnownBlock | None: ...
 
+    def blocks_beginning(self, digits: str) -> tuple[str, ...]:
+        """At most two of the known blocks whose ids begin with these hex digits."""
+        ...
+
     def block_of_key(self, key_id: str) -> KnownBlock | None:
         """The block that an access key stands for."""
         ...
@@ -136,6 +147,8 @@ class RevocationService:
         """What a word names: `kind:id`, or an id or a path alone where it names one thing only."""
         with self._repository.read() as reads:
             tree = Tree(reads.load_tree())
+        if shown := _SHOWN.fullmatch(word):
+            return self._shown(tree, shown[1], shown[2])
         kind, colon, rest = word.partition(":")
         if colon and kind in KINDS:
             subject = self._named(tree, kind, rest, issued_before)
@@ -160,8 +173,14 @@ class RevocationService:
             grant = Tree(reads.load_tree()).find(block.grant)
         if grant is None:
             return Problem(code="unknown_grant", path="", detail="the capability's grant does not exist here")
-        ids = block_ids([framed.payload for framed in frame.blocks])
-        return _block(tuple(one.hex() for one in reversed(ids)), grant, datetime.fromtimestamp(block.not_after, UTC))
+        ids = [one.hex() for one in block_ids([framed.payload for framed in frame.blocks])]
+        found = _block(tuple(reversed(ids)), grant, datetime.fromtimestamp(block.not_after, UTC))
+        blocks = read_blocks(frame)
+        if isinstance(blocks, Invalid):
+            return found
+        first, later = blocks
+        limits = [first.limits, *(one.limits for one in later)]
+        return replace(found, limits=dict(zip(ids, limits, strict=True)))
 
     def revoke(
         self, subject: Subject, by: Authorship, *, cut: bool, issued_before: datetime | None = None
@@ -233,6 +252,17 @@ class RevocationService:
             )
         self._store.revoke_issuer(kid, issued_before)
         return None
+
+    def _shown(self, tree: Tree, path: str | None, digits: str) -> Subject | Problem:
+        """The block whose id begins so, below that grant if one is named."""
+        ids = (digits,) if _BLOCK.fullmatch(digits) else self._store.blocks_beginning(digits)
+        if len(ids) > 1:
+            detail = f"several blocks begin with `{digits}`: say more digits of the id"
+            return Problem(code="ambiguous_subject", path="", field="subject", detail=detail)
+        known = self._store.block(ids[0]) if ids else None
+        if known is None or (path is not None and tree[known.grant_id].path != path):
+            return _unknown("block", digits if path is None else f"{path}#{digits}")
+        return _block(known.chain, tree[known.grant_id], known.not_after)
 
     def _named(self, tree: Tree, kind: SubjectKind, word: str, issued_before: datetime | None) -> Subject | None:
         """The thing of that kind; None where there is none, or where a word has not its form."""

@@ -131,7 +131,8 @@ def refusal_of_hold(
     if isinstance(why, FullParent):
         parent = path_of_block(leaf.path, why.block_id)
         detail = (
-            f"`{parent}` may have {why.max_children:,} living children and has {why.living:,}; "
+            f"`{parent}` may have {why.max_children:,} living child{'' if why.max_children == 1 else 'ren'} "
+            f"and has {why.living:,}; "
             f"the first of them expires at {why.next_at:%Y-%m-%dT%H:%M:%SZ}; ask `{leaf.owner}`"
         )
         return Refused(

@@ -64,7 +64,7 @@ def attenuate(
         limits=limits_of(usd, tokens, requests, per, limits),
         models=names_of(models, "models"),
         surfaces=names_of(surfaces, "surfaces"),
-        labels={name: text for name, text in (labels or {}).items() if authority.labels.get(name) != text},
+        labels={name: text for name, text in _labels(labels).items() if authority.labels.get(name) != text},
         delegate=_delegate(authority.delegate, max_depth, max_children, max_ttl),
     )
     try:
@@ -101,6 +101,13 @@ def _not_after(
     if strict and wanted > allowed:
         raise CapabilityError("ttl_too_long", f"the capability allows at most {instant_of(allowed).isoformat()}")
     return min(wanted, allowed)
+
+
+def _labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
+    for name, text in (labels or {}).items():
+        if not isinstance(text, str):
+            raise TypeError(f"label `{name}` is a {type(text).__name__}: labels are texts")
+    return labels or {}
 
 
 def _delegate(

@@ -117,8 +117,9 @@ class tags(_Scope[Mapping[str, str]]):  # noqa: N801 - reads as the function it 
 class sub_budget(_Scope[Capability]):  # noqa: N801 - reads as the function it is
     """A child of the current capability, current inside: `with remit.sub_budget(usd="0.50", ttl="10m") as capability:`.
 
-    Takes the terms of `attenuate`; any other name is a label of the child. The child is made when the block is entered.
-    Raises what `attenuate` raises, and CapabilityError where no capability is in use.
+    Takes the terms of `attenuate`; any other name is a label of the child, but for one that looks like a term: that is a
+    TypeError, because a misspelt limit would be no limit, and such labels go in `labels`. The child is made when the block is
+    entered. Raises what `attenuate` raises, and CapabilityError where no capability is in use.
     """
 
     _variable = _capability
@@ -126,6 +127,8 @@ class sub_budget(_Scope[Capability]):  # noqa: N801 - reads as the function it i
     def __init__(self, *, labels: Mapping[str, str] | None = None, **terms: Any) -> None:
         super().__init__()
         named = {name: terms.pop(name) for name in [*terms] if name not in _TERMS}
+        for name in named:
+            _check_label_name(name)
         self._terms, self._labels = terms, {**(labels or {}), **named}
 
     def _value(self) -> Capability:
@@ -136,6 +139,21 @@ class sub_budget(_Scope[Capability]):  # noqa: N801 - reads as the function it i
 
 
 _TERMS: Final = frozenset(attenuate.__kwdefaults__ or {}) - {"labels"}
+# What other libraries call these terms.
+_LIKE_TERMS: Final = frozenset(
+    {"amount", "budget", "cap", "cents", "dollars", "expires", "limit", "max_usd", "model", "surface"}
+)
+
+
+def _check_label_name(name: str) -> None:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, _TERMS, 1, 0.75)
+    if near or name in _LIKE_TERMS:
+        meant = f"did you mean `{near[0]}`? " if near else ""
+        raise TypeError(
+            f'`{name}` is not a term of a budget: {meant}A label of that name goes in `labels={{"{name}": ...}}`'
+        )
 
 
 def checked_tags(given: Mapping[str, str]) -> dict[str, str]:

@@ -51,6 +51,11 @@ def limits_of(
     for dimension, count in counts:
         if count is not None:
             found.append(Limit(dimension, _integer(count, f"`{dimension}` is a whole number"), period))
+    kinds = [(one.dimension, one.period) for one in found]
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            per_period = "once" if kind[1] == "once" else f"per {kind[1]}"
+            raise CapabilityError("terms_invalid", f"two limits of {kind[0]} {per_period}: give one")
     return tuple(found)
 
 

@@ -1,19 +1,22 @@
 """Revocations in PostgreSQL (`remit.grants.revocations.RevocationStore`), what they reach, and who has heard of them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
+from zoneinfo import ZoneInfo
 
 import psycopg
 
 from remit.capabilities.chain import first_block_id
 from remit.capabilities.encoding import Invalid
+from remit.capabilities.model import Limit
 from remit.capabilities.payload import parse_block0
 from remit.grants.model import Grant
 from remit.grants.revocations import KnownBlock, KnownIssuer, Revocation
+from remit.kernel.periods import period_of
 from remit.leases.rules import bucket_lines
 from remit.leases.terms import terms_of_grant
 from remit.store.connect import Opens, connect
@@ -88,6 +91,11 @@ class PostgresRevocations:
         found = (one for one in map(_block_of, keys) if one is not None and one.chain == (block_id,))
         return next(found, None)
 
+    def blocks_beginning(self, digits: str) -> tuple[str, ...]:
+        """At most two of the known blocks whose ids begin with these hex digits."""
+        with self._opens() as connection:
+            return tuple(row[0] for row in connection.execute(query("block_named"), {"digits": digits}).fetchall())
+
     def block_of_key(self, key_id: str) -> KnownBlock | None:
         with self._opens() as connection:
             row = connection.execute(query("keys_of_issuer"), {"kid": None, "id": key_id}).fetchone()
@@ -138,19 +146,28 @@ class PostgresRevocations:
         block = self.block_of_key(subject)
         return self.holds_under([], () if block is None else block.chain)
 
-    def money_left(self, nodes: Sequence[Grant], blocks: Sequence[str], now: datetime) -> int | None:
+    def money_left(
+        self, nodes: Sequence[Grant], blocks: Sequence[str], now: datetime, said: Mapping[str, Sequence[Limit]]
+    ) -> int | None:
         """The least that a money limit of these grants and blocks has left, in nano-USD; None where there is no limit.
 
-        A limit of a block counts once something was held on it.
+        `said` are limits of blocks as their capability says them: no other source knows those that were never used.
         """
         with self._opens() as connection:
             ids = [*(node.id for node in nodes), *blocks]
             rows = connection.execute(query("money_left"), {"nodes": ids, "now": now}).fetchall()
+            known = connection.execute(query("block_limits"), {"blocks": list(blocks)}).fetchall()
         left = {(row[0], row[1], row[2]): int(row[3]) for row in rows}
         for node in nodes:
             for line in bucket_lines(terms_of_grant(node), {"usd": 0, "tokens": 0, "requests": 0}, now):
                 if line.dimension == "usd":
                     left.setdefault((node.id, line.kind, line.starts), line.limit + (line.overdraft_limit or 0))
+        whole = [(block, one.dimension, one.amount, one.period) for block in said for one in said[block]]
+        whole += [(block, one["dimension"], one["amount"], one["period"]) for block, limits in known for one in limits]
+        zone = ZoneInfo(nodes[-1].time_zone)
+        for block, dimension, amount, period in whole:
+            if dimension == "usd":
+                left.setdefault((block, period, period_of(period, now, zone).start), amount)
         return max(0, min(left.values())) if left else None
 
     def gateways(self) -> list[GatewayState]:

@@ -22,7 +22,9 @@ SELECT c.id, c.parent_id, c.grant_id, c.issued_by, c.purpose, c.not_after, c.max
        coalesce(s.spent_nanousd, 0) AS spent_nanousd, coalesce(s.requests, 0) AS requests,
        coalesce(r.held_nanousd, 0) AS held_nanousd,
        EXISTS (SELECT FROM revocations AS v WHERE v.kind = 'block' AND v.subject = c.id)
-       OR EXISTS (SELECT FROM dead AS d WHERE d.id = c.id) AS revoked
+       OR EXISTS (SELECT FROM dead AS d WHERE d.id = c.id)
+       OR EXISTS (SELECT FROM issuer_keys AS k WHERE k.kid = c.kid AND (k.status = 'revoked' OR c.issued_at < k.min_issued_at))
+       AS revoked
 FROM capability_blocks AS c LEFT JOIN charged AS s USING (id) LEFT JOIN running AS r USING (id)
 WHERE c.grant_id = ANY (%(grant_ids)s) AND c.not_after > %(now)s
 ORDER BY c.not_after DESC, c.id
