@@ -85,3 +85,55 @@ def test_issuer_keys_take_an_admin_and_the_one_that_signs_stays(plane: Plane, ad
     refused(revoke(admin, f"issuer:{kid}", issued_before="2026-01-01T00:00:00Z"), 409, "already_revoked")
     refused(revoke(admin, kid, issued_before="2199-01-01T00:00:00Z"), 422, "issued_before_in_the_future")
     assert plane.sql("SELECT status, min_issued_at = '2026-01-02' FROM issuer_keys") == [("signing", True)]
+
+
+def test_what_was_left_to_finish_can_be_cut_afterwards_once(plane: Plane, admin: Caller, name: str) -> None:
+    """A grant, a key and a block that were revoked are revoked again to cut what runs, whatever route ended them."""
+    admin.made(name, owner=OWNER)
+    key, other, block = (key_of(plane, name) for _ in range(3))
+    assert block.token is not None
+    assert revoke(admin, key.key.id).status_code == 201
+    assert admin.write("POST", f"/keys/{other.key.id}/revoke", {"reason": "leaked"}).status_code == 200
+    assert revoke(admin, block.token).status_code == 201
+    assert admin.act("revoke", name).status_code == 200
+    for subject in (key.key.id, other.key.id, block.token, name):
+        refused(revoke(plane.caller(STRANGER), subject, cut=True), 404, "unknown_subject")
+        refused(revoke(admin, subject), 409, "already_revoked")
+        given = revoke(admin, subject, cut=True).json()
+        assert given["cut"] and given["tree_revision"] == plane.sql("SELECT revision FROM tree_state")[0][0]
+        refused(revoke(admin, subject, cut=True), 409, "already_revoked")
+
+
+def test_a_cut_of_an_issuer_key_is_for_the_cut_off_that_stands(plane: Plane, admin: Caller, name: str) -> None:
+    """With the cut-off that was set before its calls are cut; with an earlier one, which would cut more, they are not."""
+    admin.made(name, owner=OWNER)
+    key_of(plane, name)
+    (kid,) = [row[0] for row in plane.sql("SELECT kid FROM issuer_keys")]
+    standing = "2026-01-05T00:00:00Z"
+    assert revoke(admin, kid, issued_before=standing).status_code == 201
+    refused(revoke(admin, kid, issued_before="2026-01-03T00:00:00Z", cut=True), 409, "already_revoked")
+    refused(revoke(admin, kid, cut=True), 409, "issuer_key_signs")
+    assert revoke(admin, kid, issued_before=standing, cut=True).json()["cut"]
+    refused(revoke(admin, kid, issued_before=standing, cut=True), 409, "already_revoked")
+
+
+def test_every_way_to_revoke_is_recorded_with_who_and_why(plane: Plane, admin: Caller, name: str) -> None:
+    """A key and a grant that are ended by their own routes stand among the revocations, each once."""
+    admin.made(name, owner=OWNER)
+    key, silent = key_of(plane, name).key.id, key_of(plane, name).key.id
+    assert admin.write("POST", f"/keys/{key}/revoke", {"reason": "left"}).status_code == 200
+    assert admin.write("POST", f"/keys/{silent}/revoke").status_code == 200
+    refused(admin.write("POST", f"/keys/{key}/revoke", {"reason": "left"}), 409, "already_revoked")
+    for _ in range(2):
+        assert admin.act("revoke", name, reason="project over").status_code == 200
+    grant = admin.get(f"/grants/{name}").json()["id"]
+    rows = plane.sql(
+        "SELECT kind, subject, grant_id, cut_streams, revoked_by, reason FROM revocations WHERE grant_id = %s ORDER BY seq",
+        grant,
+    )
+    by = ("ada@acme.example",)
+    assert rows == [
+        ("key", key, grant, False, *by, "left"),
+        ("key", silent, grant, False, *by, "no reason was given"),
+        ("grant", grant, grant, False, *by, "project over"),
+    ]

@@ -119,6 +119,36 @@ def test_revoke_now_with_streams_under_way(fleet: System, name: str, cut: bool) 
     fleet.reconcile_with_vendor(name)
 
 
+@pytest.mark.parametrize("what", ["revoke", "grant", "key"])
+def test_streams_that_were_left_to_finish_are_cut_afterwards(fleet: System, name: str, what: str) -> None:
+    """Whichever command revoked, `remit revoke --cut` ends what still runs and exits 0; once that was done it is refused."""
+    key = tree(fleet, name)
+    fleet.vendor.script(completion_tokens=20, pause_after_chunks=3)
+    streams = [open_stream(fleet, key, dime(20)) for _ in range(4)]
+    for stream in streams:
+        stream.recv(1)
+    subject = key_id(key) if what == "key" else name
+    first = remit(fleet, *(["revoke"] if what == "revoke" else [what, "revoke"]), subject, "--reason", "leaked")
+    assert first.returncode == 0, first.stderr
+    kind = "key" if what == "key" else "grant"
+    recorded = fleet.sql(
+        "SELECT kind, cut_streams, reason FROM revocations JOIN grants g ON g.id = grant_id WHERE g.path IN (%s, %s)",
+        name,
+        f"{name}/team/bo",
+    )
+    assert recorded == [(kind, False, "leaked")]
+    time.sleep(0.3)
+    assert fleet.open_holds() == 4
+    said = revoked(fleet, subject, "--cut")
+    assert (said["calls_before"], said["left_before_nanousd"], said["gateways_late"]) == (4, 0, [])
+    assert [b"[DONE]" in read_raw(stream).body for stream in streams] == [False] * 4
+    again = remit(fleet, "revoke", subject, "--cut")
+    assert again.returncode == 1 and "already_revoked" in again.stderr
+    fleet.vendor.release()
+    fleet.wait_until_no_hold_is_open()
+    assert len(log_of(fleet, "call_cut", f"{name}/team/bo")) == 4
+
+
 def test_a_call_that_was_not_answered_yet_is_refused_when_it_is_cut(fleet: System, name: str) -> None:
     """A caller who waits for a whole answer is told that it was revoked, and what is booked."""
     key = tree(fleet, name)

@@ -47,6 +47,18 @@ def test_a_key_without_bounds_is_forbidden_and_a_small_one_serves(system: System
     assert send(system, system.key("acme", limits=small, expires_at=soon)).status_code == 200
 
 
+def test_what_may_not_be_used_lists_no_models(system: System) -> None:
+    """A key that the policy forbids is told so by the free list of models as well; one that is allowed is answered."""
+    soon = system.authority.clock.now() + timedelta(minutes=59)
+    small = (Limit("usd", parse_usd("5"), "month"),)
+    answers = [
+        httpx.get(f"http://127.0.0.1:{system.port}/v1/models", headers={"authorization": f"Bearer {key}"})
+        for key in (system.key("acme"), system.key("acme", limits=small, expires_at=soon))
+    ]
+    assert forbidden_by(answers[0]) == "gateway.bearer.max_usd"
+    assert answers[1].status_code == 200 and answers[1].json()["object"] == "list"
+
+
 def test_a_capability_that_is_proven_is_bound_by_no_policy_of_bearers(system: System) -> None:
     """A capability on $100 for a day, bound to a key, is served with its proof."""
     holder = ed25519_holder(system, life_seconds=86_400)

@@ -3,7 +3,7 @@
 import json
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,12 +20,13 @@ KEYS["PS256"] = KEYS["RS256"]
 
 
 class Issuer:
-    """`keys` are what its JWK set holds; `fetched` counts how often that was read."""
+    """`keys` are what its JWK set holds; `fetched` counts how often that was read, each time after `before_answer`."""
 
     def __init__(self) -> None:
         self.keys: list[Any] = [KEYS["RS256"], KEYS["ES256"], KEYS["EdDSA"]]
         self.fetched = 0
         self.is_down = False
+        self.before_answer: Callable[[], None] = lambda: None
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -37,6 +38,7 @@ class Issuer:
                     body: Any = {"issuer": issuer.url, "jwks_uri": f"{issuer.url}/jwks"}
                 else:
                     issuer.fetched += 1
+                    issuer.before_answer()
                     body = {"keys": [{**key.as_dict(private=False), "use": "sig"} for key in issuer.keys]}
                 raw = json.dumps(body).encode()
                 self.send_response(200)

@@ -40,6 +40,7 @@ def test_a_rule_is_read() -> None:
         ({"claims": {"sub": "repo:acme*"}}, "signs for everybody"),
         ({"claims": {"sub": ["repo:acme/*", "*main"]}}, "signs for everybody"),
         ({"claims": {"ref": "refs/heads/main"}}, "signs for everybody"),
+        ({"claims": {"job_workflow_ref": "acme/ci/.github/workflows/deploy.yml@*"}}, "signs for everybody"),
         ({"claims": {}}, "fixes nothing"),
         ({"claims": {"aud": "x"}}, "not for patterns"),
         ({"issuer": None}, "`issuer` is missing"),

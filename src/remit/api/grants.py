@@ -207,7 +207,14 @@ class Grants(Controller):
     ) -> Response[GrantGiven]:
         """End a grant and everything below it for good."""
         terms = read_terms(idempotency_key, if_match)
-        return _change(services, request.user, grant, terms, "revoke", data, GrantService.revoke)
+        actor, ref = request.user, grant_ref(grant)
+
+        def do(unit: WriteUnit) -> Done:
+            stored = matching_grant(unit, actor, ref, terms)
+            by = authorship(actor, data.reason, terms)
+            return _done(unit, actor, 200, services.revocations_over(unit).revoke_grant(stored.id, by))
+
+        return write_once(services, actor, terms, {"operation": "revoke", "grant": ref, **data.asked()}, do)
 
 
 def seen(services: Services, actor: Actor) -> Sight:
@@ -233,7 +240,7 @@ def require_parent(sight: Sight, path: str, actor: Actor) -> None:
     raise Refusal([Problem(code="parent_unknown", path=path, field="path", detail=detail)])
 
 
-def _change(  # noqa: PLR0917 - the seven routes pass what they were given
+def _change(  # noqa: PLR0917 - the six routes pass what they were given
     services: Services,
     actor: Actor,
     segment: str,

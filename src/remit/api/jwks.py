@@ -4,8 +4,10 @@ Read when first needed and kept for ten minutes. A key that is not known yet has
 Where they cannot be read, the last ones that could be work for an hour.
 """
 
+import contextlib
 import http.client
 import json
+import socket
 import ssl
 import threading
 import urllib.error
@@ -13,7 +15,8 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import structlog
@@ -99,7 +102,7 @@ class KeySet:
             if tried is not None and now - tried < RETRY_SECONDS:
                 return
             self._tried_at = now
-            self._keys = read_jwks(_load(self._source, self._clock))
+            self._keys = read_jwks(_load(self._source))
             self._read_at = now
         except (OSError, ValueError, http.client.HTTPException) as error:
             _log.warning("workload_keys_not_read", source=self._source.place, error=str(error)[:300])
@@ -111,7 +114,7 @@ def read_jwks(document: bytes) -> dict[str, IssuerPublicKey]:
     """The usable keys of a JWK set by their ids. Raises ValueError where the document is none.
 
     Keys for other purposes, of other kinds or without an id are left out, and so is an id that stands twice: which of
-    the two it means could not be told.
+    the two it means could not be told. A set in which a private key stands is none: it was published by mistake.
     """
     value = _json(document)
     listed = value.get("keys") if isinstance(value, dict) else None
@@ -125,6 +128,8 @@ def read_jwks(document: bytes) -> dict[str, IssuerPublicKey]:
         key = _public_key(one)
         if key is None:
             continue
+        if "d" in one:
+            raise ValueError(f"the key `{kid[:80]}` is a private one: whoever reads the set can sign by it")
         if kid in keys:
             twice.add(kid)
         keys[kid] = key
@@ -154,6 +159,9 @@ def import_public(public: Mapping[str, str]) -> tuple[PublicKey, tuple[str, ...]
     """The key of a JWK's public members, and the algorithms it verifies. Raises ValueError or JoseError."""
     match public["kty"], public.get("crv"):
         case "RSA", None:
+            # The library warns of short ones on standard error, past the log.
+            if len(public["n"]) * 6 < _MIN_RSA_BITS:
+                raise ValueError("an RSA key is too short")
             key = RSAKey.import_key(dict(public))
             if not _MIN_RSA_BITS <= key.raw_value.key_size <= _MAX_RSA_BITS:
                 raise ValueError("an RSA key is too short or too long")
@@ -177,20 +185,20 @@ def _json(document: bytes) -> Any:
         raise ValueError("the document is nested too deeply") from None
 
 
-def _load(source: Source, clock: Clock) -> bytes:
+def _load(source: Source) -> bytes:
     """The JWK set's bytes. Raises OSError, ValueError or HTTPException."""
     if source.kind == "file":
         with Path(source.place).open("rb") as file:
             return _within_bounds(file.read(MAX_JWKS_BYTES + 1))
     if source.kind == "url":
-        return _fetch(source.place, source.ca_file, clock)
-    document = _json(_fetch(f"{source.place.rstrip('/')}/.well-known/openid-configuration", source.ca_file, clock))
+        return _fetch(source.place, source.ca_file)
+    document = _json(_fetch(f"{source.place.rstrip('/')}/.well-known/openid-configuration", source.ca_file))
     if not isinstance(document, dict) or document.get("issuer") != source.place:
         raise ValueError("the discovery document names another issuer")
     place = document.get("jwks_uri")
     if not isinstance(place, str) or not _may_follow(source.place, place):
         raise ValueError("the discovery document names no https place of keys")
-    return _fetch(place, source.ca_file, clock)
+    return _fetch(place, source.ca_file)
 
 
 def _may_follow(issuer: str, place: str) -> bool:
@@ -208,28 +216,85 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _fetch(url: str, ca_file: str | None, clock: Clock) -> bytes:
+class _Deadline:
+    """Ends the connections of one request once its time is up; a socket's own limit is for each read and each write alone."""
+
+    def __init__(self, seconds: float) -> None:
+        self.is_over = False
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        for one in self._sockets:
+            one.close()
+
+    def covers(self, connected: socket.socket) -> None:
+        """From now on the connection ends in time, also while TLS begins, which takes the socket itself over."""
+        self._sockets.append(connected.dup())
+        if self.is_over:
+            self._end()
+
+    def _end(self) -> None:
+        self.is_over = True
+        for one in self._sockets:
+            # It may have been ended by the other side, or be closed by now.
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+
+def _opener(ca_file: str | None, deadline: _Deadline) -> urllib.request.OpenerDirector:
     context = ssl.create_default_context()
     if ca_file is not None:
         context.load_verify_locations(ca_file)
-    opener = urllib.request.build_opener(_NoRedirects, urllib.request.HTTPSHandler(context=context))
+
+    class Plain(http.client.HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            deadline.covers(self.sock)
+
+    class Encrypted(http.client.HTTPSConnection, Plain):
+        """What it calls to be connected, before TLS begins, is the method above."""
+
+    class PlainHandler(urllib.request.HTTPHandler):
+        def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(Plain, request)
+
+    class EncryptedHandler(urllib.request.HTTPSHandler):
+        def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(Encrypted, request, context=context)
+
+    return urllib.request.build_opener(_NoRedirects, PlainHandler, EncryptedHandler)
+
+
+def _fetch(url: str, ca_file: str | None) -> bytes:
     request = urllib.request.Request(  # noqa: S310 - the scheme was checked
         url, headers={"accept": "application/json", "user-agent": "remit"}
     )
-    deadline = clock.monotonic() + FETCH_SECONDS
-    parts, size = [], 0
-    try:
-        with opener.open(request, timeout=FETCH_SECONDS) as answer:
-            # A socket's time limit is for each read; a body that drips would take for ever.
-            while part := answer.read1(65_536):
-                parts.append(part)
-                size += len(part)
-                if size > MAX_JWKS_BYTES or clock.monotonic() > deadline:
-                    raise ValueError("the answer is too large or too slow")
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise ValueError(f"the answer has status {error.code}") from None
-    return _within_bounds(b"".join(parts))
+    document = b""
+    with _Deadline(FETCH_SECONDS) as deadline:
+        try:
+            with _opener(ca_file, deadline).open(request, timeout=FETCH_SECONDS) as answer:
+                # Chunks or not, a read gives what is there: too much of it is noticed early.
+                while len(document) <= MAX_JWKS_BYTES and (part := answer.read1(65_536)):
+                    document += part
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise ValueError(f"the answer has status {error.code}") from None
+        except (OSError, http.client.HTTPException):
+            if not deadline.is_over:
+                raise
+        # A connection that was ended looks like one whose answer is complete.
+        if deadline.is_over:
+            raise ValueError(f"the answer was not there within {FETCH_SECONDS:.0f} seconds")
+    return _within_bounds(document)
 
 
 def _within_bounds(document: bytes) -> bytes:

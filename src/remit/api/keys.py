@@ -13,13 +13,14 @@ from remit.api.grants import found, seen
 from remit.api.params import IdempotencyKey, IfMatch, Injected, PageSize, grant_ref
 from remit.api.problems import PROBLEM_RESPONSES, Refusal
 from remit.api.sight import Sight
-from remit.api.writes import Done, matching_grant, read_terms, require_no_match, tree_of, write_once
+from remit.api.writes import Done, authorship, matching_grant, read_terms, require_no_match, tree_of, write_once
 from remit.grants.keys import NewKey
 from remit.grants.model import Actor, Grant, Problem
 from remit.store.postgres_writes import WriteUnit
 
 KeyId = Annotated[str, PathParameter(description="the 12 characters between `rk_` and the secret")]
 MaybeWhy = JSONBody[Why | None]
+_NO_REASON = "no reason was given"
 _KEY_ID = re.compile(r"[0-9a-z]{12}")
 
 
@@ -130,7 +131,8 @@ class Keys(Controller):
 
         def do(unit: WriteUnit) -> Done:
             grant = _grant_of(unit, key, actor)
-            revoked = services.keys_over(unit.keys, unit.grants).revoke(key, actor)
+            by = authorship(actor, _NO_REASON if data is None else data.reason, terms)
+            revoked = services.revocations_over(unit).revoke_key(key, by)
             if isinstance(revoked, Problem):
                 raise Refusal([revoked])
             given = key_given(revoked, grant.path)

@@ -133,6 +133,8 @@ def object_of(part: str) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+        # Half a surrogate pair passes for text until somebody writes it, and the log would be the first.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -27,8 +27,8 @@ _DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 _SHARED: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
     "https://token.actions.githubusercontent.com": {
         "sub": re.compile(r"repo:[^/:*]+/"),
+        # Not `job_workflow_ref`: anybody's job can call a public workflow, on machines of its own.
         "repository": re.compile(r"[^/*]+/"),
-        "job_workflow_ref": re.compile(r"[^/*]+/"),
     },
     "https://gitlab.com": {
         "sub": re.compile(r"project_path:[^/:*]+/"),

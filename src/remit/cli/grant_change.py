@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from remit.bootstrap import Authority
     from remit.grants.model import Grant
     from remit.grants.service import Answer
+    from remit.store.postgres_writes import WriteUnit
 
 _Owner = Annotated[str | None, Parameter(help="E-mail address of the person who answers for the spend.")]
 
@@ -196,11 +197,39 @@ def revoke(
     again = old.status == "revoked"
     if not again and not yes and can_ask() and not confirmed(f"revoke `{old.path}` for good? {ending}"):
         return EXIT_DIFFERENCES
-    answer = authority.grants.revoke(old.id, (by or By()).authorship("remit grant revoke"))
+    answer = _revoked(authority, old.id, by or By())
     code = _said(answer, "revoked", old, json=json, more={"ended": {"grants_below": grants, "keys": keys}})
     if code == EXIT_OK and not again and not json:
         print(f"    {ending}")
     return code
+
+
+def _revoked(authority: "Authority", grant_id: str, by: By) -> "Answer":
+    """Ends the grant, with a record of it beside all other revocations."""
+    from dataclasses import replace
+
+    from remit.cli.once import write_once
+    from remit.grants.model import Problem
+    from remit.grants.ports import Remembered
+    from remit.grants.serialise import from_body, to_body
+    from remit.grants.service import NotWritten, Written
+
+    # Drawn once: the history of the grant and the remembered answer name the same key.
+    author = by.authorship("remit grant revoke")
+    by = replace(by, idempotency_key=author.idempotency_key)
+
+    def do(unit: "WriteUnit") -> "tuple[Written, dict[str, Any]] | Problem":
+        answer = authority.revocations_over(unit).revoke_grant(grant_id, author)
+        if isinstance(answer, NotWritten):
+            return answer.problems[0]
+        return answer, {"grants": [to_body(one) for one in answer.grants]}
+
+    done = write_once(authority, by, "grant revoke", {"grant": grant_id}, do)
+    if isinstance(done, Problem):
+        return NotWritten((done,))
+    if isinstance(done, Remembered):
+        return Written(grants=tuple(from_body(one) for one in done.answer["grants"]), replayed=True)
+    return done
 
 
 def _ending(authority: "Authority", grant: "Grant") -> tuple[int, int]:

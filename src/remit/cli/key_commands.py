@@ -151,10 +151,10 @@ def revoke_key(key: _KeyId, /, *, json: Json = False, by: By | None = None, wher
     from remit.grants.ports import Remembered
 
     authority = open_authority(where)
-    by, keys = by or By(), authority.keys_over()
+    by = by or By()
 
     def do(unit: "WriteUnit") -> "tuple[dict[str, Any], dict[str, Any]] | Problem":
-        done = keys(unit.keys, unit.grants).revoke(key, by.who())
+        done = authority.revocations_over(unit).revoke_key(key, by.authorship("remit key revoke"))
         if isinstance(done, Problem):
             return done
         told = {"id": done.id, "name": done.name, "revoked_at": done.revoked_at, "revoked_by": done.revoked_by}

@@ -1,5 +1,6 @@
 """Logs go to standard error, one JSON object a line; secrets never reach them."""
 
+import json
 import logging
 import sys
 from typing import Any
@@ -27,4 +28,8 @@ def set_up_logs(*, quiet: bool = False) -> None:
 
 def _serialise(event: Any, **_: Any) -> str:
     """JSON of an event; what JSON has no form for stands as its `repr`."""
-    return msgspec.json.encode(event, enc_hook=repr).decode()
+    try:
+        return msgspec.json.encode(event, enc_hook=repr).decode()
+    except UnicodeEncodeError:
+        # Half a surrogate pair, from wherever: a line that cannot be written must not end what it tells of.
+        return json.dumps(event, default=repr)

@@ -164,7 +164,7 @@ def _before(authority: "Authority", unit: "WriteUnit", subject: "Subject") -> _B
     with unit.grants.read() as reads:
         nodes = Tree(reads.load_tree()).path_to(subject.grant)
     left = store.money_left(nodes, subject.blocks, now, subject.limits)
-    if effective(nodes).refusal_at(now) is not None:
+    if subject.is_over or effective(nodes).refusal_at(now) is not None:
         left = 0
     return _Before(subject=subject, left_nanousd=left, holds=holds)
 

@@ -102,9 +102,8 @@ def decide(
     resolved = _check_tags(principal, tags)
     if isinstance(resolved, Refused):
         return resolved
-    if (by := forbidden(rulebook.bearer, principal.verified, principal.leaf)) is not None:
-        refused = _refused(principal, RefusalCode.policy_forbidden, by.detail)
-        return replace(refused, policy_ids=(by.policy_id,))
+    if refused := refused_as_bearer(rulebook, principal):
+        return refused
     if isinstance(request, Problem):
         return _refused(principal, request.code, request.detail)
     if problem := _output_or_tools_problem(principal, request):
@@ -121,6 +120,14 @@ def _first_priced(rulebook: Rulebook, allowed: list[Deployment], model: str, now
         return allowed[0]
     lookup = rulebook.prices.lookup
     return next((one for one in allowed if isinstance(lookup(one.vendor, model, now), ModelPrices)), allowed[0])
+
+
+def refused_as_bearer(rulebook: Rulebook, principal: Principal) -> Refused | None:
+    """What the policy over capabilities without proof of possession says of this one, None where it may be used."""
+    by = forbidden(rulebook.bearer, principal.verified, principal.leaf)
+    if by is None:
+        return None
+    return replace(_refused(principal, RefusalCode.policy_forbidden, by.detail), policy_ids=(by.policy_id,))
 
 
 def with_exact_count(rulebook: Rulebook, admission: Admission, now: datetime) -> Admission | None:

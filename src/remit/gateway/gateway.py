@@ -9,7 +9,16 @@ import structlog
 
 from remit.gateway import answers
 from remit.gateway.answers import Ids
-from remit.gateway.decide import CHAT_SURFACE, Admission, CallerTags, Rulebook, caller_tags, decide, with_exact_count
+from remit.gateway.decide import (
+    CHAT_SURFACE,
+    Admission,
+    CallerTags,
+    Rulebook,
+    caller_tags,
+    decide,
+    refused_as_bearer,
+    with_exact_count,
+)
 from remit.gateway.forward import Forwarding
 from remit.gateway.holding import KnownChains, wanted_hold
 from remit.gateway.models import models_answer
@@ -149,7 +158,7 @@ class Gateway:
         if refused := principal.leaf.grant.refusal_at(now):
             return refused
         if (exchange.method, exchange.path) == _MODELS:
-            return models_answer(self._rulebook, principal, now)
+            return refused_as_bearer(self._rulebook, principal) or models_answer(self._rulebook, principal, now)
         where = f"{exchange.method[:16].decode('ascii', 'replace')} {exchange.path[:128].decode('ascii', 'replace')}"
         node = principal.leaf.grant.leaf
         detail = f"`{where}` is not a surface that is metered here, so nothing is passed on"

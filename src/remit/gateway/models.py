@@ -1,4 +1,4 @@
-"""`GET /v1/models`: what this holder could call now. Free, so it is answered to every valid capability."""
+"""`GET /v1/models`: what this holder could call now. Free, so whatever is left of the limits does not matter."""
 
 from datetime import datetime
 

@@ -11,11 +11,11 @@ from remit.capabilities.encoding import Invalid, decode_token
 from remit.capabilities.model import Limit
 from remit.capabilities.payload import parse_block0
 from remit.capabilities.reading import read_blocks
-from remit.grants.keys import KeyService, KeyStore
+from remit.grants.keys import KeyService, KeyStore, StoredKey
 from remit.grants.minting import permitted_grant
 from remit.grants.model import Grant, Problem
 from remit.grants.ports import GrantRepository
-from remit.grants.service import Authorship, GrantService, NotWritten
+from remit.grants.service import Answer, Authorship, GrantService, NotWritten, Written
 from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
@@ -36,7 +36,8 @@ class Subject:
     """What is to be revoked. `name` is for people; `blocks` are those whose calls end with it, the first its own.
 
     `grant` is None for an issuer key. `keep_until` is when a block is over by itself. `limits` are those a presented
-    capability says its blocks have, by their ids; what it says is not verified.
+    capability says its blocks have, by their ids; what it says is not verified. `is_over` says of a block or a key that it
+    was revoked before.
     """
 
     kind: SubjectKind
@@ -46,6 +47,7 @@ class Subject:
     blocks: tuple[str, ...] = ()
     keep_until: datetime | None = None
     limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict)
+    is_over: bool = False
 
     @property
     def ended(self) -> tuple[list[str], list[str]]:
@@ -121,6 +123,10 @@ class RevocationStore(Protocol):
 
     def is_block_revoked(self, block_id: str) -> bool: ...
 
+    def is_cut(self, kind: SubjectKind, subject: str, issued_before: datetime | None) -> bool:
+        """Whether a revocation of it, with that very cut-off, has asked for its calls to be cut."""
+        ...
+
     def revoke_issuer(self, kid: str, issued_before: datetime | None) -> None: ...
 
 
@@ -174,7 +180,7 @@ class RevocationService:
         if grant is None:
             return Problem(code="unknown_grant", path="", detail="the capability's grant does not exist here")
         ids = [one.hex() for one in block_ids([framed.payload for framed in frame.blocks])]
-        found = _block(tuple(reversed(ids)), grant, datetime.fromtimestamp(block.not_after, UTC))
+        found = self._block(tuple(reversed(ids)), grant, datetime.fromtimestamp(block.not_after, UTC))
         blocks = read_blocks(frame)
         if isinstance(blocks, Invalid):
             return found
@@ -185,12 +191,42 @@ class RevocationService:
     def revoke(
         self, subject: Subject, by: Authorship, *, cut: bool, issued_before: datetime | None = None
     ) -> Revocation | Problem:
-        """Ends it for good, and tells every gateway with the commit. A problem leaves no trace if the write is rolled back."""
+        """Ends it for good, and tells every gateway with the commit. A problem leaves no trace if the write is rolled back.
+
+        What was revoked before is revoked again only to cut, once, the calls that were left to finish then.
+        """
         if issued_before is not None and subject.kind != "issuer":
             detail = "only what an issuer key has signed can be revoked by when it was issued"
             return Problem(code="issued_before_not_allowed", path="", field="issued_before", detail=detail)
-        if problem := self._end(subject, by, issued_before):
+        problem = self._end(subject, by, issued_before)
+        if problem is not None and not (
+            cut and problem.code == "already_revoked" and self._may_still_cut(subject, issued_before)
+        ):
             return problem
+        return self._record(subject, by, cut=cut, issued_before=issued_before)
+
+    def revoke_grant(self, grant_ref: str, by: Authorship) -> Answer:
+        """Ends a grant as `GrantService.revoke` does, recorded as every other revocation; one that was over stays as it is."""
+        with self._repository.read() as reads:
+            grant = Tree(reads.load_tree()).find(grant_ref)
+        answer = self._grants.revoke(grant_ref, by)
+        if grant is not None and grant.status != "revoked" and isinstance(answer, Written):
+            self._record(Subject(kind="grant", id=grant.id, name=f"`{grant.path}`", grant=grant), by)
+        return answer
+
+    def revoke_key(self, key_id: str, by: Authorship) -> StoredKey | Problem:
+        """Ends an access key as `KeyService.revoke` does, recorded as every other revocation."""
+        revoked = self._keys.revoke(key_id, by.actor)
+        if isinstance(revoked, Problem):
+            return revoked
+        with self._repository.read() as reads:
+            grant = Tree(reads.load_tree())[revoked.grant_id]
+        self._record(Subject(kind="key", id=key_id, name=f"access key `{key_id}`", grant=grant), by)
+        return revoked
+
+    def _record(
+        self, subject: Subject, by: Authorship, *, cut: bool = False, issued_before: datetime | None = None
+    ) -> Revocation:
         now = self._clock.now()
         return self._store.insert(
             Revocation(
@@ -207,6 +243,19 @@ class RevocationService:
                 reason=by.reason,
             )
         )
+
+    def _may_still_cut(self, subject: Subject, issued_before: datetime | None) -> bool:
+        """Whether calls may be under way that were left to finish when this was revoked.
+
+        Of an issuer key everything that it does not sign for any more is cut, so no other cut-off than its own will do.
+        """
+        if subject.kind == "issuer":
+            issuer = self._store.issuer(subject.id)
+            ended = issuer is not None and (issuer.status == "revoked" or issuer.min_issued_at is not None)
+            stands = None if issuer is None or issuer.status == "revoked" else issuer.min_issued_at
+            if not ended or issued_before != stands:
+                return False
+        return not self._store.is_cut(subject.kind, subject.id, issued_before)
 
     def _end(self, subject: Subject, by: Authorship, issued_before: datetime | None) -> Problem | None:
         if subject.kind == "issuer":
@@ -225,7 +274,7 @@ class RevocationService:
         if subject.kind == "key":
             revoked = self._keys.revoke(subject.id, by.actor)
             return revoked if isinstance(revoked, Problem) else None
-        if self._store.is_block_revoked(subject.id):
+        if subject.is_over:
             return _again(f"block `{subject.id}` was revoked before", grant.path)
         return None
 
@@ -262,7 +311,7 @@ class RevocationService:
         known = self._store.block(ids[0]) if ids else None
         if known is None or (path is not None and tree[known.grant_id].path != path):
             return _unknown("block", digits if path is None else f"{path}#{digits}")
-        return _block(known.chain, tree[known.grant_id], known.not_after)
+        return self._block(known.chain, tree[known.grant_id], known.not_after)
 
     def _named(self, tree: Tree, kind: SubjectKind, word: str, issued_before: datetime | None) -> Subject | None:
         """The thing of that kind; None where there is none, or where a word has not its form."""
@@ -283,20 +332,21 @@ class RevocationService:
             if key is None or block is None:
                 return None
             name = f"access key `{key.id}` ({key.name}) of `{tree[key.grant_id].path}`"
-            return Subject(kind="key", id=key.id, name=name, grant=tree[key.grant_id], blocks=block.chain)
+            over = key.revoked_at is not None
+            return Subject(kind="key", id=key.id, name=name, grant=tree[key.grant_id], blocks=block.chain, is_over=over)
         known = self._store.block(word)
-        return None if known is None else _block(known.chain, tree[known.grant_id], known.not_after)
+        return None if known is None else self._block(known.chain, tree[known.grant_id], known.not_after)
 
-
-def _block(chain: tuple[str, ...], grant: Grant, not_after: datetime) -> Subject:
-    return Subject(
-        kind="block",
-        id=chain[0],
-        name=f"block `{chain[0][:12]}...` of `{grant.path}`",
-        grant=grant,
-        blocks=chain,
-        keep_until=not_after,
-    )
+    def _block(self, chain: tuple[str, ...], grant: Grant, not_after: datetime) -> Subject:
+        return Subject(
+            kind="block",
+            id=chain[0],
+            name=f"block `{chain[0][:12]}...` of `{grant.path}`",
+            grant=grant,
+            blocks=chain,
+            keep_until=not_after,
+            is_over=self._store.is_block_revoked(chain[0]),
+        )
 
 
 def _again(detail: str, path: str = "") -> Problem:

@@ -15,7 +15,7 @@ from remit.capabilities.encoding import Invalid
 from remit.capabilities.model import Limit
 from remit.capabilities.payload import parse_block0
 from remit.grants.model import Grant
-from remit.grants.revocations import KnownBlock, KnownIssuer, Revocation
+from remit.grants.revocations import KnownBlock, KnownIssuer, Revocation, SubjectKind
 from remit.kernel.periods import period_of
 from remit.leases.rules import bucket_lines
 from remit.leases.terms import terms_of_grant
@@ -122,6 +122,11 @@ class PostgresRevocations:
     def is_block_revoked(self, block_id: str) -> bool:
         with self._opens() as connection:
             return connection.execute(query("revocation_of_block"), {"id": block_id}).fetchone() is not None
+
+    def is_cut(self, kind: SubjectKind, subject: str, issued_before: datetime | None) -> bool:
+        asked = {"kind": kind, "subject": subject, "issued_before": issued_before}
+        with self._opens() as connection:
+            return connection.execute(query("revocation_cut"), asked).fetchone() is not None
 
     def revoke_issuer(self, kid: str, issued_before: datetime | None) -> None:
         with self._opens() as connection:
