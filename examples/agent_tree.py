@@ -221,10 +221,12 @@ async def one_is_revoked(
     print(
         f"\n{bad[0].name} and its helpers work without end, so do {good[0].name} and its own; {bad[0].name} is revoked:"
     )
+    # A vendor that takes its time: some calls are under way whenever it is revoked.
+    scene.vendor.script(completion_tokens=LONG, latency_ms=800)
     tasks = {
         agent.name: asyncio.create_task(agent.run(client, None, tokens=SHORT, pause=0.05)) for agent in [*bad, *good]
     }
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1)
     told = await asyncio.to_thread(scene.revoke, bad[0].capability.id)
     known = time.monotonic()
     await asyncio.wait_for(asyncio.gather(*(tasks[agent.name] for agent in bad)), timeout=20)
@@ -242,7 +244,7 @@ async def one_is_revoked(
     tail = sum(cost for agent in bad for _, ended, cost in agent.costs if ended > known)
     account.check(f"what ended after that cost {format_usd(tail)}, within the bound", tail <= told["at_most_nanousd"])
     counts = [len(agent.costs) for agent in good]
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(2)
     account.check(
         "the siblings are still at it", all(len(agent.costs) > count for agent, count in zip(good, counts, strict=True))
     )

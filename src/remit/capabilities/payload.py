@@ -214,7 +214,7 @@ def _ordered(
         raise _BadFieldError(f"`{name}` is not a list with items")
     items = tuple(read(one) for one in value)
     if any(order(a) >= order(b) for a, b in pairwise(items)):
-        raise _BadFieldError(f"`{name}` is not in strictly ascending order")
+        raise _BadFieldError(f"`{name}` has one twice, or is not in ascending order")
     return items
 
 
