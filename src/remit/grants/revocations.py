@@ -7,7 +7,9 @@ from typing import Literal, Protocol
 
 from remit.capabilities.chain import block_ids
 from remit.capabilities.encoding import Invalid, decode_token
+from remit.capabilities.model import CapabilityProblem, IssuerKey
 from remit.capabilities.payload import parse_block0
+from remit.capabilities.rules import verify
 from remit.grants.keys import KeyService, KeyStore, StoredKey
 from remit.grants.minting import permitted_grant
 from remit.grants.model import Grant, Problem
@@ -81,6 +83,7 @@ class KnownIssuer:
     """An issuer key as stored."""
 
     kid: str
+    public_key: bytes
     status: str
     min_issued_at: datetime | None
 
@@ -156,11 +159,21 @@ class RevocationService:
         return _unknown("block" if _BLOCK.fullmatch(word) else "", word)
 
     def find_token(self, text: str) -> Subject | Problem:
-        """The last block of a capability. Its grant needs no signature: a block's id is made of what it says."""
+        """The last block of a capability, over or revoked or not.
+
+        Its signatures have to verify: a text that was changed on its way would name a block that nobody has, and whoever
+        revoked that would believe that the capability was ended.
+        """
         frame = decode_token(text)
         block = frame if isinstance(frame, Invalid) else parse_block0(frame.blocks[0].payload)
         if isinstance(frame, Invalid) or isinstance(block, Invalid):
             detail = f"this is no capability: {block.reason}" if isinstance(block, Invalid) else ""
+            return Problem(code="capability_invalid", path="", field="subject", detail=detail)
+        issuer = self._store.issuer(frame.kid)
+        known = {} if issuer is None else {issuer.kid: IssuerKey(issuer.kid, issuer.public_key)}
+        found = verify(text, known, block.audience, self._clock.now())
+        if isinstance(found, CapabilityProblem) and found.code == "invalid":
+            detail = f"this is no capability: {found.reason}"
             return Problem(code="capability_invalid", path="", field="subject", detail=detail)
         with self._repository.read() as reads:
             grant = Tree(reads.load_tree()).find(block.grant)
