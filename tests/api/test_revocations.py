@@ -1,9 +1,12 @@
 """Revocations over HTTP: who may, what is answered, once."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
 
+from remit.capabilities.chain import first_block_id
+from remit.capabilities.encoding import Frame, decode_token, encode_token
 from remit.grants.keys import NewKey
 from remit.grants.model import Actor
 from tests.api.support import Caller, Plane, refused
@@ -137,3 +140,40 @@ def test_every_way_to_revoke_is_recorded_with_who_and_why(plane: Plane, admin: C
         ("key", silent, grant, False, *by, "no reason was given"),
         ("grant", grant, grant, False, *by, "project over"),
     ]
+
+
+def test_a_text_that_was_changed_on_its_way_is_not_taken_for_a_capability(
+    plane: Plane, admin: Caller, name: str
+) -> None:
+    """A text whose signature does not verify names no block that exists: it is refused, so that nobody believes it revoked."""
+    admin.made(name, owner=OWNER)
+    made = key_of(plane, name)
+    assert made.token is not None
+    frame = decode_token(made.token)
+    assert isinstance(frame, Frame)
+    block = frame.blocks[0]
+    nonce = block.payload.index(b'"nonce":"') + 9
+    other = replace(block, payload=block.payload[:nonce] + b"AAAA" + block.payload[nonce + 4 :])
+    for changed in (
+        replace(frame, blocks=(other,)),
+        replace(frame, blocks=(replace(block, signature=bytes(64)),)),
+        replace(frame, blocks=(block, block)),
+        replace(frame, bearer_secret=bytes(32)),
+        replace(frame, kid="0" * 24),
+    ):
+        refused(revoke(admin, encode_token(changed)), 422, "capability_invalid")
+    assert plane.sql("SELECT count(*) FROM revocations JOIN grants g ON g.id = grant_id WHERE g.path = %s", name) == [
+        (0,)
+    ]
+    assert revoke(admin, made.token).status_code == 201
+
+
+def test_a_block_of_a_key_from_before_blocks_were_recorded_is_known(plane: Plane, admin: Caller, name: str) -> None:
+    """The id of a key's capability names it although no row of its block is there."""
+    admin.made(name, owner=OWNER)
+    stored = key_of(plane, name).key
+    id_ = first_block_id(stored.capability.payload)
+    plane.insert("DELETE FROM capability_blocks WHERE id = %(id)s RETURNING id", {"id": id_})
+    refused(revoke(plane.caller(STRANGER), id_), 404, "unknown_subject")
+    given = revoke(admin, id_).json()
+    assert (given["kind"], given["subject"]) == ("block", id_)

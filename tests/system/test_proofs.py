@@ -250,6 +250,36 @@ def test_the_official_sdk_proves_possession(system: System) -> None:
         system.client(holder.token).chat.completions.create(model="gpt-4o-mini", messages=HELLO, max_tokens=5)
 
 
+def test_what_other_headers_say_of_a_request_counts_for_nothing(system: System) -> None:
+    """A proof is for the address and method that were called, whatever forwarded headers claim; alone it is no credential."""
+    holder = ed25519_holder(system)
+    claimed = [
+        ("forwarded", "host=other.example;proto=https"),
+        ("x-forwarded-host", "other.example"),
+        ("x-forwarded-proto", "https"),
+        ("x-original-url", "/v1/other"),
+        ("x-http-method-override", "GET"),
+    ]
+    chat = f"http://127.0.0.1:{system.port}/v1/chat/completions"
+
+    def send(proof: str, *authorizations: str, **more: Any) -> httpx.Response:
+        headers = [*claimed, ("dpop", proof), *(("authorization", one) for one in authorizations)]
+        return httpx.post(chat, content=CHAT, headers=headers, timeout=30, **more)
+
+    mine = f"DPoP {holder.token}"
+    for changed in (
+        {"url": "https://other.example/v1/chat/completions"},
+        {"url": f"http://127.0.0.1:{system.port}/v1/other"},
+        {"url": f"http://127.0.0.1:{system.port}/v1/chat/completions/"},
+        {"url": f"http://127.0.0.1:{system.port}/v1/chat/%63ompletions"},
+        {"method": "GET"},
+    ):
+        assert refused(send(holder.proof(**changed), mine))[0] == "proof_required", changed
+    for authorizations in ((), (mine, mine), (f"Bearer {holder.token}", mine), (f"Token {holder.token}",)):
+        assert refused(send(holder.proof(), *authorizations))[0] == "unauthenticated", authorizations
+    assert send(holder.proof(), mine).status_code == 200
+
+
 def test_a_public_address_is_the_one_that_counts() -> None:
     """With `gateway.public_url` proofs are for that address, and a `host` header does not change it."""
     with System(gateway={"public_url": "https://LLM.acme.example:443/"}) as system:

@@ -6,6 +6,7 @@ import hmac
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -40,6 +41,17 @@ def plane(issuer: Issuer) -> Iterator[Plane]:
             "labels_from": {"workload": "repository"},
         },
         {**common, "name": "pods", "claims": {"sub": "system:serviceaccount:prod:*"}, "grant": "acme/prod"},
+        {
+            **common,
+            "name": "narrow",
+            "claims": {"sub": "narrow:*"},
+            "grant": "acme/short",
+            "ttl_seconds": 3600,
+            "models": ["m"],
+            "surfaces": ["chat.completions"],
+            "limits": [{"usd": "0.01"}, {"requests": 3, "per": "day"}],
+            "delegate": {"max_depth": 0, "max_children": 0, "max_ttl_seconds": 60},
+        },
         {**common, "name": "one", "claims": {"sub": "twice:*"}},
         {**common, "name": "two", "claims": {"sub": "twice:x"}, "grant": "acme/prod"},
         {
@@ -53,6 +65,8 @@ def plane(issuer: Issuer) -> Iterator[Plane]:
     with Plane(workloads=rules) as running:
         running.admin.made("acme", 10**10)
         running.admin.made("acme/prod", 10**9)
+        soon = datetime.now(UTC) + timedelta(minutes=10)
+        running.admin.made("acme/short", expires_at=f"{soon:%Y-%m-%dT%H:%M:%SZ}")
         yield running
 
 
@@ -143,6 +157,26 @@ def test_pods_and_meshes_are_exchanged_too(plane: Plane, issuer: Issuer) -> None
 def test_whatever_a_rule_does_not_admit_is_refused(plane: Plane, issuer: Issuer, change: dict[str, Any]) -> None:
     """A well-signed token with one thing wrong gets the one fixed phrase."""
     refused(ask(plane, sign(github(issuer, **change))))
+
+
+def test_nothing_in_a_token_widens_what_its_rule_gives(plane: Plane, issuer: Issuer) -> None:
+    """Whatever claims say of limits, models, life and grants, the capability has the rule's, and ends with its grant."""
+    wider = {"grant": "acme", "ttl": 9999, "models": ["*"], "limits": [], "delegate": {"max_depth": 7}, "scope": "acme"}
+    answer = ask(plane, sign(github(issuer, sub="narrow:*", **wider)), requested_expires_in="9999")
+    frame, block = block_of(answer)
+    assert len(frame.blocks) == 1 and 580 < answer.json()["expires_in"] <= 600
+    (grant,) = plane.sql("SELECT id FROM grants WHERE path = 'acme/short'")[0]
+    assert (block.grant, block.models, block.surfaces) == (grant, ("m",), ("chat.completions",))
+    assert {(one.dimension, one.period): one.amount for one in block.limits} == {
+        ("usd", "once"): 10_000_000,
+        ("requests", "day"): 3,
+    }
+    delegate = block.delegate
+    assert (delegate.max_depth, delegate.max_children, delegate.max_ttl_seconds) == (0, 0, 60)
+    plane.admin.act("suspend", "acme/short")
+    refused(ask(plane, sign(github(issuer, sub="narrow:x"))))
+    plane.admin.act("resume", "acme/short")
+    block_of(ask(plane, sign(github(issuer, sub="narrow:x"))))
 
 
 def part(value: Any) -> str:

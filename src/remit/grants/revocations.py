@@ -8,9 +8,9 @@ from typing import Literal, Protocol
 
 from remit.capabilities.chain import block_ids
 from remit.capabilities.encoding import Invalid, decode_token
-from remit.capabilities.model import Limit
-from remit.capabilities.payload import parse_block0
+from remit.capabilities.model import CapabilityProblem, IssuerKey, Limit
 from remit.capabilities.reading import read_blocks
+from remit.capabilities.rules import verify
 from remit.grants.keys import KeyService, KeyStore, StoredKey
 from remit.grants.minting import permitted_grant
 from remit.grants.model import Grant, Problem
@@ -36,8 +36,8 @@ class Subject:
     """What is to be revoked. `name` is for people; `blocks` are those whose calls end with it, the first its own.
 
     `grant` is None for an issuer key. `keep_until` is when a block is over by itself. `limits` are those a presented
-    capability says its blocks have, by their ids; what it says is not verified. `is_over` says of a block or a key that it
-    was revoked before.
+    capability says its blocks have, by their ids; none for one that is named by its id. `is_over` says of a block or a key
+    that it was revoked before.
     """
 
     kind: SubjectKind
@@ -88,6 +88,7 @@ class KnownIssuer:
     """An issuer key as stored."""
 
     kid: str
+    public_key: bytes
     status: str
     min_issued_at: datetime | None
 
@@ -169,23 +170,31 @@ class RevocationService:
         return _unknown("block" if _BLOCK.fullmatch(word) else "", word)
 
     def find_token(self, text: str) -> Subject | Problem:
-        """The last block of a capability. Its grant needs no signature: a block's id is made of what it says."""
+        """The last block of a capability, over or revoked or not.
+
+        Its signatures have to verify: a text that was changed on its way would name a block that nobody has, and whoever
+        revoked that would believe that the capability was ended.
+        """
         frame = decode_token(text)
-        block = frame if isinstance(frame, Invalid) else parse_block0(frame.blocks[0].payload)
-        if isinstance(frame, Invalid) or isinstance(block, Invalid):
-            detail = f"this is no capability: {block.reason}" if isinstance(block, Invalid) else ""
+        blocks = frame if isinstance(frame, Invalid) else read_blocks(frame)
+        if isinstance(frame, Invalid) or isinstance(blocks, Invalid):
+            detail = f"this is no capability: {blocks.reason}" if isinstance(blocks, Invalid) else ""
+            return Problem(code="capability_invalid", path="", field="subject", detail=detail)
+        first, later = blocks
+        issuer = self._store.issuer(frame.kid)
+        known = {} if issuer is None else {issuer.kid: IssuerKey(issuer.kid, issuer.public_key)}
+        verified = verify(text, known, first.audience, self._clock.now())
+        if isinstance(verified, CapabilityProblem) and verified.code == "invalid":
+            detail = f"this is no capability: {verified.reason}"
             return Problem(code="capability_invalid", path="", field="subject", detail=detail)
         with self._repository.read() as reads:
-            grant = Tree(reads.load_tree()).find(block.grant)
+            grant = Tree(reads.load_tree()).find(first.grant)
         if grant is None:
             return Problem(code="unknown_grant", path="", detail="the capability's grant does not exist here")
         ids = [one.hex() for one in block_ids([framed.payload for framed in frame.blocks])]
-        found = self._block(tuple(reversed(ids)), grant, datetime.fromtimestamp(block.not_after, UTC))
-        blocks = read_blocks(frame)
-        if isinstance(blocks, Invalid):
-            return found
-        first, later = blocks
         limits = [first.limits, *(one.limits for one in later)]
+        not_after = (later[-1] if later else first).not_after
+        found = self._block(tuple(reversed(ids)), grant, datetime.fromtimestamp(not_after, UTC))
         return replace(found, limits=dict(zip(ids, limits, strict=True)))
 
     def revoke(
