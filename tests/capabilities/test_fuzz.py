@@ -39,7 +39,9 @@ def one_case(seed: int) -> str:
     )
     longer = append_block(text, block, NEW_SECRET, signing_secret=None if chain.has_tail else chain.secrets[-1])
     if isinstance(longer, Appended):
-        assert not isinstance(looked, CapabilityProblem)
+        # Without a tail the last key has to be proven beside the one an earlier block names, and nobody can prove both. Who
+        # holds the last key may hand on all the same, with a tail that needs no proof.
+        assert not isinstance(looked, CapabilityProblem) or "by different keys" in looked.reason
         agree(longer.token, now)
     return result
 
