@@ -12,13 +12,13 @@ import pytest
 from remit.capabilities.model import Delegate, Limit
 from tests.conformance.chains import block_ids, capability, child
 from tests.conformance.support import DIME, ask, ask_many, codes, dime, open_stream
-from tests.system.harness import System, another_gateway, root
+from tests.system.harness import System, another_gateway, gateway_answers, root
 
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[tuple[System, tuple[int, int]]]:
-    """A Remit that ends holds soon, and the ports of its two gateways; the first has two processes."""
-    gateway = {"workers": 2, "request_seconds": 2.0, "hold_seconds": 4.0}
+    """A Remit that ends holds soon, and the ports of its two gateways."""
+    gateway = {"request_seconds": 6.0, "hold_seconds": 8.0}
     with System(gateway=gateway) as system, another_gateway(system) as other:
         yield system, (system.port, other)
 
@@ -54,7 +54,9 @@ def test_no_block_is_passed_whatever_its_descendants_do(pair: tuple[System, tupl
     limits = {block_ids(token)[-1]: dimes for token, dimes in zip(family, (11, 3, 4, 9, *(1, 2, 8) * 3), strict=True)}
     dice = random.Random(14)
     asked = [(dice.choice(family), dice.choice(ports), dice.choice((1, 1, 2))) for _ in range(160)]
-    answers = ask_many(160, lambda number: ask(system, asked[number][0], dime(asked[number][2]), port=asked[number][1]))
+    answers = ask_many(
+        160, lambda number: ask(system, asked[number][0], dime(asked[number][2]), port=asked[number][1]), at_once=24
+    )
     assert codes(answers).keys() == {"served", "grant_exhausted"}
     spent = billed(system)
     assert {block: spent[block] for block, limit in limits.items() if spent[block] > limit} == {}
@@ -131,7 +133,11 @@ def test_a_killed_gateway_frees_nothing_of_a_chain(pair: tuple[System, tuple[int
     system.kill_gateway()
     for caller in lost:
         caller.close()
-    system.wait_ready()
+    for answers in (False, True):
+        deadline = time.monotonic() + 60
+        while gateway_answers(system.port) is not answers:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
     system.wait_until_no_hold_is_open()
     ids = block_ids(first)
     spent = {

@@ -210,6 +210,16 @@ def test_a_last_place_is_given_once_where_nothing_else_is_shared(trial: Trial) -
     assert [(one["taken"], "full" in one) for one in answers] == [(True, False), (False, True)]
 
 
+@pytest.mark.parametrize(("named", "cents"), [(False, 1), (True, 1), (True, 0)])
+def test_a_bucket_that_the_same_batch_holds_on_stays(trial: Trial, named: bool, cents: int) -> None:
+    """What one hold of a batch took is not removed with what another was refused, not even where it took nothing."""
+    leaf = trial.write(grant("acme"))
+    taken, refused = limited(trial, leaf, "x", cents=cents), limited(trial, leaf, "x", cents=51)
+    answers = take(trial, taken if named else replace(taken, chain=None), refused)
+    assert [one["taken"] for one in answers] == [True, False]
+    assert buckets_of_blocks(trial) == {"x": cents}
+
+
 @pytest.mark.parametrize("named", [True, False], ids=["named", "not named"])
 def test_a_bucket_that_another_waits_for_is_not_lost(trial: Trial, named: bool) -> None:
     """Where a refused hold opened a bucket, one that waits to use it opens it anew and is counted in it, whatever it names."""
@@ -263,18 +273,19 @@ def buckets_of_blocks(trial: Trial) -> dict[str, int]:
     return {bytes.fromhex(row[0].rstrip("0").ljust(2, "0")).decode(): row[1] // usd("0.01") for row in rows}
 
 
-def test_a_hold_that_was_not_taken_leaves_no_bucket_of_a_block(trial: Trial) -> None:
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "one by one"])
+def test_a_hold_that_was_not_taken_leaves_no_bucket_of_a_block(trial: Trial, together: bool) -> None:
     """Whoever may hand on makes any number of blocks for nothing: one that no hold was taken on takes up no room here."""
     leaf = root(trial)
     proof = UsedProof(b"p" * 32, START + LIFE)
-    answers = take(
-        trial,
+    holds = [
         replace(limited(trial, leaf, "a", "b", children=1), proof=proof),
         replace(limited(trial, leaf, "a", "b", "x"), proof=proof),
         limited(trial, leaf, "a", "c", children=1),
         limited(trial, leaf, "a", "b", "y", cents=51),
         limited(trial, leaf, "z", cents=51),
-    )
+    ]
+    answers = take(trial, *holds) if together else [take(trial, hold)[0] for hold in holds]
     assert [one["taken"] for one in answers] == [True, False, False, False, False]
     assert buckets_of_blocks(trial) == {"a": 1, "b": 1}
     assert not take(trial, limited(trial, leaf, "a", "b", cents=51))[0]["taken"]
