@@ -98,13 +98,14 @@ def test_a_full_disk_is_one_line(fresh: Cli) -> None:
     assert (done.returncode, done.stderr) == (74, "remit: cannot write: no space left on device\n")
 
 
-def test_a_terminated_command_lets_its_database_stop(fresh: Cli) -> None:
-    """SIGTERM is as orderly an end as Ctrl-C: the embedded server does not outlive its last user."""
+@pytest.mark.parametrize("shell", [[], ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]], ids=["", "background"])
+def test_a_terminated_command_lets_its_database_stop(fresh: Cli, shell: list[str]) -> None:
+    """SIGTERM is as orderly an end as Ctrl-C, also where a script's shell has Ctrl-C ignored: no embedded server is left."""
     fresh.process("apply", "-", "--yes", stdin=FILE.format(name="acme", usd="100"))
     running = fresh.folder / ".remit" / "postgres" / "postmaster.pid"
     assert not running.exists()
     command = [*fresh.command(), "grant", "tree"], [*fresh.command(), "ledger", "tail", "-f"]
-    with subprocess.Popen(command[1], cwd=fresh.folder, env=fresh.environment) as process:
+    with subprocess.Popen([*shell, *command[1]], cwd=fresh.folder, env=fresh.environment) as process:
         while not running.exists():
             assert process.poll() is None
             time.sleep(0.01)

@@ -88,7 +88,7 @@ def test_a_capability_as_an_argument_is_refused(offline: Cli, command: str) -> N
         ("rk_" + "0" * 12 + "_" + "A" * 43, [], "remit key create GRANT --name NAME --token"),
         (None, ["--limit", "0.5"], "is not a limit"),
         (None, ["--label", "x"], "name=value"),
-        (None, ["--ttl", "soon"], "time to live"),
+        (None, ["--ttl", "soon"], "`soon` is not a duration such as `90s`"),
         (None, ["--public-key", "x"], "public_key"),
     ],
 )

@@ -119,6 +119,42 @@ def test_revoke_now_with_streams_under_way(fleet: System, name: str, cut: bool) 
     fleet.reconcile_with_vendor(name)
 
 
+def test_revoke_now_while_agents_spend(fleet: System, name: str) -> None:
+    """What twelve callers with six agents' capabilities still spend once the command is back was under way, and within its bound."""
+    tree(fleet, name)
+    made = fleet.authority.keys().create(f"{name}/team", "both", ADMIN)
+    assert isinstance(made, NewKey) and made.token is not None
+    agents = [attenuate(made.token, usd="10").token for _ in range(6)]
+    fleet.vendor.script(latency_ms=400, latency_max_ms=1500)
+    stop, answers = threading.Event(), []
+
+    def load(agent: str) -> None:
+        while not stop.is_set():
+            sent_at = time.monotonic()
+            answers.append((sent_at, ask(fleet, agent, dime()).code))
+
+    callers = [threading.Thread(target=load, args=(agent,)) for agent in agents * 2]
+    for caller in callers:
+        caller.start()
+    time.sleep(2)
+    said = revoked(fleet, name)
+    told_at = time.monotonic()
+    ((instant,),) = fleet.sql("SELECT clock_timestamp()")
+    time.sleep(0.5)
+    stop.set()
+    for caller in callers:
+        caller.join()
+    assert "served" in {code for sent_at, code in answers if sent_at < told_at}
+    assert {code for sent_at, code in answers if sent_at > told_at} == {"grant_inactive"}
+    fleet.wait_until_no_hold_is_open()
+    assert fleet.sql("SELECT count(*) FROM holds WHERE taken_at >= %s", instant) == [(0,)]
+    spent = "SELECT coalesce(sum(amount_nanousd), 0)::bigint FROM entries WHERE grant_path = %s AND recorded_at >= %s"
+    ((after,),) = fleet.sql(spent, f"{name}/team", instant)
+    assert 0 < after <= said["at_most_nanousd"] <= 12 * DIME
+    fleet.vendor.wait_idle()
+    fleet.reconcile_with_vendor(name)
+
+
 @pytest.mark.parametrize("what", ["revoke", "grant", "key"])
 def test_streams_that_were_left_to_finish_are_cut_afterwards(fleet: System, name: str, what: str) -> None:
     """Whichever command revoked, `remit revoke --cut` ends what still runs and exits 0; once that was done it is refused."""

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
 from remit.leases.model import WantedHold
+from remit.store.connect import connect
 from remit.store.postgres_lessor import _hold_json
+from remit.store.postgres_revocations import PostgresRevocations
 from tests.leases.trial import SETTLED, Trial, as_json, grant, usd
 from tests.store.database import fresh_database
 
@@ -243,4 +245,15 @@ def test_what_is_known_of_a_block_is_not_said_anew() -> None:
     again = {**said_of_blocks({**child, **other}, {**other, "id": "a" * 64}), "kid": "other"}
     assert take_with(trial, trial.hold(root, 1), chain=again)["taken"]
     assert trial.looking.execute(f"{known} ORDER BY id").fetchall() == before
+    trial.close()
+
+
+def test_a_revocation_outlives_what_a_gateway_said_of_the_block() -> None:
+    """A gateway that says a living block is over does not make its revocation end early: the first block's time counts."""
+    trial = Trial(fresh_database())
+    root = trial.write(grant("root", limits=(usd(100),)))
+    child = {"id": "b" * 64, "not_after": "1970-01-01T00:00:00Z"}
+    assert take_with(trial, trial.hold(root, 1), chain=said_of_blocks({}, child))["taken"]
+    known = PostgresRevocations(lambda: connect(trial.url, "remit_authority")).block("b" * 64)
+    assert known is not None and known.not_after == datetime(2026, 5, 1, tzinfo=UTC)
     trial.close()

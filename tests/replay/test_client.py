@@ -86,6 +86,21 @@ def test_an_item_that_is_late_keeps_its_instant(vendor: VendorProcess) -> None:
     assert answer.lag_seconds >= 1 and answer.total_seconds >= answer.lag_seconds
 
 
+def test_a_call_in_the_instant_a_connection_is_taken_has_one_of_its_own(vendor: VendorProcess) -> None:
+    """It does not count on the connection that the call before it was waiting for."""
+
+    async def play(client: LoadClient, answers: list[Answer]) -> None:
+        due, message = asyncio.get_running_loop().time(), chat(client, completion_tokens=1, latency_ms=600_000)
+        client.send(Call(message, due, answers.append))
+        while not client._open:  # noqa: ASYNC110 - the very turn of the loop in which it opens is what this is about
+            await asyncio.sleep(0)
+        client.send(Call(message, due, answers.append))
+        await asyncio.to_thread(vendor.wait_paused, 2, 20)
+        assert await asyncio.to_thread(vendor.release) == 2
+
+    assert [answer.status for answer in using(vendor.base_url, play)] == [200, 200]
+
+
 def test_waiting_for_a_connection_is_lag(vendor: VendorProcess) -> None:
     """With one connection the second call waits for the first; with no room to wait the third is broken, not lost."""
 

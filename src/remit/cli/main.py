@@ -106,6 +106,9 @@ def _on_termination(_number: int, _frame: FrameType | None) -> None:
     # The default would end the process before an embedded server learns that its user has left. What tidies up after Ctrl-C
     # does so now, and an event loop that is running knows that signal.
     _termination.set()
+    # A shell without job control starts what is to run in the background with Ctrl-C ignored. That was not meant for this.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.raise_signal(signal.SIGINT)
 
 

@@ -86,7 +86,8 @@ class PostgresRevocations:
         with self._opens() as connection:
             rows = connection.execute(query("block_known"), {"id": block_id}).fetchall()
             if rows:
-                return KnownBlock(rows[0][1], rows[0][2], tuple(row[0] for row in rows))
+                # What is known of a later block a gateway has said, of the first one whoever made it. None outlives the first.
+                return KnownBlock(rows[0][1], max(row[2] for row in rows), tuple(row[0] for row in rows))
             # Whoever asks holds the tree: the database goes through all keys far faster than they can be read here.
             key = connection.execute(query("key_of_block"), {"id": block_id}).fetchone()
         return None if key is None else _block_of(key)

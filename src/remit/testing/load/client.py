@@ -117,11 +117,11 @@ class LoadClient:
 
     async def close(self) -> None:
         """Closes all connections; calls under way end as broken."""
+        while self._waiting:
+            self._finish(self._waiting.popleft(), Answer(broken="closed before it was sent"))
         for task in self._connecting:
             task.cancel()
         await asyncio.gather(*self._connecting, return_exceptions=True)
-        while self._waiting:
-            self._finish(self._waiting.popleft(), Answer(broken="closed before it was sent"))
         for connection in list(self._open):
             connection.abort()
         await asyncio.sleep(0)
@@ -133,7 +133,12 @@ class LoadClient:
             return
         task = asyncio.get_running_loop().create_task(self._connect_for_waiting())
         self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        task.add_done_callback(self._no_longer_connecting)
+
+    def _no_longer_connecting(self, task: asyncio.Task[None]) -> None:
+        # A call that came since the connection was there counted on it, and another one has it.
+        self._connecting.discard(task)
+        self._connect_if_wanted()
 
     async def _connect_for_waiting(self) -> None:
         try:
