@@ -35,8 +35,8 @@ _SHAPES = {"block": _BLOCK, "key": _KEY, "issuer": _ISSUER}
 class Subject:
     """What is to be revoked. `name` is for people; `blocks` are those whose calls end with it, the first its own.
 
-    `grant` is None for an issuer key. `keep_until` is when a block is over by itself, at the latest. `limits` are those a presented
-    capability says its blocks have, by their ids; none for one that is named by its id. `is_over` says of a block or a key
+    `grant` is None for an issuer key. `keep_until` is when a block is over by itself, at the latest. `limits` are those of a
+    presented capability's blocks, by their ids; none for a block that is named by its id. `is_over` says of a block or a key
     that it was revoked before.
     """
 
@@ -76,7 +76,7 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class KnownBlock:
-    """A block that is known here: whose it is, when its chain is over at the latest, and the blocks from itself to the first."""
+    """A block that is known here: whose it is, when its chain is over at the latest, the blocks from itself to the first."""
 
     grant_id: str
     not_after: datetime
