@@ -46,6 +46,8 @@ class PostgresPresence:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 if self._link is None or self._link.closed:
                     self._link = await connect_async(self._url, "remit_gateway")
+                    # Whoever waits for a gateway need not wait for a disk: what a crash forgets is said again in a second.
+                    await self._link.execute("SET synchronous_commit = off")
                 await self._link.execute(statement.encode(), parameters)
         except BaseException:
             await self._close()
