@@ -14,7 +14,7 @@ import psycopg
 from remit.api.people import NewPerson
 from remit.bootstrap import Authority, open_database
 from remit.settings import load_settings
-from remit.store.embedded import leave_embedded
+from tests.store.database import leave_embedded
 
 ADMIN = "ada@acme.example"
 END = "2099-01-01T00:00:00Z"
@@ -98,7 +98,6 @@ class Plane(AbstractContextManager["Plane"]):
         for caller in self._callers:
             caller.http.close()
         self.server.stop()
-        # Its data must not vanish under a running database.
         leave_embedded(Path(self._folder.name))
         self._folder.cleanup()
 

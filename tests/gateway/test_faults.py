@@ -13,6 +13,7 @@ from remit.capabilities.model import Block0, Delegate
 from remit.capabilities.rules import mint_block0, public_key_of
 from remit.gateway.decide import Rulebook
 from remit.gateway.gateway import Gateway
+from remit.gateway.proving import Presented
 from remit.gateway.snapshot import TreeSnapshot
 from remit.gateway.wire.exchange import Exchange
 from remit.gateway.wire.head import parse_request_head
@@ -80,6 +81,11 @@ class NoPrices:
         if self.broken:
             raise ZeroDivisionError
         return self._book.lookup(*arguments)
+
+
+def bearer(token: str) -> Presented:
+    """What a request with this token and nothing else presents."""
+    return Presented(authorizations=(b"Bearer " + token.encode(),))
 
 
 def a_capability(issuer: Any) -> tuple[str, TreeSnapshot]:

@@ -10,10 +10,10 @@ from remit.capabilities.issuer_keys import generate_issuer_key, issuer_key_of
 from remit.capabilities.model import Appended, Block0, Delegate, HolderBlock, Verified
 from remit.capabilities.rules import append_block, mint_block0, public_key_of, verify
 from remit.gateway.principal import Principal, authenticate, still_refused
-from remit.gateway.proving import Presented
 from remit.gateway.snapshot import TreeSnapshot
 from remit.kernel.decisions import Refused
 from remit.store.postgres_tree import KnownKey, KnownRevocation, StoredTree
+from tests.gateway.test_faults import bearer
 from tests.grants.builders import grant
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -132,7 +132,7 @@ def test_an_issuer_key_cuts_what_it_had_signed_by_then(cut_off: int | None, reac
 def test_what_is_remembered_ends_when_its_time_is_up() -> None:
     """A capability that was verified before is refused from its last second on, whichever of its blocks that is."""
     snapshot = tree()
-    presented = Presented(authorizations=(b"Bearer " + TOKEN.encode(),))
+    presented = bearer(TOKEN)
     for seconds, code in ((0, None), (1799, None), (1800, "capability_expired"), (7200, "capability_expired")):
         answer = authenticate(snapshot, presented, "remit", NOW + timedelta(seconds=seconds))
         assert (answer.code.name if isinstance(answer, Refused) else None) == code

@@ -14,7 +14,6 @@ from remit.capabilities.rules import verify
 from remit.gateway import principal
 from remit.gateway.gateway import Gateway
 from remit.gateway.principal import Principal, authenticate
-from remit.gateway.proving import Presented
 from remit.gateway.snapshot import TreeSnapshot
 from remit.kernel.decisions import Refused
 from remit.leases.model import WantedHold
@@ -22,7 +21,7 @@ from remit.leases.ports import TakenHold
 from remit.store.postgres_tree import KnownRevocation, StoredTree
 from remit.testing.vendor_sim import VendorSim
 from tests.gateway.test_decide import rulebook
-from tests.gateway.test_faults import Ledger, a_capability, called, gateway_over
+from tests.gateway.test_faults import Ledger, a_capability, bearer, called, gateway_over
 from tests.grants.builders import grant
 
 NOW = datetime.now(UTC)
@@ -90,22 +89,16 @@ def test_a_tree_that_is_older_than_the_known_one_is_not_installed() -> None:
     gateway.snapshot, gateway._running = second, {}
     gateway.install(first)
     assert gateway.snapshot is second
-    assert isinstance(
-        authenticate(gateway.snapshot, Presented(authorizations=(b"Bearer " + token.encode(),)), "remit", NOW), Refused
-    )
+    assert isinstance(authenticate(gateway.snapshot, bearer(token), "remit", NOW), Refused)
 
 
 def test_what_was_verified_is_remembered_as_long_as_issuer_keys_are_the_same() -> None:
     """The next tree lends no signature a second look, and yet refuses what it revokes; other issuer keys begin afresh."""
     issuer = generate_issuer_key()
     token, first, second = trees(issuer=issuer)
-    assert isinstance(
-        authenticate(first, Presented(authorizations=(b"Bearer " + token.encode(),)), "remit", NOW), Principal
-    )
+    assert isinstance(authenticate(first, bearer(token), "remit", NOW), Principal)
     assert second.verified is first.verified and len(second.verified) == 1
-    assert isinstance(
-        authenticate(second, Presented(authorizations=(b"Bearer " + token.encode(),)), "remit", NOW), Refused
-    )
+    assert isinstance(authenticate(second, bearer(token), "remit", NOW), Refused)
     others = (issuer_key_of(issuer), issuer_key_of(generate_issuer_key()))
     third = TreeSnapshot(StoredTree(revision=3, grants=(grant(id=GRANT),), keys=(), issuers=others), second)
     assert third.verified == {}
@@ -118,9 +111,7 @@ def test_the_oldest_is_forgotten_when_too_many_capabilities_come(monkeypatch: py
     token, first = a_capability(issuer)
     for number in range(3):
         first.verified[bytes([number])] = None  # type: ignore[assignment]
-    assert isinstance(
-        authenticate(first, Presented(authorizations=(b"Bearer " + token.encode(),)), "remit", NOW), Principal
-    )
+    assert isinstance(authenticate(first, bearer(token), "remit", NOW), Principal)
     assert len(first.verified) == 2 and next(iter(first.verified)) == b"\x02"
 
 
@@ -130,5 +121,5 @@ def test_an_issuer_key_that_was_revoked_ends_what_it_signed() -> None:
     public = issuer_key_of(issuer)
     dead = type(public)(public.kid, public.public_key, revoked=True)
     token, _, second = trees(issuer=issuer, issuers=(dead,), revocations=())
-    refused = authenticate(second, Presented(authorizations=(b"Bearer " + token.encode(),)), "remit", NOW)
+    refused = authenticate(second, bearer(token), "remit", NOW)
     assert isinstance(refused, Refused) and refused.code.name == "capability_revoked"

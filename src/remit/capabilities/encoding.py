@@ -225,7 +225,7 @@ def _check(document: dict[Any, Any]) -> None:
             raise _BadInputError("payload is nested too deeply")
         items: Iterable[Any] = container
         if type(container) is dict:
-            if set(map(type, container)) - {str}:
+            if not set(map(type, container)) <= _TEXT_ONLY:
                 raise _BadInputError("payload has a key that is not text")
             items = container.values()
         kinds = set(map(type, items))

@@ -210,23 +210,30 @@ def _ordered(
     value: object, name: str, read: Callable[[object], Item], order: Callable[[Item], Any]
 ) -> tuple[Item, ...]:
     """A list with at least one item, strictly ascending: one set, one encoding."""
-    if not isinstance(value, list) or not value:
-        raise _BadFieldError(f"`{name}` is not a list with items")
-    items = tuple(read(one) for one in value)
+    items = tuple(read(one) for one in _items(value, name))
     if any(order(a) >= order(b) for a, b in pairwise(items)):
-        raise _BadFieldError(f"`{name}` has one twice, or is not in ascending order")
+        raise _out_of_order(name)
     return items
 
 
 def _names(value: object, name: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
     """As `_ordered`, for lists of texts: a chain of 4 KiB has room for hundreds of them."""
+    items = _items(value, name)
+    if any(type(one) is not str for one in items) or not all(map(pattern.fullmatch, items)):
+        raise _BadFieldError(f"`{name}` is malformed")
+    if items != sorted(set(items)):
+        raise _out_of_order(name)
+    return tuple(items)
+
+
+def _items(value: object, name: str) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise _BadFieldError(f"`{name}` is not a list with items")
-    if any(type(one) is not str for one in value) or not all(map(pattern.fullmatch, value)):
-        raise _BadFieldError(f"`{name}` is malformed")
-    if value != sorted(set(value)):
-        raise _BadFieldError(f"`{name}` is not in strictly ascending order")
-    return tuple(value)
+    return value
+
+
+def _out_of_order(name: str) -> _BadFieldError:
+    return _BadFieldError(f"`{name}` has one twice, or is not in ascending order")
 
 
 def _limit_order(limit: Limit) -> tuple[str, str]:

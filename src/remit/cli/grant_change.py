@@ -9,6 +9,7 @@ from remit.cli.grant_look import GrantRef, find_grant
 from remit.cli.grant_terms import UNSET_NAMES, Terms, with_limits
 from remit.cli.options import By, Json, Where
 from remit.cli.values import parse_moment
+from remit.cli.words import counted
 
 if TYPE_CHECKING:
     from remit.bootstrap import Authority
@@ -193,7 +194,7 @@ def revoke(
     authority = open_authority(where)
     old = _stored(authority, grant)
     grants, keys = _ending(authority, old)
-    ending = f"{_counted(grants, 'grant')} below it and {_counted(keys, 'key')} end with it"
+    ending = f"{counted(grants, 'grant')} below it and {counted(keys, 'key')} end with it"
     again = old.status == "revoked"
     if not again and not yes and can_ask() and not confirmed(f"revoke `{old.path}` for good? {ending}"):
         return EXIT_DIFFERENCES
@@ -249,10 +250,6 @@ def _ending(authority: "Authority", grant: "Grant") -> tuple[int, int]:
     ids = {grant.id, *(one.id for one in below)}
     keys = sum(key["revoked_at"] is None and key["grant_id"] in ids for key in authority.key_store.list(None))
     return len(below), keys
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def _stored(authority: "Authority", ref: str) -> "Grant":

@@ -10,6 +10,7 @@ from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK, CommandError
 from remit.cli.once import write_once
 from remit.cli.options import By, Json, Where
 from remit.cli.values import parse_moment
+from remit.cli.words import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -244,7 +245,7 @@ def _after_line(states: "list[GatewayState]", revision: int, milliseconds: int, 
     if not holds.count:
         spent = "no call is under way"
     verb = "knows" if len(living) == 1 else "know"
-    who = f"{know} of {len(living)} gateway{'' if len(living) == 1 else 's'} {verb}, {milliseconds} ms after"
+    who = f"{know} of {counted(len(living), 'gateway')} {verb}, {milliseconds} ms after"
     return f"{who if living else 'no gateway runs'}; {spent}"
 
 
@@ -286,7 +287,7 @@ def _replayed(told: "Remembered", *, json: bool) -> int:
 
 
 def _calls(count: int) -> str:
-    return f"{count:,} running call{'' if count == 1 else 's'}"
+    return counted(count, "running call")
 
 
 def _usd(amount_nanousd: int) -> str:

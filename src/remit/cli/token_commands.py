@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK, CommandError
 from remit.cli.options import Json, Where
+from remit.cli.words import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -232,7 +233,7 @@ def _handing_on(view: "View") -> str:
     rules = view.delegate
     if not rules.max_depth or not rules.max_children or not rules.max_ttl_seconds:
         return "no"
-    levels = f"{rules.max_depth} level{'' if rules.max_depth == 1 else 's'}"
+    levels = counted(rules.max_depth, "level")
     return f"{levels}, {rules.max_children:,} living children each, {_duration(rules.max_ttl_seconds)} at most"
 
 
@@ -255,6 +256,5 @@ def _duration(seconds: int) -> str:
     """In words, by the largest unit of which there are at least two: `9 minutes`, `36 hours`."""
     for unit, size in _UNITS:
         if seconds >= 2 * size or size == 1:
-            count = seconds // size
-            return f"{count:,} {unit}{'' if count == 1 else 's'}"
+            return counted(seconds // size, unit)
     raise AssertionError("seconds are the last unit")

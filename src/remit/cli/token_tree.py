@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from remit.cli.codes import EXIT_OK
 from remit.cli.grant_look import GrantRef, find_grant
 from remit.cli.options import Json, Where
+from remit.cli.words import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -145,7 +146,7 @@ def _branch(above: "RichTree", one: _Standing, grant: "Grant") -> None:
     )
     words = [
         limits or "no limit of its own",
-        f"{amount_text('usd', block.spent_nanousd)} spent in {block.requests:,} call{'' if block.requests == 1 else 's'}",
+        f"{amount_text('usd', block.spent_nanousd)} spent in {counted(block.requests, 'call')}",
     ]
     if block.held_nanousd:
         words.append(f"{amount_text('usd', block.held_nanousd)} held")

@@ -9,7 +9,6 @@ from remit.cli.codes import CommandError
 from remit.grants.model import DIMENSIONS, LIMIT_PERIODS, Limit
 from remit.kernel import durations
 from remit.kernel.decisions import Dimension
-from remit.kernel.durations import InvalidDurationError
 from remit.kernel.money import InvalidAmountError, parse_usd
 from remit.kernel.periods import PeriodKind
 
@@ -69,7 +68,7 @@ def parse_duration(text: str, option: str) -> timedelta:
     """A whole number of seconds, minutes, hours or days: `90s`, `10m`, `1h`, `7d`. Raises CommandError."""
     try:
         return timedelta(seconds=durations.parse_duration(text.strip()))
-    except InvalidDurationError as error:
+    except durations.InvalidDurationError as error:
         raise CommandError(f"{option} {error}") from None
 
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
-from remit.capabilities.chain import block_ids
-from remit.capabilities.encoding import Invalid, decode_token
 from remit.capabilities.model import CapabilityProblem, IssuerKey, Limit
-from remit.capabilities.reading import read_blocks
+from remit.capabilities.reading import inspect
 from remit.capabilities.rules import verify
 from remit.grants.keys import KeyService, KeyStore, StoredKey
 from remit.grants.minting import permitted_grant
@@ -175,27 +173,21 @@ class RevocationService:
         Its signatures have to verify: a text that was changed on its way would name a block that nobody has, and whoever
         revoked that would believe that the capability was ended.
         """
-        frame = decode_token(text)
-        blocks = frame if isinstance(frame, Invalid) else read_blocks(frame)
-        if isinstance(frame, Invalid) or isinstance(blocks, Invalid):
-            detail = f"this is no capability: {blocks.reason}" if isinstance(blocks, Invalid) else ""
-            return Problem(code="capability_invalid", path="", field="subject", detail=detail)
-        first, later = blocks
-        issuer = self._store.issuer(frame.kid)
+        said = inspect(text)
+        if isinstance(said, CapabilityProblem):
+            return _no_capability(said)
+        issuer = self._store.issuer(said.kid)
         known = {} if issuer is None else {issuer.kid: IssuerKey(issuer.kid, issuer.public_key)}
-        verified = verify(text, known, first.audience, self._clock.now())
+        verified = verify(text, known, said.audience, self._clock.now())
         if isinstance(verified, CapabilityProblem) and verified.code == "invalid":
-            detail = f"this is no capability: {verified.reason}"
-            return Problem(code="capability_invalid", path="", field="subject", detail=detail)
+            return _no_capability(verified)
         with self._repository.read() as reads:
-            grant = Tree(reads.load_tree()).find(first.grant)
+            grant = Tree(reads.load_tree()).find(said.grant)
         if grant is None:
             return Problem(code="unknown_grant", path="", detail="the capability's grant does not exist here")
-        ids = [one.hex() for one in block_ids([framed.payload for framed in frame.blocks])]
-        limits = [first.limits, *(one.limits for one in later)]
-        not_after = (later[-1] if later else first).not_after
-        found = self._block(tuple(reversed(ids)), grant, datetime.fromtimestamp(not_after, UTC))
-        return replace(found, limits=dict(zip(ids, limits, strict=True)))
+        ids = tuple(reversed(said.block_ids))
+        found = self._block(ids, grant, datetime.fromtimestamp(said.not_after, UTC))
+        return replace(found, limits={block.block_id: block.limits for block in said.blocks})
 
     def revoke(
         self, subject: Subject, by: Authorship, *, cut: bool, issued_before: datetime | None = None
@@ -356,6 +348,12 @@ class RevocationService:
             keep_until=not_after,
             is_over=self._store.is_block_revoked(chain[0]),
         )
+
+
+def _no_capability(problem: CapabilityProblem) -> Problem:
+    return Problem(
+        code="capability_invalid", path="", field="subject", detail=f"this is no capability: {problem.reason}"
+    )
 
 
 def _again(detail: str, path: str = "") -> Problem:

@@ -39,13 +39,6 @@ def start_embedded(data_dir: Path) -> str:
         return open_server(folder)
 
 
-def leave_embedded(data_dir: Path) -> None:
-    """This process needs that folder's server no longer; stops it where nobody else does. The end of the process does the same."""
-    # Not loaded before `start_embedded` was called, and then there is nothing to leave.
-    if (module := sys.modules.get("remit.store.embedded_server")) is not None:
-        module.EmbeddedServer.leave(data_dir.expanduser().resolve() / "postgres")
-
-
 def gateway_login(url: str) -> str:
     """The URL of a login that can only work as a gateway; `url` is the superuser's of a migrated embedded server.
 

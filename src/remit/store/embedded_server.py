@@ -42,13 +42,6 @@ class EmbeddedServer(PostgresServer):
             cls(folder).start()
         return cls._instances[folder]
 
-    @classmethod
-    def leave(cls, folder: Path) -> None:
-        """Takes this process off the users of that folder's server, and stops it where it was the last."""
-        if folder in cls._instances:
-            cls._instances[folder].cleanup()
-            cls._instances.pop(folder, None)
-
     @property
     def _lock(self) -> "_FolderLock":
         # The wheel's own lock may be one file in /tmp, which the first user of the machine takes from all others.
