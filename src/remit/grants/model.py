@@ -178,10 +178,15 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks for a write. Ownership is read from the tree: `name` is compared with the owners of grants."""
+    """Who asks for a write. Ownership is read from the tree: `name` is compared with the owners of grants.
+
+    `acts_for` are ids of grants whose owner this person may stand in for in this write: an approver on whose rota they are.
+    An admin may do all.
+    """
 
     name: str
     is_admin: bool = False
+    acts_for: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,9 @@ def may_change(tree: Tree, actor: Actor, old: Grant, new: Grant) -> list[Problem
 
 
 def _owns_above(tree: Tree, actor: Actor, grant: Grant) -> bool:
-    return actor.is_admin or any(same_person(actor.name, node.owner) for node in tree.ancestors(grant))
+    return actor.is_admin or any(
+        same_person(actor.name, node.owner) or node.id in actor.acts_for for node in tree.ancestors(grant)
+    )
 
 
 def _not_permitted(tree: Tree, actor: Actor, grant: Grant, deed: str) -> Problem:
