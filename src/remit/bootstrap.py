@@ -6,7 +6,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -30,6 +30,10 @@ from remit.notify.webhook import Webhook
 from remit.pricing.book import LayeredPriceBook
 from remit.pricing.genai import GenaiCatalogue
 from remit.pricing.overrides import parse_overrides
+from remit.renewals.model import Event, Ticket
+from remit.renewals.rounds import Rounds
+from remit.renewals.service import TicketService
+from remit.renewals.writes import EffectWriter
 from remit.settings import Settings, SettingsError, webhook_secret
 from remit.store.connect import opener
 from remit.store.embedded import gateway_login, start_embedded
@@ -44,6 +48,7 @@ from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 if TYPE_CHECKING:
@@ -98,10 +103,10 @@ def make_workload_rules(settings: Settings) -> "tuple[WorkloadRule, ...]":
 class Authority:
     """The control plane's parts over one database. Cheap to make; nothing runs until asked."""
 
-    def __init__(self, settings: Settings, url: str) -> None:
+    def __init__(self, settings: Settings, url: str, clock: Clock | None = None) -> None:
         self.settings = settings
         self.url = url
-        self.clock = make_clock(settings)
+        self.clock = clock or make_clock(settings)
         self.repository = PostgresGrants(url)
         self.grants = GrantService(self.repository, self.clock)
         self.key_store = PostgresKeys(opener(url, "remit_authority"))
@@ -129,6 +134,34 @@ class Authority:
         keys = self.keys_over()(unit.keys, unit.grants)
         grants = GrantService(unit.grants, self.clock)
         return RevocationService(unit.revocations, unit.grants, grants, keys, unit.keys, self.clock)
+
+    def tickets_over(self, unit: WriteUnit) -> TicketService:
+        """The service of the queue, inside one write."""
+        return self._renewals(unit)[0]
+
+    def open_tickets(self, **wanted: Any) -> list[Ticket]:
+        """The open tickets of those terms (see `PostgresTickets.listed`), the first due first."""
+        with opener(self.url, "remit_authority")() as connection:
+            return PostgresTickets(connection, self.clock).listed(state="open", **wanted)
+
+    def ticket(self, ticket_id: str) -> tuple[Ticket, list[Event]] | None:
+        """A ticket and what happened to it."""
+        with opener(self.url, "remit_authority")() as connection:
+            tickets = PostgresTickets(connection, self.clock)
+            found = tickets.find(ticket_id)
+            return None if found is None else (found, tickets.events(ticket_id))
+
+    def rounds_over(self, unit: WriteUnit) -> Rounds:
+        """What the passing of time does to the queue, inside one write."""
+        return self._renewals(unit)[1]
+
+    def _renewals(self, unit: WriteUnit) -> tuple[TicketService, Rounds]:
+        tickets, people = unit.tickets(self.clock), unit.standing(self.clock)
+        grants, policy = GrantService(unit.grants, self.clock), self.settings.renewals.policy()
+        writer = EffectWriter(grants, unit.tree, tickets, unit.debts(self.clock))
+        service = TicketService(tickets, people, writer, unit.tree, policy, self.clock)
+        rounds = Rounds(tickets, tickets, people, service, grants, writer, unit.tree, policy, self.clock)
+        return service, rounds
 
     def make_issuer_known(self) -> None:
         """Makes the issuer key where there is none, and its public half known to gateways before anything is signed."""

@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, get_type_hints
@@ -19,6 +19,7 @@ import msgspec
 
 from remit.kernel.durations import InvalidDurationError, parse_duration
 from remit.kernel.money import InvalidAmountError, parse_usd
+from remit.renewals.model import Policy
 
 CONFIG_FILE = Path("remit.toml")
 # A call is over this long before its hold's time is up: its end has to be booked, and the clock that ends overdue holds
@@ -163,6 +164,59 @@ class WorkloadSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     delegate: WorkloadDelegate = WorkloadDelegate()
 
 
+class RenewalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The queue: which requests are small or large (worst case a month, dollar text), and how long each waits for an answer.
+
+    Times are durations such as `4h` or `3d`. `remind` are the times before an expiry at which its owner is told once more.
+    """
+
+    small_usd: str = "500"
+    large_usd: str = "10000"
+    small_due: str = "24h"
+    standard_due: str = "72h"
+    large_due: str = "120h"
+    break_glass_due: str = "1h"
+    break_glass_usd: str = "1000"
+    break_glass_life: str = "24h"
+    remind: tuple[str, ...] = ("14d", "7d", "2d")
+
+    def __post_init__(self) -> None:
+        self.policy()
+
+    def policy(self) -> Policy:
+        """The same as the queue goes by it. Raises SettingsError."""
+        due = {tier: self._duration(f"{tier}_due") for tier in ("small", "standard", "large", "break_glass")}
+        remind = tuple(_duration("renewals.remind", text) for text in self.remind)
+        small, large = self._amount("small_usd"), self._amount("large_usd")
+        if small >= large:
+            raise SettingsError("`renewals.small_usd` must be below `renewals.large_usd`")
+        return Policy(
+            small_nanousd=small,
+            large_nanousd=large,
+            due={"auto": due["small"], "small": due["small"], "standard": due["standard"], "large": due["large"]},
+            break_glass_due=due["break_glass"],
+            break_glass_max_nanousd=self._amount("break_glass_usd"),
+            break_glass_max_life=self._duration("break_glass_life"),
+            remind=tuple(sorted(remind, reverse=True)),
+        )
+
+    def _duration(self, name: str) -> timedelta:
+        return _duration(f"renewals.{name}", getattr(self, name))
+
+    def _amount(self, name: str) -> int:
+        try:
+            return parse_usd(getattr(self, name))
+        except InvalidAmountError as error:
+            raise SettingsError(f"`renewals.{name}`: {error}") from None
+
+
+def _duration(name: str, text: str) -> timedelta:
+    try:
+        return timedelta(seconds=parse_duration(text))
+    except InvalidDurationError as error:
+        raise SettingsError(f"`{name}`: {error}") from None
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set."""
 
@@ -174,6 +228,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     notify: NotifySettings = NotifySettings()
     vendors: dict[str, VendorSettings] = {}
     workloads: tuple[WorkloadSettings, ...] = ()
+    renewals: RenewalSettings = RenewalSettings()
     prices: tuple[dict[str, Any], ...] = ()
     renew_url: str | None = None
     sweep_seconds: Seconds = 5.0
@@ -217,7 +272,12 @@ _ENVIRONMENT = {
 }
 
 _DEFAULT_VENDORS = {"openai": {"base_url": "https://api.openai.com", "api_key_env": "OPENAI_API_KEY"}}
-_TABLES: dict[str, type[msgspec.Struct]] = {"gateway": GatewaySettings, "api": ApiSettings, "notify": NotifySettings}
+_TABLES: dict[str, type[msgspec.Struct]] = {
+    "gateway": GatewaySettings,
+    "api": ApiSettings,
+    "notify": NotifySettings,
+    "renewals": RenewalSettings,
+}
 
 
 def load_settings(

@@ -37,6 +37,7 @@ _EPILOGUE = (
 
 _RUN = Group.create_ordered("Run")
 _GRANTS = Group.create_ordered("Grants and keys")
+_PEOPLE = Group.create_ordered("Decisions")
 _BOOKS = Group.create_ordered("Books")
 _TRY = Group.create_ordered("Try out")
 
@@ -75,6 +76,8 @@ _add("token", "token:app_command", _GRANTS)
 _add("revoke", "revoke:revoke", _GRANTS)
 _add("issuer", "issuer:app_command", _GRANTS)
 _add("person", "person:app_command", _GRANTS)
+_add("queue", "queue:queue", _PEOPLE)
+_add("ticket", "ticket:app_command", _PEOPLE)
 _add("ledger", "ledger:app_command", _BOOKS)
 _add("notifications", "notifications:notifications", _BOOKS)
 _add("vendor-sim", "vendor_sim:vendor_sim", _TRY)

@@ -14,12 +14,17 @@ import psycopg
 
 from remit.grants.model import Problem
 from remit.grants.ports import Remembered
+from remit.grants.tree import Tree
+from remit.kernel.clock import Clock
 from remit.store.connect import Opens
 from remit.store.postgres_capabilities import PostgresCapabilities
+from remit.store.postgres_debts import PostgresDebts
 from remit.store.postgres_grants import TreeUnit
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_standing import PostgresStanding
+from remit.store.postgres_tickets import PostgresTickets
 
 _T = TypeVar("_T")
 
@@ -77,6 +82,19 @@ class WriteUnit:
     @property
     def revocations(self) -> PostgresRevocations:
         return PostgresRevocations(lambda: nullcontext(self.connection))
+
+    def tickets(self, clock: Clock) -> PostgresTickets:
+        return PostgresTickets(self.connection, clock)
+
+    def debts(self, clock: Clock) -> PostgresDebts:
+        return PostgresDebts(self.connection, clock)
+
+    def tree(self) -> Tree:
+        """The tree as this transaction has left it so far."""
+        return Tree(TreeUnit(self.connection).load_tree())
+
+    def standing(self, clock: Clock) -> PostgresStanding:
+        return PostgresStanding(self.connection, clock)
 
 
 class PostgresWrites:

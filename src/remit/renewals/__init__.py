@@ -1,0 +1,1 @@
+"""Tickets: how authority is asked for, decided by named people, renewed, or lost."""

@@ -1,0 +1,88 @@
+"""Who is asked, who may decide, and who comes next when nobody answers.
+
+Level 0 is the owner of the nearest grant above whose word is enough; level 1 the rota: people who hold the role of an
+approver there or above; level 2 the owners of the organisation. Nobody is asked about their own request.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from remit.grants.model import Actor, Grant, same_person
+from remit.grants.tree import Tree
+from remit.renewals.effects import Acknowledge, CreateGrant, Effect, MoveLimit, SettleDebt
+from remit.renewals.model import Ticket
+from remit.renewals.ports import People
+
+
+def subject_of(tree: Tree, effect: Effect) -> tuple[Grant, ...]:
+    """The grants above what an effect writes, root first: whose owners may be asked. Empty for what stands at the top.
+
+    What is moved is the source's to give, a finding is its own owner's to look at: there the grant itself comes last.
+    """
+    if isinstance(effect, CreateGrant):
+        parent = tree.at_path(effect.new.path.rpartition("/")[0])
+        return () if parent is None else tree.path_to(parent)
+    if isinstance(effect, MoveLimit):
+        return tree.path_to(tree[effect.source_id])
+    grant = tree.find(effect.about if isinstance(effect, Acknowledge) else effect.grant_id)
+    if grant is None:
+        return ()
+    return tree.path_to(grant) if isinstance(effect, Acknowledge) else tree.ancestors(grant)
+
+
+def levels(  # noqa: PLR0917 - one parameter per thing that decides who is asked
+    above: Sequence[Grant], requester: str, effect: Effect, people: People, enough: Callable[[str], bool], now: datetime
+) -> list[list[str]]:
+    """The people to ask, level by level, without the empty levels. A person who is away is stood in for.
+
+    `enough` tells whether somebody's word would do: an owner whose own boundary is in the way is passed over.
+    """
+    owners: list[str] = []
+    for grant in reversed(above):
+        asked = [name for name in _present(people, [grant.owner], requester, now) if enough(name)]
+        if asked:
+            owners = asked
+            break
+    rota = people.finance() if isinstance(effect, SettleDebt) else people.rota([grant.id for grant in above])
+    steps = [owners, _present(people, rota, requester, now), _present(people, people.org_owners(), requester, now)]
+    found: list[list[str]] = []
+    for step in steps:
+        known = {name.casefold() for level in found for name in level}
+        fresh = [name for name in step if name.casefold() not in known]
+        if fresh:
+            found.append(fresh)
+    return found
+
+
+def authority(name: str, above: Sequence[Grant], people: People, now: datetime) -> Actor:
+    """A person with all the authority they have over what stands above: their own, as approver, and as a stand-in."""
+    org = any(same_person(name, one) for one in people.org_owners())
+    stood_in = {grant.id for grant in above if same_person(people.delegate_of(grant.owner, now) or "", name)}
+    return Actor(name, org, people.acts_for(name, [grant.id for grant in above]) | stood_in)
+
+
+def may_decide(ticket: Ticket, above: Sequence[Grant], actor: Actor, people: People) -> bool:
+    """Whether this person's word counts for a ticket of somebody else: they stand above it, or were asked.
+
+    What their approval carries out is judged as their own write besides.
+    """
+    if same_person(actor.name, ticket.requester) or not people.is_active(actor.name):
+        return False
+    if actor.is_admin or any(same_person(actor.name, name) for name in ticket.assignees):
+        return True
+    stands_above = any(same_person(actor.name, grant.owner) or grant.id in actor.acts_for for grant in above)
+    return stands_above or (ticket.kind == "debt" and _among(actor.name, people.finance()))
+
+
+def _present(people: People, names: Sequence[str], requester: str, now: datetime) -> list[str]:
+    """Those of them who are there to answer, or whoever stands in for them; never the requester."""
+    found: dict[str, str] = {}
+    for name in names:
+        stand_in = people.delegate_of(name, now) or name
+        if people.is_active(stand_in) and not same_person(stand_in, requester) and not same_person(name, requester):
+            found.setdefault(stand_in.casefold(), stand_in)
+    return list(found.values())
+
+
+def _among(name: str, names: Sequence[str]) -> bool:
+    return any(same_person(name, one) for one in names)

@@ -1,0 +1,156 @@
+"""What an approval carries out. Each effect has one body (JSON-able, kept with its ticket) and one write of the tree.
+
+The write is judged like any other: an approval gives no authority that its author does not have.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final
+
+from remit.grants.edits import UNSET, GrantEdit, NewGrant
+from remit.grants.model import Limit
+from remit.grants.serialise import InvalidBodyError, format_instant, from_body
+from remit.kernel.decisions import Dimension
+from remit.kernel.periods import PeriodKind
+
+
+@dataclass(frozen=True, slots=True)
+class CreateGrant:
+    """A new grant, active at once."""
+
+    new: NewGrant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewGrant:
+    """A later expiry; with `limits`, these as well (a renewal is where a grant shrinks to what it needs)."""
+
+    grant_id: str
+    expires_at: datetime
+    limits: tuple[Limit, ...] | None = None
+
+    def edit(self) -> GrantEdit:
+        return GrantEdit(expires_at=self.expires_at, limits=UNSET if self.limits is None else self.limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetLimits:
+    """Other limits than now."""
+
+    grant_id: str
+    limits: tuple[Limit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveLimit:
+    """A part of one grant's limit to its sibling."""
+
+    source_id: str
+    target_id: str
+    dimension: Dimension
+    period: PeriodKind
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakGlass:
+    """So much more usd in every period of a grant until an instant, and of whatever stands above it that lacks the room."""
+
+    grant_id: str
+    amount_nanousd: int
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleDebt:
+    """What becomes of an overdraft's debt: approving forgives it, declining leaves it to be repaid."""
+
+    grant_id: str
+    period_kind: PeriodKind
+    period_start: datetime
+    amount_nanousd: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledge:
+    """A finding was looked at; `code` and `about` say what was found. Nothing is written but the decision."""
+
+    code: str
+    about: str
+
+
+Effect = CreateGrant | RenewGrant | SetLimits | MoveLimit | BreakGlass | SettleDebt | Acknowledge
+
+
+def effect_body(effect: Effect) -> dict[str, Any]:
+    """JSON-able form; `effect_of` is the exact inverse."""
+    if isinstance(effect, CreateGrant):
+        return {"effect": "create_grant", "new": effect.new.body()}
+    stated = {one.name: _plain(getattr(effect, one.name)) for one in fields(effect)}
+    return {"effect": _NAMES[type(effect)], **stated}
+
+
+def effect_of(body: Mapping[str, Any]) -> Effect:
+    """The effect of a body. Raises InvalidBodyError."""
+    try:
+        return _READERS[body["effect"]]({name: value for name, value in body.items() if name != "effect"})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidBodyError(f"not the body of an effect: {error}") from error
+
+
+def new_grant_of(body: Mapping[str, Any]) -> NewGrant:
+    """The request that `NewGrant.body` wrote down. Raises InvalidBodyError."""
+    # A request leaves out what its parent fills in; a grant says all of it.
+    left_out = {name for name in ("class", "time_zone", "starts_at", "expires_at") if body[name] is None}
+    filled = {**body, "id": "", "parent_id": None, **{name: _FILLER[name] for name in left_out}}
+    grant = from_body(filled)
+    stated = {one.name: getattr(grant, one.name) for one in fields(NewGrant)}
+    return NewGrant(**stated | {("grant_class" if name == "class" else name): None for name in left_out})
+
+
+_FILLER: Final = {
+    "class": "production",
+    "time_zone": "UTC",
+    "starts_at": "1970-01-01T00:00:00Z",
+    "expires_at": "1970-01-01T00:00:00Z",
+}
+_NAMES: Final[Mapping[type, str]] = {
+    RenewGrant: "renew_grant",
+    SetLimits: "set_limits",
+    MoveLimit: "move_limit",
+    BreakGlass: "break_glass",
+    SettleDebt: "settle_debt",
+    Acknowledge: "acknowledge",
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return format_instant(value)
+    if isinstance(value, tuple):
+        return [{one.name: getattr(item, one.name) for one in fields(item)} for item in value]
+    return value
+
+
+def _limits(value: Any) -> tuple[Limit, ...] | None:
+    return None if value is None else tuple(Limit(**one) for one in value)
+
+
+def _read(kind: type[Any]) -> Callable[[dict[str, Any]], Effect]:
+    def read(body: dict[str, Any]) -> Effect:
+        for name in ("expires_at", "ends_at", "period_start"):
+            if name in body:
+                body[name] = datetime.fromisoformat(body[name])
+        if "limits" in body:
+            body["limits"] = _limits(body["limits"])
+        made: Effect = kind(**body)
+        return made
+
+    return read
+
+
+_READERS: Final[Mapping[str, Callable[[dict[str, Any]], Effect]]] = {
+    "create_grant": lambda body: CreateGrant(new_grant_of(body["new"])),
+    **{name: _read(kind) for kind, name in _NAMES.items()},
+}

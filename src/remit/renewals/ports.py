@@ -1,0 +1,166 @@
+"""What the ticket service needs from storage, all of it inside one write of the tree."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from remit.kernel.periods import PeriodKind
+from remit.renewals.model import Event, Ticket, Use
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A notification to people by name."""
+
+    kind: str
+    grant_id: str
+    recipients: tuple[str, ...]
+    body: Mapping[str, Any]
+    ticket_id: str = ""
+    occasion: datetime | None = None
+    number: int = 0
+
+
+class Tickets(Protocol):
+    """Tickets and their events, in one open transaction."""
+
+    def insert(self, ticket: Ticket) -> None:
+        """Stores a new ticket."""
+        ...
+
+    def update(self, ticket: Ticket) -> None:
+        """Stores the next revision of a ticket. Raises StaleTicketError where the stored one is not the one before."""
+        ...
+
+    def find(self, ticket_id: str) -> Ticket | None: ...
+
+    def open_with(self, dedupe_key: str) -> Ticket | None:
+        """The open ticket of that key."""
+        ...
+
+    def all_open(self) -> list[Ticket]:
+        """Every open ticket, the first due first."""
+        ...
+
+    def record(self, event: Event) -> None:
+        """Appends an event."""
+        ...
+
+    def events(self, ticket_id: str) -> list[Event]:
+        """What happened, oldest first."""
+        ...
+
+    def notify(self, notice: Notice) -> bool:
+        """Writes a notification, once for a kind, grant, ticket, occasion and number; whether it is new."""
+        ...
+
+    def evidence(self, grant_id: str, now: datetime) -> Mapping[str, Any]:
+        """JSON-able: how the grant was used, and what it was refused."""
+        ...
+
+    def use(self, grant_id: str, now: datetime) -> Sequence[Use]:
+        """Its usd buckets: those that hold `now` first, then earlier ones, newest first."""
+        ...
+
+    def renewals_in_a_row(self, grant_id: str) -> int:
+        """How often an envelope renewed the grant since a person last did."""
+        ...
+
+    def begin_break_glass(self, ticket: Ticket) -> None:
+        """Keeps what an approved break-glass raised (`evidence["done"]`), so that it can be taken back."""
+        ...
+
+    def trial(self) -> AbstractContextManager[None]:
+        """A block whose writes are undone at its end."""
+        ...
+
+
+class People(Protocol):
+    """Who is there, who stands in for whom, and who has which role."""
+
+    def is_active(self, name: str) -> bool: ...
+
+    def delegate_of(self, name: str, now: datetime) -> str | None:
+        """Who stands in for a person at the moment."""
+        ...
+
+    def rota(self, grant_ids: Sequence[str]) -> list[str]:
+        """The approvers of the nearest of these grants (root first) that has any, else of the whole organisation."""
+        ...
+
+    def acts_for(self, name: str, grant_ids: Sequence[str]) -> frozenset[str]:
+        """For which of these grants (a path, root first) a person may decide as their owner would: as an approver."""
+        ...
+
+    def org_owners(self) -> list[str]: ...
+
+    def finance(self) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glass:
+    """A break-glass that was approved: what it raised (`{grant_id, path, dimension, period, amount}`), until when."""
+
+    ticket_id: str
+    ends_at: datetime
+    raised: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """An overdraft that is owed, in nano-USD."""
+
+    grant_id: str
+    period_kind: PeriodKind
+    period_start: datetime
+    amount_nanousd: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trip:
+    """A breaker that tripped, and what it said."""
+
+    id: str
+    grant_id: str
+    about: Mapping[str, Any]
+
+
+class Queue(Protocol):
+    """What waits for the passing of time, in one open transaction."""
+
+    def grace_until(self, grant_id: str) -> datetime | None:
+        """The end of the grace a grant was given last."""
+        ...
+
+    def keep_grace(self, grant_id: str, regular_until: datetime, until: datetime) -> None: ...
+
+    def break_glasses_due(self, now: datetime) -> list[Glass]: ...
+
+    def end_break_glass(self, ticket_id: str, now: datetime) -> None: ...
+
+    def debts_without_ticket(self, now: datetime) -> list[Owed]:
+        """Debts of periods that are over, which no ticket was opened about."""
+        ...
+
+    def trips_without_ticket(self) -> list[Trip]: ...
+
+    def was_ever_open(self, dedupe_key: str) -> bool:
+        """Whether there is a ticket of that key, open or ended."""
+        ...
+
+
+class Debts(Protocol):
+    """Overdrafts that are owed."""
+
+    def forgive(  # noqa: PLR0917 - one parameter per column of the entry
+        self, grant_id: str, period_kind: str, period_start: datetime, amount_nanousd: int, by: str, note: str, key: str
+    ) -> int:
+        """Forgives so much of a debt, exactly once per key; answers how much was forgiven, in nano-USD."""
+        ...
+
+
+class StaleTicketError(Exception):
+    """The stored revision of a ticket is not the expected one; nothing was written."""

@@ -1,0 +1,235 @@
+"""What the passing of time does to tickets and grants: reminders, escalation, grace, the end of a break-glass.
+
+Each step finds nothing left to do when it is taken again, so it may be taken at any moment and by several authorities.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from remit.grants.edits import GrantEdit
+from remit.grants.model import Grant, same_person
+from remit.grants.serialise import format_instant
+from remit.grants.service import GrantService, NotWritten
+from remit.grants.tree import Tree
+from remit.kernel.clock import Clock
+from remit.renewals.effects import Acknowledge, SettleDebt
+from remit.renewals.model import Policy, Ticket
+from remit.renewals.ports import Notice, People, Queue, Tickets
+from remit.renewals.requests import renewal_key
+from remit.renewals.service import Asked, TicketService
+from remit.renewals.windows import renewal_window
+from remit.renewals.writes import EffectWriter, ReadTree, system_author
+
+GRACE_AHEAD = timedelta(minutes=10)
+"""How long before its expiry a production grant is given its grace, so that no call falls between the two."""
+_LAPSED_SINCE = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Did:
+    """What a round did, in numbers."""
+
+    escalated: int = 0
+    expired: int = 0
+    reminded: int = 0
+    graced: int = 0
+    opened: int = 0
+    ended: int = 0
+
+
+class Rounds:
+    """Over parts that are bound to one open transaction."""
+
+    def __init__(  # noqa: PLR0917 - one parameter per part it is joined from
+        self,
+        tickets: Tickets,
+        queue: Queue,
+        people: People,
+        service: TicketService,
+        grants: GrantService,
+        writer: EffectWriter,
+        read_tree: ReadTree,
+        policy: Policy,
+        clock: Clock,
+    ) -> None:
+        self._tickets = tickets
+        self._queue = queue
+        self._people = people
+        self._service = service
+        self._grants = grants
+        self._writer = writer
+        self._read_tree = read_tree
+        self._policy = policy
+        self._clock = clock
+
+    def all(self) -> Did:
+        """One round, now."""
+        now = self._clock.now()
+        escalated, expired = self._overdue(now)
+        ended = self._end_break_glasses(now)
+        return Did(
+            escalated=escalated,
+            expired=expired,
+            graced=self._give_grace(now),
+            reminded=self._remind(now) + self._tell_lapsed(now),
+            opened=self._open_what_nobody_asked(now),
+            ended=ended,
+        )
+
+    def _overdue(self, now: datetime) -> tuple[int, int]:
+        escalated = expired = 0
+        for ticket in self._tickets.all_open():
+            if now >= ticket.expires_at:
+                self._service.expire(ticket, now)
+                expired += 1
+            elif now >= ticket.due_at:
+                after = self._service.escalate(ticket, now)
+                escalated, expired = escalated + after.is_open, expired + (not after.is_open)
+        return escalated, expired
+
+    def _remind(self, now: datetime) -> int:
+        """Tells owner and stand-in that their grant ends, once per step of its window; not while a renewal waits."""
+        told = 0
+        for grant in self._read_tree():
+            if not grant.is_live(now) or grant.status != "active":
+                continue
+            window = renewal_window(grant, self._tickets.use(grant.id, now), now)
+            if not window.is_open(now) or self._tickets.open_with(renewal_key(grant)) is not None:
+                continue
+            left = grant.expires_at - now
+            step = sum(left <= one for one in self._policy.remind)
+            body = {
+                "path": grant.path,
+                "owner": grant.owner,
+                "class": grant.grant_class,
+                "expires_at": format_instant(grant.expires_at),
+                "reason": window.reason,
+                "renew": f"remit ticket renew {grant.path}",
+            }
+            told += self._tell("renewal_due", grant, self._owner_side(grant, now), body, step)
+        return told
+
+    def _tell_lapsed(self, now: datetime) -> int:
+        """Tells those around a grant that it has expired: its owner, their stand-in, and the owner above."""
+        told = 0
+        tree = self._read_tree()
+        for grant in tree:
+            over = grant.status not in ("revoked", "requested") and now >= grant.expires_at
+            if not over or now > grant.expires_at + _LAPSED_SINCE:
+                continue
+            above = tree.ancestors(grant)
+            recipients = [*self._owner_side(grant, now), *([above[-1].owner] if above else [])]
+            body = {
+                "path": grant.path,
+                "owner": grant.owner,
+                "class": grant.grant_class,
+                "expired_at": format_instant(grant.expires_at),
+            }
+            told += self._tell("lapsed", grant, recipients, body, 0)
+        return told
+
+    def _give_grace(self, now: datetime) -> int:
+        """Moves the expiry of a production grant by the grace its boundary allows: once, in sight of everybody."""
+        given = 0
+        for grant in self._read_tree():
+            if grant.grant_class != "production" or not grant.is_live(now) or grant.expires_at > now + GRACE_AHEAD:
+                continue
+            above = self._read_tree().ancestors(grant)
+            allowed = next((one for one in reversed(above) if _grace_hours(one)), None)
+            if allowed is None or self._queue.grace_until(grant.id) == grant.expires_at:
+                continue
+            until = min([grant.expires_at + timedelta(hours=_grace_hours(allowed)), *(one.expires_at for one in above)])
+            if until <= grant.expires_at:
+                continue
+            by = system_author(
+                f"grace until {format_instant(until)}, as the boundary of `{allowed.path}` allows",
+                f"grace:{grant.id}",
+                now,
+            )
+            if isinstance(self._grants.change(grant.id, GrantEdit(expires_at=until), by), NotWritten):
+                continue
+            self._queue.keep_grace(grant.id, grant.expires_at, until)
+            body = {
+                "path": grant.path,
+                "owner": grant.owner,
+                "class": grant.grant_class,
+                "expired_at": format_instant(grant.expires_at),
+                "grace_until": format_instant(until),
+            }
+            self._tell("grace", grant, [*self._owner_side(grant, now), above[-1].owner], body, 0)
+            given += 1
+        return given
+
+    def _end_break_glasses(self, now: datetime) -> int:
+        """Takes back what was raised for an emergency, and asks for the review."""
+        ended = 0
+        for glass in self._queue.break_glasses_due(now):
+            by = system_author(
+                f"the break-glass of ticket {glass.ticket_id} ends", f"break-glass:{glass.ticket_id}", now
+            )
+            self._writer.lower(glass.raised, by)
+            self._queue.end_break_glass(glass.ticket_id, now)
+            ticket = self._tickets.find(glass.ticket_id)
+            assert ticket is not None and ticket.grant_id is not None
+            self._open_finding(ticket.grant_id, "break_glass_review", f"review:{ticket.id}", {"break_glass": ticket.id})
+            ended += 1
+        return ended
+
+    def _open_what_nobody_asked(self, now: datetime) -> int:
+        opened = 0
+        tree = self._read_tree()
+        for debt in self._queue.debts_without_ticket(now):
+            effect = SettleDebt(
+                grant_id=debt.grant_id,
+                period_kind=debt.period_kind,
+                period_start=debt.period_start,
+                amount_nanousd=debt.amount_nanousd,
+            )
+            asked = Asked(effect=effect, dedupe_key=debt.key, evidence={"debt_nanousd": debt.amount_nanousd})
+            by = system_author(
+                "an overdraft is owed: approving forgives it, else the next period repays it", debt.key, now
+            )
+            opened += not isinstance(self._service.open(asked, by), list)
+        for trip in self._queue.trips_without_ticket():
+            opened += self._open_finding(trip.grant_id, "runaway", f"trip:{trip.id}", {"trip": dict(trip.about)})
+        for grant in _ownerless(tree, self._people, now):
+            opened += self._open_finding(grant.id, "no_active_owner", f"ownerless:{grant.id}:{grant.owner}", {})
+        return opened
+
+    def _open_finding(self, grant_id: str, code: str, key: str, evidence: Mapping[str, object]) -> bool:
+        if self._queue.was_ever_open(key):
+            return False
+        effect = Acknowledge(code=code, about=grant_id)
+        asked = Asked(effect=effect, dedupe_key=key, evidence=evidence)
+        opened = self._service.open(asked, system_author(_FINDINGS[code], key, self._clock.now()))
+        return isinstance(opened, Ticket)
+
+    def _owner_side(self, grant: Grant, now: datetime) -> list[str]:
+        delegate = self._people.delegate_of(grant.owner, now)
+        return [grant.owner] if delegate is None or same_person(delegate, grant.owner) else [grant.owner, delegate]
+
+    def _tell(
+        self, kind: str, grant: Grant, recipients: Sequence[str], body: Mapping[str, object], number: int
+    ) -> bool:
+        names = tuple(dict.fromkeys(recipients))
+        notice = Notice(
+            kind=kind, grant_id=grant.id, recipients=names, body=body, occasion=grant.expires_at, number=number
+        )
+        return self._tickets.notify(notice)
+
+
+_FINDINGS = {
+    "break_glass_review": "a break-glass has ended: look at what it was used for",
+    "runaway": "the breaker stopped or throttled a runaway: find its cause",
+    "no_active_owner": "its owner has left: give it to somebody, or let it end",
+}
+
+
+def _grace_hours(grant: Grant) -> int:
+    boundary = getattr(grant.delegation, "boundary", None)
+    return (boundary.grace_hours or 0) if boundary is not None else 0
+
+
+def _ownerless(tree: Tree, people: People, now: datetime) -> list[Grant]:
+    return [grant for grant in tree if grant.is_live(now) and not people.is_active(grant.owner)]

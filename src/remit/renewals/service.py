@@ -1,0 +1,438 @@
+"""Every write of a ticket: opened, commented, decided, withdrawn. All of it happens in one transaction of the tree.
+
+An approval and what it carries out stand or fall together, so nothing is approved that was not done, and nothing is done twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from remit.grants.model import Actor, Grant, Problem, same_person
+from remit.grants.service import Authorship, authorship_problems
+from remit.grants.tree import Tree
+from remit.kernel.clock import Clock
+from remit.kernel.ids import new_id
+from remit.kernel.money import format_usd
+from remit.renewals.deciders import authority, levels, may_decide, subject_of
+from remit.renewals.effects import (
+    Acknowledge,
+    BreakGlass,
+    CreateGrant,
+    Effect,
+    MoveLimit,
+    RenewGrant,
+    SetLimits,
+    SettleDebt,
+    effect_body,
+    effect_of,
+)
+from remit.renewals.envelope import envelope_of
+from remit.renewals.exposure import Exposure, monthly_exposure
+from remit.renewals.model import SYSTEM, Event, Policy, Source, Ticket, TicketKind, Tier, What
+from remit.renewals.ports import Notice, People, Tickets
+from remit.renewals.writes import EffectWriter, ReadTree, system_author
+
+_KINDS: Mapping[type, TicketKind] = {
+    CreateGrant: "grant",
+    RenewGrant: "renew",
+    SetLimits: "increase",
+    MoveLimit: "transfer",
+    BreakGlass: "break_glass",
+    SettleDebt: "debt",
+    Acknowledge: "finding",
+}
+_MAX_COMMENT = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request for a decision. `dedupe_key` is what at most one open ticket is about."""
+
+    effect: Effect
+    dedupe_key: str | None = None
+    evidence: Mapping[str, Any] | None = None
+    source: Source = "remit"
+
+
+class TicketService:
+    """Over parts that are bound to one open transaction, which excludes all other writers of the tree."""
+
+    def __init__(  # noqa: PLR0917 - one parameter per part it is joined from
+        self, tickets: Tickets, people: People, writer: EffectWriter, read_tree: ReadTree, policy: Policy, clock: Clock
+    ) -> None:
+        self._tickets = tickets
+        self._people = people
+        self._writer = writer
+        self._read_tree = read_tree
+        self._policy = policy
+        self._clock = clock
+
+    def open(self, asked: Asked, by: Authorship) -> Ticket | list[Problem]:
+        """Opens a ticket for named people, or decides it at once inside an envelope.
+
+        Refused where its effect could be carried out by nobody as things stand, with the reasons: a ticket that waits is
+        one that an answer ends.
+        """
+        tree, now, effect = self._read_tree(), self._clock.now(), asked.effect
+        problems = authorship_problems(by) or self._asking_problems(tree, asked, by.actor, now)
+        if problems:
+            return problems
+        system = system_author("is it possible at all", "trial", now)
+        problems = self._writer.problems(effect, system)
+        if problems:
+            return problems
+        above = subject_of(tree, effect)
+        steps = levels(
+            above, by.actor.name, effect, self._people, lambda name: self._enough(name, above, effect, by), now
+        )
+        if not steps:
+            detail = (
+                "there is nobody to decide this: no owner above, no approver and no owner of the organisation but you"
+            )
+            return [Problem(code="nobody_to_ask", path=_path(tree, effect), detail=detail)]
+        exposure = self._exposure(tree, effect, system)
+        ticket = self._new(tree, asked, by, exposure, steps[0], now)
+        self._tickets.insert(ticket)
+        self._record(ticket, by.actor.name, "opened", by.reason, asked.source)
+        envelope = envelope_of(above, effect, exposure, self._renewals_in_a_row(ticket, now))
+        if envelope is not None and not isinstance(effect, BreakGlass | SettleDebt):
+            return self._decide_by_envelope(ticket, envelope, now)
+        self._tell(ticket, "ticket_opened", ticket.assignees)
+        return ticket
+
+    def approve(self, ticket_id: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
+        """One person's yes. With the last one needed the effect is carried out, as the person who said it."""
+        found = self._deciding(ticket_id, by)
+        if isinstance(found, list):
+            return found
+        ticket, above, now = found
+        if any(same_person(by.actor.name, name) for name in ticket.approved_by):
+            detail = f"`{by.actor.name}` approved ticket {ticket.id} already; it takes {ticket.needed} people"
+            return [Problem(code="approved_already", path=ticket.path, detail=detail)]
+        approved_by = (*ticket.approved_by, by.actor.name)
+        if len(approved_by) < ticket.needed:
+            waiting = replace(ticket, approved_by=approved_by, revision=ticket.revision + 1)
+            self._tickets.update(waiting)
+            self._record(waiting, by.actor.name, "approved", by.reason, source)
+            return waiting
+        effect = effect_of(ticket.effect)
+        author = replace(
+            by, actor=self._joint(approved_by, above, by.actor, now), idempotency_key=f"ticket:{ticket.id}"
+        )
+        done = self._writer.carry_out(effect, author)
+        if isinstance(done, list):
+            return done
+        return self._end(replace(ticket, approved_by=approved_by), "approved", by, source, done)
+
+    def decline(self, ticket_id: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
+        """One person's no, which ends it."""
+        found = self._deciding(ticket_id, by)
+        if isinstance(found, list):
+            return found
+        return self._end(found[0], "declined", by, source, {})
+
+    def withdraw(self, ticket_id: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
+        """The requester takes it back."""
+        ticket = self._open(ticket_id, by)
+        if isinstance(ticket, list):
+            return ticket
+        if not same_person(ticket.requester, by.actor.name):
+            detail = f"ticket {ticket.id} is `{ticket.requester}`'s to withdraw"
+            return [Problem(code="not_permitted", path=ticket.path, detail=detail)]
+        return self._end(ticket, "withdrawn", by, source, {})
+
+    def comment(self, ticket_id: str, text: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
+        """Adds to the thread; also after the decision."""
+        ticket = self._tickets.find(ticket_id)
+        if ticket is None:
+            return [unknown_ticket(ticket_id)]
+        problems = authorship_problems(by)
+        if not text.strip() or len(text) > _MAX_COMMENT:
+            detail = f"a comment has 1 to {_MAX_COMMENT:,} characters"
+            problems.append(Problem(code="comment_invalid", path=ticket.path, field="text", detail=detail))
+        if problems:
+            return problems
+        self._record(ticket, by.actor.name, "commented", text, source)
+        others = [one for one in (ticket.requester, *ticket.assignees) if not same_person(one, by.actor.name)]
+        # One notice for each comment: their number tells them apart.
+        number = len(self._tickets.events(ticket.id))
+        self._tell(ticket, "ticket_commented", [one for one in others if one != SYSTEM], number=number, text=text)
+        return ticket
+
+    def reassign(self, ticket_id: str, to: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
+        """Somebody it waits for, or who may decide it, hands it to somebody else who may decide it."""
+        found = self._deciding(ticket_id, by)
+        if isinstance(found, list):
+            return found
+        ticket, above, now = found
+        other = authority(to, above, self._people, now)
+        if not may_decide(replace(ticket, assignees=(ticket.requester,)), above, other, self._people):
+            detail = f"`{to}` may not decide ticket {ticket.id}: they stand above nothing it is about"
+            return [Problem(code="not_permitted", path=ticket.path, field="to", detail=detail)]
+        handed = replace(ticket, assignees=(to,), revision=ticket.revision + 1)
+        self._tickets.update(handed)
+        self._record(handed, by.actor.name, "reassigned", f"to {to}: {by.reason}", source)
+        self._tell(handed, "ticket_opened", [to], number=handed.revision)
+        return handed
+
+    def expire(self, ticket: Ticket, now: datetime) -> Ticket:
+        """Ends a ticket that nobody answered."""
+        by = system_author("nobody decided in time", f"expire:{ticket.id}", now)
+        return self._end(ticket, "expired", by, "remit", {})
+
+    def escalate(self, ticket: Ticket, now: datetime) -> Ticket:
+        """Asks the next people; where there are none the ticket expires."""
+        tree, effect = self._read_tree(), effect_of(ticket.effect)
+        above = subject_of(tree, effect)
+        by = system_author("escalation", f"escalate:{ticket.id}", now)
+        steps = levels(
+            above, ticket.requester, effect, self._people, lambda name: self._enough(name, above, effect, by), now
+        )
+        if ticket.level + 1 >= len(steps):
+            return self.expire(ticket, now)
+        level = ticket.level + 1
+        asked = replace(
+            ticket,
+            level=level,
+            assignees=tuple(steps[level]),
+            due_at=min(ticket.expires_at, now + self._due(ticket.kind, ticket.tier)),
+            revision=ticket.revision + 1,
+        )
+        self._tickets.update(asked)
+        self._record(
+            asked, SYSTEM, "escalated", f"no answer by {ticket.due_at.isoformat()}: to {', '.join(steps[level])}"
+        )
+        self._tell(asked, "ticket_escalated", asked.assignees, number=level)
+        return asked
+
+    def _asking_problems(self, tree: Tree, asked: Asked, actor: Actor, now: datetime) -> list[Problem]:
+        effect = asked.effect
+        path = _path(tree, effect)
+        if not self._people.is_active(actor.name) and actor.name != SYSTEM:
+            return [Problem(code="not_permitted", path=path, detail=f"`{actor.name}` has left")]
+        standing = None if asked.dedupe_key is None else self._tickets.open_with(asked.dedupe_key)
+        if standing is not None:
+            detail = f"ticket {standing.id} asks for this already and waits for {', '.join(standing.assignees)}"
+            return [Problem(code="ticket_open_already", path=path, detail=detail)]
+        if isinstance(effect, CreateGrant):
+            return []
+        grant = tree.find(effect.about if isinstance(effect, Acknowledge) else _grant_id(effect))
+        if grant is None:
+            return [Problem(code="grant_unknown", path=path, detail=f"there is no grant `{path}`")]
+        if isinstance(effect, BreakGlass):
+            problems = self._break_glass_problems(grant, effect, now)
+            if problems:
+                return problems
+        if actor.is_admin or self._stands_at(tree, grant, actor.name, now):
+            return []
+        if isinstance(effect, MoveLimit) and self._stands_at(tree, tree[effect.target_id], actor.name, now):
+            return []
+        detail = (
+            f"`{actor.name}` may not ask for `{grant.path}`: that is for its owner, {grant.owner}, or who stands above"
+        )
+        return [Problem(code="not_permitted", path=grant.path, detail=detail)]
+
+    def _break_glass_problems(self, grant: Grant, effect: BreakGlass, now: datetime) -> list[Problem]:
+        most, life = self._policy.break_glass_max_nanousd, self._policy.break_glass_max_life
+        if not 0 < effect.amount_nanousd <= most:
+            detail = f"a break-glass is for more than $0 and at most {format_usd(most)}"
+            return [Problem(code="break_glass_too_large", path=grant.path, field="usd", detail=detail)]
+        if not now < effect.ends_at <= now + life:
+            hours = life.total_seconds() / 3600
+            detail = f"a break-glass ends within {hours:g} hours"
+            return [Problem(code="break_glass_too_long", path=grant.path, field="ends_at", detail=detail)]
+        return []
+
+    def _stands_at(self, tree: Tree, grant: Grant, name: str, now: datetime) -> bool:
+        """Whether a person owns a grant or one above it, or stands in for who does."""
+        return any(
+            same_person(name, node.owner) or same_person(name, self._people.delegate_of(node.owner, now) or "")
+            for node in tree.path_to(grant)
+        )
+
+    def _enough(self, name: str, above: Sequence[Grant], effect: Effect, by: Authorship) -> bool:
+        if isinstance(effect, BreakGlass | SettleDebt | Acknowledge):
+            return True
+        now = self._clock.now()
+        actor = authority(name, above, self._people, now)
+        return not self._writer.problems(effect, replace(by, actor=actor, idempotency_key=f"trial:{name}"[:200]))
+
+    def _exposure(self, tree: Tree, effect: Effect, by: Authorship) -> Exposure:
+        """The worst case of a month before and after; of a new grant, from nothing."""
+        if isinstance(effect, SettleDebt | Acknowledge):
+            return Exposure(0, 0)
+        ref = effect.new.path if isinstance(effect, CreateGrant) else _grant_id(effect)
+        old = tree.find(ref)
+        before = 0 if old is None else monthly_exposure(tree.path_to(old))
+        if isinstance(effect, MoveLimit):
+            return Exposure(before, before)  # what one gives the other gets
+        with self._tickets.trial():
+            self._writer.carry_out(effect, by)
+            after = self._read_tree()
+        new = after.find(ref)
+        assert new is not None, "the effect was tried before"
+        return Exposure(before, monthly_exposure(after.path_to(new)))
+
+    def _new(  # noqa: PLR0917 - one parameter per thing a ticket is made of
+        self, tree: Tree, asked: Asked, by: Authorship, exposure: Exposure, assignees: Sequence[str], now: datetime
+    ) -> Ticket:
+        effect = asked.effect
+        kind, tier = _KINDS[type(effect)], self._tier(effect, exposure)
+        grant = None if isinstance(effect, CreateGrant) else tree.find(_grant_id(effect))
+        evidence = {
+            "exposure": {"before_nanousd": exposure.before, "after_nanousd": exposure.after, "text": exposure.text()},
+            **({} if grant is None else self._tickets.evidence(grant.id, now)),
+            **(asked.evidence or {}),
+        }
+        due = self._due(kind, tier)
+        expires_at = now + 4 * due
+        if isinstance(effect, BreakGlass):
+            expires_at = min(expires_at, effect.ends_at)
+        return Ticket(
+            id=new_id("ticket", now),
+            kind=kind,
+            grant_id=None if grant is None else grant.id,
+            path=_path(tree, effect),
+            requester=by.actor.name,
+            assignees=tuple(assignees),
+            tier=tier,
+            opened_at=now,
+            due_at=min(now + due, expires_at),
+            expires_at=expires_at,
+            reason=by.reason,
+            effect=effect_body(effect),
+            evidence=evidence,
+            needed=2 if isinstance(effect, BreakGlass) else 1,
+            dedupe_key=asked.dedupe_key,
+        )
+
+    def _tier(self, effect: Effect, exposure: Exposure) -> Tier:
+        raised = exposure.raised_by
+        if isinstance(effect, RenewGrant | CreateGrant) and raised is not None:
+            raised = exposure.after  # what goes on without it ends is at stake as a whole
+        if raised is None or raised >= self._policy.large_nanousd:
+            return "large"
+        return "small" if raised <= self._policy.small_nanousd else "standard"
+
+    def _due(self, kind: TicketKind, tier: Tier) -> Any:
+        return self._policy.break_glass_due if kind == "break_glass" else self._policy.due[tier]
+
+    def _renewals_in_a_row(self, ticket: Ticket, now: datetime) -> int:
+        return self._tickets.renewals_in_a_row(ticket.grant_id) if ticket.grant_id is not None else 0
+
+    def _decide_by_envelope(self, ticket: Ticket, envelope: Grant, now: datetime) -> Ticket | list[Problem]:
+        reason = f"inside the envelope that `{envelope.path}` states at revision {envelope.revision}"
+        by = system_author(reason, f"envelope:{ticket.id}", now)
+        done = self._writer.carry_out(effect_of(ticket.effect), by)
+        if isinstance(done, list):
+            return done
+        return self._end(replace(ticket, tier="auto"), "approved", by, "remit", done)
+
+    def _joint(self, approved_by: Sequence[str], above: Sequence[Grant], last: Actor, now: datetime) -> Actor:
+        """The last to approve, with what all who did stand for: a break-glass is the word of two."""
+        actors = [last, *(authority(name, above, self._people, now) for name in approved_by)]
+        names = {name.casefold() for name in approved_by} if len(approved_by) > 1 else set[str]()
+        owned = {grant.id for grant in above if grant.owner.casefold() in names}
+        ids = frozenset(owned).union(*(one.acts_for for one in actors))
+        return Actor(last.name, any(one.is_admin for one in actors), ids)
+
+    def _open(self, ticket_id: str, by: Authorship) -> Ticket | list[Problem]:
+        problems = authorship_problems(by)
+        if problems:
+            return problems
+        ticket = self._tickets.find(ticket_id)
+        if ticket is None:
+            return [unknown_ticket(ticket_id)]
+        if not ticket.is_open:
+            detail = f"ticket {ticket.id} was {ticket.state} by `{ticket.decided_by}`"
+            return [Problem(code="ticket_not_open", path=ticket.path, detail=detail)]
+        if self._clock.now() >= ticket.expires_at:
+            detail = f"ticket {ticket.id} expired at {ticket.expires_at.isoformat()}; ask again"
+            return [Problem(code="ticket_not_open", path=ticket.path, detail=detail)]
+        return ticket
+
+    def _deciding(self, ticket_id: str, by: Authorship) -> tuple[Ticket, tuple[Grant, ...], datetime] | list[Problem]:
+        ticket, now = self._open(ticket_id, by), self._clock.now()
+        if isinstance(ticket, list):
+            return ticket
+        above = subject_of(self._read_tree(), effect_of(ticket.effect))
+        actor = authority(by.actor.name, above, self._people, now)
+        if may_decide(ticket, above, replace(actor, is_admin=actor.is_admin or by.actor.is_admin), self._people):
+            return ticket, above, now
+        own = same_person(by.actor.name, ticket.requester)
+        why = "nobody decides their own request" if own else f"it waits for {', '.join(ticket.assignees)}"
+        detail = f"`{by.actor.name}` may not decide ticket {ticket.id}: {why}"
+        return [Problem(code="not_permitted", path=ticket.path, detail=detail)]
+
+    def _end(self, ticket: Ticket, state: Any, by: Authorship, source: Source, done: Mapping[str, Any]) -> Ticket:
+        ended = replace(
+            ticket,
+            state=state,
+            decided_at=self._clock.now(),
+            decided_by=by.actor.name,
+            decision_reason=by.reason,
+            evidence={**ticket.evidence, "done": dict(done)} if done else ticket.evidence,
+            revision=ticket.revision + 1,
+        )
+        self._tickets.update(ended)
+        self._record(ended, by.actor.name, state, by.reason, source)
+        if isinstance(effect_of(ticket.effect), BreakGlass) and state == "approved":
+            self._tickets.begin_break_glass(ended)
+        told = [] if ticket.requester == SYSTEM else [ticket.requester]
+        self._tell(ended, "ticket_expired" if state == "expired" else "ticket_decided", told)
+        return ended
+
+    def _record(self, ticket: Ticket, who: str, what: What, text: str, source: Source = "remit") -> None:
+        event = Event(ticket_id=ticket.id, at=self._clock.now(), who=who, what=what, text=text, source=source)
+        self._tickets.record(event)
+
+    def _tell(
+        self, ticket: Ticket, kind: str, recipients: Sequence[str], *, number: int = 0, text: str | None = None
+    ) -> None:
+        if not recipients:
+            return
+        body = {
+            "ticket": ticket.id,
+            "ticket_kind": ticket.kind,
+            "state": ticket.state,
+            "path": ticket.path,
+            "requester": ticket.requester,
+            "assignees": list(ticket.assignees),
+            "due_at": ticket.due_at.isoformat(),
+            "exposure": ticket.evidence.get("exposure", {}).get("text"),
+            "reason": ticket.reason,
+            "decided_by": ticket.decided_by,
+            "decision_reason": ticket.decision_reason,
+            "comment": text,
+        }
+        stated = {name: value for name, value in body.items() if value is not None}
+        self._tickets.notify(
+            Notice(
+                kind=kind,
+                grant_id=ticket.grant_id or "",
+                recipients=tuple(recipients),
+                body=stated,
+                ticket_id=ticket.id,
+                number=number,
+            )
+        )
+
+
+def unknown_ticket(ticket_id: str) -> Problem:
+    """What is said of a ticket that does not exist, or is not seen."""
+    return Problem(code="ticket_unknown", path="", field="ticket", detail=f"there is no ticket `{ticket_id}`")
+
+
+def _grant_id(effect: Effect) -> str:
+    if isinstance(effect, MoveLimit):
+        return effect.source_id
+    assert not isinstance(effect, CreateGrant)
+    return effect.about if isinstance(effect, Acknowledge) else effect.grant_id
+
+
+def _path(tree: Tree, effect: Effect) -> str:
+    if isinstance(effect, CreateGrant):
+        return effect.new.path
+    grant = tree.find(_grant_id(effect))
+    return _grant_id(effect) if grant is None else grant.path

@@ -1,0 +1,167 @@
+"""Carrying an effect out: the writes of the tree that it stands for, each judged like any other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from remit.grants.edits import GrantEdit
+from remit.grants.model import Actor, Grant, Limit, Problem
+from remit.grants.service import Answer, Authorship, GrantService, NotWritten
+from remit.grants.tree import Tree
+from remit.renewals.effects import (
+    Acknowledge,
+    BreakGlass,
+    CreateGrant,
+    Effect,
+    MoveLimit,
+    RenewGrant,
+    SetLimits,
+    SettleDebt,
+)
+from remit.renewals.ports import Debts, Tickets
+
+Done = Mapping[str, Any]
+"""What was written, for the event: JSON-able."""
+
+
+class Carrier(Protocol):
+    """Carries an effect out as an author, in the open transaction."""
+
+    def __call__(self, effect: Effect, by: Authorship) -> Done | list[Problem]: ...
+
+
+class EffectWriter:
+    """Carries effects out over services that are bound to one transaction."""
+
+    def __init__(self, grants: GrantService, read_tree: "ReadTree", tickets: Tickets, debts: Debts) -> None:
+        self._grants = grants
+        self._read_tree = read_tree
+        self._tickets = tickets
+        self._debts = debts
+
+    def carry_out(self, effect: Effect, by: Authorship) -> Done | list[Problem]:
+        """The writes of an effect, all or none of them with the transaction; or why they cannot be made."""
+        match effect:
+            case CreateGrant():
+                return _done(self._grants.create(effect.new, by))
+            case RenewGrant():
+                return _done(self._grants.change(effect.grant_id, effect.edit(), by))
+            case SetLimits():
+                return _done(self._grants.change(effect.grant_id, GrantEdit(limits=effect.limits), by))
+            case MoveLimit():
+                return self._move(effect, by)
+            case BreakGlass():
+                return self._raise_all(effect, by)
+            case SettleDebt():
+                forgiven = self._debts.forgive(
+                    effect.grant_id,
+                    effect.period_kind,
+                    effect.period_start,
+                    effect.amount_nanousd,
+                    by.actor.name,
+                    by.reason,
+                    by.idempotency_key,
+                )
+                return {"forgiven_nanousd": forgiven}
+            case Acknowledge():
+                return {}
+
+    def problems(self, effect: Effect, by: Authorship) -> list[Problem]:
+        """Why this effect could not be carried out by this author now; empty where it could. Writes nothing."""
+        with self._tickets.trial():
+            done = self.carry_out(effect, by)
+        return done if isinstance(done, list) else []
+
+    def lower(self, raised: Sequence[Mapping[str, Any]], by: Authorship) -> None:
+        """Takes back what a break-glass raised, from the leaf up, where the grants still have those limits."""
+        for one in reversed(raised):
+            grant = self._read_tree().find(one["grant_id"])
+            if grant is None or grant.status == "revoked":
+                continue
+            limits = _changed_limits(grant, {(one["dimension"], one["period"]): -one["amount"]})
+            if limits != grant.limits:
+                answer = self._grants.change(grant.id, GrantEdit(limits=limits), _step(by, grant))
+                if isinstance(answer, NotWritten):
+                    raise LoweringError("; ".join(problem.detail for problem in answer.problems))
+
+    def _move(self, effect: MoveLimit, by: Authorship) -> Done | list[Problem]:
+        tree = self._read_tree()
+        source, target = tree[effect.source_id], tree[effect.target_id]
+        return _done(
+            self._grants.transfer(  # type: ignore[attr-defined]
+                source.id, target.id, effect.dimension, effect.period, effect.amount, by
+            )
+        )
+
+    def _raise_all(self, effect: BreakGlass, by: Authorship) -> Done | list[Problem]:
+        """Raises the grant, and as many of those above it as the rules demand; from the top down."""
+        tree = self._read_tree()
+        path = tree.path_to(tree[effect.grant_id])
+        problems: list[Problem] = []
+        for first in range(len(path) - 1, -1, -1):
+            with self._tickets.trial():
+                problems = self._raise(path[first:], effect, by)
+            if not problems or any(one.code == "not_permitted" for one in problems):
+                break
+        if problems:
+            return problems
+        problems = self._raise(path[first:], effect, by)
+        assert not problems, "what was tried a moment ago, in this transaction"
+        raised = [
+            {"grant_id": grant.id, "path": grant.path, **one}
+            for grant in path[first:]
+            for one in _extra(grant, effect.amount_nanousd)
+        ]
+        return {"raised": raised, "ends_at": effect.ends_at.isoformat()}
+
+    def _raise(self, nodes: Sequence[Grant], effect: BreakGlass, by: Authorship) -> list[Problem]:
+        for node in nodes:
+            change = {(one["dimension"], one["period"]): one["amount"] for one in _extra(node, effect.amount_nanousd)}
+            if not change:
+                continue
+            answer = self._grants.change(node.id, GrantEdit(limits=_changed_limits(node, change)), _step(by, node))
+            if isinstance(answer, NotWritten):
+                return list(answer.problems)
+        return []
+
+
+class ReadTree(Protocol):
+    """The tree as the transaction has left it so far."""
+
+    def __call__(self) -> Tree: ...
+
+
+class LoweringError(Exception):
+    """What a break-glass raised could not be taken back; the message says why."""
+
+
+def _extra(grant: Grant, amount: int) -> list[dict[str, Any]]:
+    return [
+        {"dimension": limit.dimension, "period": limit.period, "amount": amount}
+        for limit in grant.limits
+        if limit.dimension == "usd"
+    ]
+
+
+def _changed_limits(grant: Grant, change: Mapping[tuple[str, str], int]) -> tuple[Limit, ...]:
+    return tuple(
+        replace(limit, amount=max(0, limit.amount + change.get((limit.dimension, limit.period), 0)))
+        for limit in grant.limits
+    )
+
+
+def _step(by: Authorship, grant: Grant) -> Authorship:
+    return replace(by, idempotency_key=f"{by.idempotency_key}:{grant.id}"[:200])
+
+
+def _done(answer: Answer) -> Done | list[Problem]:
+    if isinstance(answer, NotWritten):
+        return list(answer.problems)
+    return {"grants": [{"id": grant.id, "path": grant.path, "revision": grant.revision} for grant in answer.grants]}
+
+
+def system_author(reason: str, key: str, instant: datetime) -> Authorship:
+    """The authorship of what no person does: an envelope, a deadline, the end of a break-glass."""
+    actor = Actor(name="remit", is_admin=True)
+    return Authorship(actor=actor, reason=reason, idempotency_key=f"{key}@{instant.isoformat()}"[:200])

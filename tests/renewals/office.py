@@ -1,0 +1,124 @@
+"""An organisation to ask and decide in: a real database, a clock that moves when told, people by name."""
+
+import secrets
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from remit.bootstrap import Authority
+from remit.grants.edits import NewGrant
+from remit.grants.model import Actor, Grant, Limit, Problem
+from remit.grants.service import Authorship, Written
+from remit.renewals import requests
+from remit.renewals.model import Ticket
+from remit.renewals.rounds import Did
+from remit.renewals.service import Asked
+from remit.settings import load_settings
+from remit.testing.clock import ManualClock
+from tests.store.database import fresh_database
+
+START = datetime(2027, 1, 4, 9, 0, tzinfo=UTC)
+USD = 1_000_000_000
+ADMIN, RITA, SAM, TOM, EVE = (f"{name}@acme.example" for name in ("ada", "rita", "sam", "tom", "eve"))
+
+
+def usd(amount: int, period: Any = "month") -> Limit:
+    """So many dollars per period."""
+    return Limit("usd", amount * USD, period)
+
+
+class Office:
+    """`acme` is ada's, `acme/research` rita's, `acme/research/search` sam's, `acme/research/eval` tom's."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock = ManualClock(START)
+        overrides = {"data_dir": Path(tempfile.mkdtemp(prefix="remit-office-")), **settings}
+        self.authority = Authority(load_settings(None, overrides, {}), fresh_database(), self.clock)
+        self.authority.people().create(ADMIN, "setup", is_admin=True, life=timedelta(days=366))
+        self.make("acme", ADMIN, usd(1000), grant_class="production", expires_at=START + timedelta(days=365))
+        self.make("acme/research", RITA, usd(500))
+        self.make("acme/research/search", SAM, usd(200), expires_at=START + timedelta(days=90))
+        self.make(
+            "acme/research/eval", TOM, usd(100), grant_class="experimentation", expires_at=START + timedelta(days=90)
+        )
+
+    def make(self, path: str, owner: str, *limits: Limit, by: str = ADMIN, **more: Any) -> Grant:
+        new = NewGrant(path=path, owner=owner, limits=limits, **more)
+        answer = self.authority.grants.create(new, self.by(by, admin=by == ADMIN))
+        assert isinstance(answer, Written), answer
+        return answer.grant
+
+    def by(self, name: str, *, admin: bool = False, key: str | None = None) -> Authorship:
+        return Authorship(actor=Actor(name, admin), reason="for a test", idempotency_key=key or secrets.token_hex(8))
+
+    def grant(self, path: str) -> Grant:
+        with self.authority.repository.read() as reads:
+            grant = reads.find(path)
+        assert grant is not None
+        return grant
+
+    def spend_limit(self, path: str, period: str = "month") -> int:
+        """The usd limit of a grant in whole dollars."""
+        (amount,) = [one.amount for one in self.grant(path).limits if (one.dimension, one.period) == ("usd", period)]
+        return amount // USD
+
+    def ask(self, name: str, make: Any, *arguments: Any) -> Ticket | list[Problem]:
+        """Opens what a function of `remit.renewals.requests` makes of these arguments."""
+
+        def do(unit: Any) -> Any:
+            asked = make(unit.tree(), *arguments) if make is not requests.new_grant else make(*arguments)
+            if isinstance(asked, Problem):
+                return asked
+            assert isinstance(asked, Asked)
+            return self._kept(self.authority.tickets_over(unit).open(asked, self.by(name)))
+
+        return self._answer(self.authority.writes.once(secrets.token_hex(8), {"name": name}, do))
+
+    def opened(self, name: str, make: Any, *arguments: Any) -> Ticket:
+        ticket = self.ask(name, make, *arguments)
+        assert isinstance(ticket, Ticket), ticket
+        return ticket
+
+    def decide(self, verb: str, name: str, ticket: str, *, admin: bool = False) -> Ticket | list[Problem]:
+        """`approve`, `decline` or `withdraw` as a person."""
+
+        def do(unit: Any) -> Any:
+            service = self.authority.tickets_over(unit)
+            return self._kept(getattr(service, verb)(ticket, self.by(name, admin=admin)))
+
+        return self._answer(self.authority.writes.once(secrets.token_hex(8), {"name": name}, do))
+
+    def round(self) -> Did:
+        """What the authority does by itself at this moment."""
+        self.authority.grants.expire_due(self.by("remit", admin=True))
+
+        def do(unit: Any) -> Any:
+            return self.authority.rounds_over(unit).all(), {}
+
+        did = self.authority.writes.once(secrets.token_hex(8), {}, do)
+        assert isinstance(did, Did), did
+        return did
+
+    def ticket(self, ticket_id: str) -> Ticket:
+        found = self.authority.ticket(ticket_id)
+        assert found is not None
+        return found[0]
+
+    def notices(self, kind: str) -> list[dict[str, Any]]:
+        rows = self.authority.ledger.notifications(1000, undelivered=False)
+        return [row for row in rows if row["kind"] == kind]
+
+    @staticmethod
+    def _kept(answer: Ticket | list[Problem]) -> Any:
+        return (answer, {}) if isinstance(answer, Ticket) else answer[0]
+
+    @staticmethod
+    def _answer(answer: Any) -> Any:
+        return [answer] if isinstance(answer, Problem) else answer
+
+
+def codes(problems: Ticket | list[Problem]) -> list[str]:
+    """The codes of a refusal."""
+    assert isinstance(problems, list), problems
+    return [problem.code for problem in problems]
