@@ -211,6 +211,7 @@ class Authority:
             capabilities_over=self.capabilities_over(),
             exchange=self._exchange(connections),
             revocations_over=self.revocations_over,
+            tickets_over=self.tickets_over,
             reach=PostgresRevocations(connections.use),
             key_list=self.key_store,
             ledger=self.ledger,

@@ -25,6 +25,7 @@ from remit.api.params import refuse_unknown_parameters
 from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusal, on_unreachable
 from remit.api.revocations import Revocations
 from remit.api.services import Services
+from remit.api.tickets import Tickets
 from remit.api.token import exchange_token
 
 OPENAPI_PATH = "/v1/openapi.json"
@@ -50,6 +51,7 @@ def make_app(services: Services) -> Edge:
             Capabilities,
             exchange_token,
             Revocations,
+            Tickets,
             Ledger,
             health,
             doctor,

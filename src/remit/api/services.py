@@ -1,6 +1,7 @@
 """What the routes need. Joined in `remit.bootstrap`, made once per process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from remit.api.exchange import Exchange
@@ -11,11 +12,13 @@ from remit.grants.ports import GrantRepository
 from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.kernel.clock import Clock
+from remit.renewals.service import TicketService
 from remit.store.kept import KeptConnections
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 
@@ -34,11 +37,18 @@ class Services:
     capabilities_over: Callable[[CapabilityStore, GrantRepository], CapabilityService]
     exchange: Exchange | None
     revocations_over: Callable[[WriteUnit], RevocationService]
+    tickets_over: Callable[[WriteUnit], TicketService]
     reach: PostgresRevocations
     key_list: PostgresKeys
     ledger: PostgresLedger
     notifications: PostgresNotifications
     people: PeopleService
+
+    @contextmanager
+    def tickets(self) -> Iterator[PostgresTickets]:
+        """Tickets to be looked at, as of one moment."""
+        with self.connections.use() as connection, connection.transaction():
+            yield PostgresTickets(connection, self.clock)
 
     def grants_over(self, repository: GrantRepository) -> GrantService:
         """The grant service over a repository bound to one transaction."""

@@ -1,0 +1,127 @@
+"""Tickets over HTTP: asked by one person, decided by another, seen by those it concerns."""
+
+import secrets
+
+import pytest
+
+from tests.api.support import END, Caller, Plane, ref, refused, usd
+
+RITA, SAM, TOM = (f"{name}@acme.example" for name in ("rita", "sam", "tom"))
+
+
+@pytest.fixture(scope="module")
+def rita(plane: Plane) -> Caller:
+    """Owner of each test's parent."""
+    return plane.caller(RITA)
+
+
+@pytest.fixture(scope="module")
+def sam(plane: Plane) -> Caller:
+    """Owner of each test's leaf."""
+    return plane.caller(SAM)
+
+
+@pytest.fixture
+def leaf(admin: Caller, name: str) -> str:
+    """Sam's $200 below rita's $500 below a root of the admin's."""
+    admin.made(name, 1_000_000_000_000)
+    admin.made(f"{name}/team", 500_000_000_000, owner=RITA)
+    admin.made(f"{name}/team/leaf", 200_000_000_000, owner=SAM)
+    return f"{name}/team/leaf"
+
+
+def _increase(sam: Caller, leaf: str, amount: int = 300_000_000_000, **more: str) -> dict:  # type: ignore[type-arg]
+    body = {"grant": leaf, "limits": [usd(amount)], "reason": "more users"}
+    answer = sam.write("POST", "/tickets/increase", body, **more)  # type: ignore[arg-type]
+    assert answer.status_code == 201, answer.text
+    return answer.json()  # type: ignore[no-any-return]
+
+
+def test_an_increase_is_asked_for_and_approved(sam: Caller, rita: Caller, leaf: str) -> None:
+    """The owner of the leaf asks, the owner above finds it in their queue and approves, and the limit is higher."""
+    ticket = _increase(sam, leaf)
+    assert (ticket["state"], ticket["assignees"]) == ("open", [RITA])
+    assert ticket["id"] in [one["id"] for one in rita.get("/tickets", mine="true", in_state="open").json()["tickets"]]
+    done = rita.write("POST", f"/tickets/{ticket['id']}/approve", {"reason": "fine"}, if_match=1)
+    assert (done.status_code, done.json()["state"], done.headers["etag"]) == (200, "approved", '"2"')
+    assert sam.get(f"/grants/{ref(leaf)}").json()["limits"][0]["amount"] == 300_000_000_000
+    events = sam.get(f"/tickets/{ticket['id']}").json()["events"]
+    assert [(one["who"], one["what"], one["source"]) for one in events] == [
+        (SAM, "opened", "api"),
+        (RITA, "approved", "api"),
+    ]
+
+
+def test_a_repeated_approval_is_answered_and_not_done_twice(sam: Caller, rita: Caller, leaf: str) -> None:
+    """The same key gets the first answer; another key finds the ticket ended."""
+    ticket, key = _increase(sam, leaf), secrets.token_hex(8)
+    first = rita.write("POST", f"/tickets/{ticket['id']}/approve", {"reason": "fine"}, key=key)
+    again = rita.write("POST", f"/tickets/{ticket['id']}/approve", {"reason": "fine"}, key=key)
+    assert again.headers["idempotency-replayed"] == "true" and again.json()["revision"] == first.json()["revision"]
+    refused(rita.write("POST", f"/tickets/{ticket['id']}/approve", {"reason": "fine"}), 409, "ticket_not_open")
+    assert sam.get(f"/grants/{ref(leaf)}").json()["revision"] == 2
+
+
+def test_the_requester_does_not_decide(sam: Caller, leaf: str) -> None:
+    """Neither approving nor declining one's own request is permitted; taking it back is."""
+    ticket = _increase(sam, leaf)["id"]
+    for verb in ("approve", "decline"):
+        refused(sam.write("POST", f"/tickets/{ticket}/{verb}", {"reason": "mine"}), 403, "not_permitted")
+    assert sam.write("POST", f"/tickets/{ticket}/withdraw", {"reason": "mine"}).json()["state"] == "withdrawn"
+
+
+def test_a_stranger_sees_no_ticket(plane: Plane, sam: Caller, leaf: str) -> None:
+    """Who is no party to a ticket and does not see its grant is told that there is none, in reads and in writes."""
+    ticket, tom = _increase(sam, leaf)["id"], plane.caller(TOM)
+    refused(tom.get(f"/tickets/{ticket}"), 404, "ticket_unknown")
+    refused(tom.write("POST", f"/tickets/{ticket}/approve", {"reason": "x"}), 404, "ticket_unknown")
+    refused(tom.write("POST", f"/tickets/{ticket}/comment", {"text": "x"}), 404, "ticket_unknown")
+    assert ticket not in [one["id"] for one in tom.get("/tickets").json()["tickets"]]
+    refused(tom.get(f"/tickets/{ticket[:-1]}0"), 404, "ticket_unknown")
+
+
+def test_a_grant_is_asked_for_by_who_owns_nothing(plane: Plane, rita: Caller, leaf: str) -> None:
+    """Anybody asks for a grant below one that exists; the owner there makes it by approving."""
+    tom, path = plane.caller(TOM), f"{leaf.rpartition('/')[0]}/idea"
+    body = {"path": path, "owner": TOM, "limits": [usd(50_000_000_000)], "expires_at": END, "reason": "an idea"}
+    ticket = tom.write("POST", "/tickets/grant", body)
+    assert ticket.status_code == 201, ticket.text
+    assert rita.write("POST", f"/tickets/{ticket.json()['id']}/approve", {"reason": "go"}).status_code == 200
+    assert tom.get(f"/grants/{ref(path)}").json()["owner"] == TOM
+
+
+def test_the_thread_is_kept(sam: Caller, rita: Caller, leaf: str) -> None:
+    """Comments of both sides stand in order, with who said them."""
+    ticket = _increase(sam, leaf)["id"]
+    rita.write("POST", f"/tickets/{ticket}/comment", {"text": "what for?"})
+    sam.write("POST", f"/tickets/{ticket}/comment", {"text": "the launch"})
+    events = rita.get(f"/tickets/{ticket}").json()["events"]
+    assert [(one["who"], one["text"]) for one in events if one["what"] == "commented"] == [
+        (RITA, "what for?"),
+        (SAM, "the launch"),
+    ]
+
+
+def test_pages_of_tickets_have_a_cursor(sam: Caller, admin: Caller, name: str) -> None:
+    """Every ticket stands on exactly one page."""
+    admin.made(name, 1_000_000_000_000)
+    made = set()
+    for number in range(5):
+        admin.made(f"{name}/g{number}", 100_000_000_000, owner=SAM)
+        made.add(_increase(sam, f"{name}/g{number}", 110_000_000_000)["id"])
+    seen: list[str] = []
+    after = None
+    while True:
+        page = sam.get("/tickets", limit=2, **({} if after is None else {"after": after})).json()
+        seen += [one["id"] for one in page["tickets"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert len(seen) == len(set(seen)) and made <= set(seen)
+
+
+def test_a_stale_revision_is_refused(sam: Caller, rita: Caller, leaf: str) -> None:
+    """A decision made on an older revision of the ticket is refused."""
+    ticket = _increase(sam, leaf)["id"]
+    answer = rita.write("POST", f"/tickets/{ticket}/approve", {"reason": "x"}, if_match=7)
+    refused(answer, 409, "revision_conflict")
