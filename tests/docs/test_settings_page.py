@@ -20,6 +20,7 @@ TABLES = {
     "`[notify]`": settings.NotifySettings,
     "`[vendors.NAME]`": settings.VendorSettings,
     "`[[workloads]]`": settings.WorkloadSettings,
+    "`[renewals]`": settings.RenewalSettings,
 }
 
 
