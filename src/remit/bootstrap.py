@@ -5,6 +5,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ from remit.pricing.book import LayeredPriceBook
 from remit.pricing.genai import GenaiCatalogue
 from remit.pricing.overrides import parse_overrides
 from remit.renewals.model import Event, Ticket
-from remit.renewals.rounds import Rounds
+from remit.renewals.rounds import Did, Rounds
 from remit.renewals.service import TicketService
 from remit.renewals.writes import EffectWriter
 from remit.settings import Settings, SettingsError, webhook_secret
@@ -139,10 +140,10 @@ class Authority:
         """The service of the queue, inside one write."""
         return self._renewals(unit)[0]
 
-    def open_tickets(self, **wanted: Any) -> list[Ticket]:
-        """The open tickets of those terms (see `PostgresTickets.listed`), the first due first."""
+    def tickets_listed(self, **wanted: Any) -> list[Ticket]:
+        """The tickets of those terms (see `PostgresTickets.listed`), the first due first."""
         with opener(self.url, "remit_authority")() as connection:
-            return PostgresTickets(connection, self.clock).listed(state="open", **wanted)
+            return PostgresTickets(connection, self.clock).listed(**wanted)
 
     def ticket(self, ticket_id: str) -> tuple[Ticket, list[Event]] | None:
         """A ticket and what happened to it."""
@@ -154,6 +155,18 @@ class Authority:
     def rounds_over(self, unit: WriteUnit) -> Rounds:
         """What the passing of time does to the queue, inside one write."""
         return self._renewals(unit)[1]
+
+    def renewals_round(self) -> Did:
+        """One round of the queue, now. The tree is taken from nobody unless there is something to decide."""
+        opens = opener(self.url, "remit_authority")
+        with opens() as connection, connection.transaction():
+            rounds = self.rounds_over(WriteUnit(connection))
+            reminded, waits = rounds.remind(), rounds.waits()
+        if not waits:
+            return Did(reminded=reminded)
+        with opens() as connection, connection.transaction():
+            connection.execute("SELECT lock_tree(true)")
+            return replace(self.rounds_over(WriteUnit(connection)).decide(), reminded=reminded)
 
     def _renewals(self, unit: WriteUnit) -> tuple[TicketService, Rounds]:
         tickets, people = unit.tickets(self.clock), unit.standing(self.clock)

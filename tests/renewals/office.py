@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from remit.bootstrap import Authority
 from remit.grants.edits import NewGrant
 from remit.grants.model import Actor, Grant, Limit, Problem
 from remit.grants.service import Authorship, Written
+from remit.grants.tree import Tree
 from remit.renewals import requests
 from remit.renewals.model import Ticket
 from remit.renewals.rounds import Did
@@ -93,17 +96,33 @@ class Office:
         """What the authority does by itself at this moment."""
         self.authority.grants.expire_due(self.by("remit", admin=True))
 
-        def do(unit: Any) -> Any:
-            return self.authority.rounds_over(unit).all(), {}
-
-        did = self.authority.writes.once(secrets.token_hex(8), {}, do)
-        assert isinstance(did, Did), did
-        return did
+        return self.authority.renewals_round()
 
     def ticket(self, ticket_id: str) -> Ticket:
         found = self.authority.ticket(ticket_id)
         assert found is not None
         return found[0]
+
+    def tree(self) -> Tree:
+        with self.authority.repository.read() as reads:
+            return Tree(reads.load_tree())
+
+    def tickets(self) -> list[Ticket]:
+        """Every ticket there is."""
+        return self.authority.tickets_listed()
+
+    def _rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.authority.url, options="-c search_path=remit") as connection:
+            return connection.execute(statement.encode(), parameters).fetchall()
+
+    def revisions_of(self, ticket_id: str) -> int:
+        """How many revisions of grants an approval of this ticket wrote."""
+        statement = "SELECT count(*) FROM grant_revisions WHERE idempotency_key = %s"
+        return int(self._rows(statement, f"ticket:{ticket_id}")[0][0])
+
+    def authors(self) -> list[tuple[Any, ...]]:
+        """(path, who, why) of every revision."""
+        return self._rows("SELECT body ->> 'path', changed_by, reason FROM grant_revisions")
 
     def notices(self, kind: str) -> list[dict[str, Any]]:
         rows = self.authority.ledger.notifications(1000, undelivered=False)

@@ -59,7 +59,7 @@ def test_what_cannot_be_done_is_not_asked(office: Office) -> None:
     """A request beyond the parent is refused at once, with the numbers, instead of waiting in vain."""
     changes = {("usd", "month"): 600 * USD}
     assert codes(office.ask(SAM, requests.increase, "acme/research/search", changes, "api")) == ["shares_exceeded"]
-    assert office.authority.open_tickets() == []
+    assert office.authority.tickets_listed(state="open") == []
 
 
 def test_what_no_longer_fits_is_not_approved(office: Office) -> None:
@@ -163,7 +163,7 @@ def test_break_glass_takes_two_ends_by_itself_and_is_reviewed(office: Office) ->
     office.clock.advance(timedelta(hours=4))
     assert office.round().ended == 1
     assert [office.spend_limit(path) for path in ("acme", "acme/research", "acme/research/search")] == [1000, 500, 200]
-    (review,) = office.authority.open_tickets(kind="finding")
+    (review,) = office.authority.tickets_listed(state="open", kind="finding")
     assert review.evidence["break_glass"] == ticket.id
     assert office.round().ended == 0
 

@@ -25,7 +25,7 @@ def queue(
     from remit.cli.ticket_page import ticket_json
 
     authority = open_authority(where)
-    found = authority.open_tickets(assignee=of, kind=kind)
+    found = authority.tickets_listed(state="open", assignee=of, kind=kind)
     now = authority.clock.now()
     tickets = [one for one in found if not overdue or one.due_at <= now]
     if json:

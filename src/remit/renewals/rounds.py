@@ -4,7 +4,7 @@ Each step finds nothing left to do when it is taken again, so it may be taken at
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from remit.grants.edits import GrantEdit
@@ -65,16 +65,33 @@ class Rounds:
 
     def all(self) -> Did:
         """One round, now."""
+        return replace(self.decide(), reminded=self.remind())
+
+    def remind(self) -> int:
+        """Tells people what ends, or has ended; answers how many notifications were new. Writes nothing else."""
+        now = self._clock.now()
+        return self._remind(now) + self._tell_lapsed(now)
+
+    def decide(self) -> Did:
+        """Everything else, in a transaction that has the tree to itself."""
         now = self._clock.now()
         escalated, expired = self._overdue(now)
         ended = self._end_break_glasses(now)
+        graced = self._give_grace(now)
         return Did(
-            escalated=escalated,
-            expired=expired,
-            graced=self._give_grace(now),
-            reminded=self._remind(now) + self._tell_lapsed(now),
-            opened=self._open_what_nobody_asked(now),
-            ended=ended,
+            escalated=escalated, expired=expired, ended=ended, graced=graced, opened=self._open_what_nobody_asked(now)
+        )
+
+    def waits(self) -> bool:
+        """Whether `decide` has anything to do: asked often, and without keeping anybody from the tree."""
+        now, tree = self._clock.now(), self._read_tree()
+        return (
+            any(now >= min(ticket.due_at, ticket.expires_at) for ticket in self._tickets.all_open())
+            or bool(self._queue.break_glasses_due(now))
+            or bool(self._queue.debts_without_ticket(now))
+            or bool(self._queue.trips_without_ticket())
+            or any(self._grace_of(tree, grant, now) is not None for grant in tree)
+            or any(not self._queue.was_ever_open(_ownerless_key(one)) for one in _ownerless(tree, self._people, now))
         )
 
     def _overdue(self, now: datetime) -> tuple[int, int]:
@@ -92,7 +109,9 @@ class Rounds:
         """Tells owner and stand-in that their grant ends, once per step of its window; not while a renewal waits."""
         told = 0
         for grant in self._read_tree():
-            if not grant.is_live(now) or grant.status != "active":
+            # No window opens earlier than this, and most grants are far from it.
+            early = grant.expires_at - timedelta(days=2 * grant.renewal.lead_time_days)
+            if not grant.is_live(now) or grant.status != "active" or now < early:
                 continue
             window = renewal_window(grant, self._tickets.use(grant.id, now), now)
             if not window.is_open(now) or self._tickets.open_with(renewal_key(grant)) is not None:
@@ -132,21 +151,16 @@ class Rounds:
     def _give_grace(self, now: datetime) -> int:
         """Moves the expiry of a production grant by the grace its boundary allows: once, in sight of everybody."""
         given = 0
-        for grant in self._read_tree():
-            if grant.grant_class != "production" or not grant.is_live(now) or grant.expires_at > now + GRACE_AHEAD:
+        # Parents come before their children, and a parent's grace makes room for theirs.
+        tree = self._read_tree()
+        for one in tree:
+            grant = tree[one.id]
+            found = self._grace_of(tree, grant, now)
+            if found is None:
                 continue
-            above = self._read_tree().ancestors(grant)
-            allowed = next((one for one in reversed(above) if _grace_hours(one)), None)
-            if allowed is None or self._queue.grace_until(grant.id) == grant.expires_at:
-                continue
-            until = min([grant.expires_at + timedelta(hours=_grace_hours(allowed)), *(one.expires_at for one in above)])
-            if until <= grant.expires_at:
-                continue
-            by = system_author(
-                f"grace until {format_instant(until)}, as the boundary of `{allowed.path}` allows",
-                f"grace:{grant.id}",
-                now,
-            )
+            allowed, until = found
+            reason = f"grace until {format_instant(until)}, as the boundary of `{allowed.path}` allows"
+            by = system_author(reason, f"grace:{grant.id}", now)
             if isinstance(self._grants.change(grant.id, GrantEdit(expires_at=until), by), NotWritten):
                 continue
             self._queue.keep_grace(grant.id, grant.expires_at, until)
@@ -157,9 +171,20 @@ class Rounds:
                 "expired_at": format_instant(grant.expires_at),
                 "grace_until": format_instant(until),
             }
-            self._tell("grace", grant, [*self._owner_side(grant, now), above[-1].owner], body, 0)
-            given += 1
+            self._tell("grace", grant, [*self._owner_side(grant, now), allowed.owner], body, 0)
+            given, tree = given + 1, self._read_tree()
         return given
+
+    def _grace_of(self, tree: Tree, grant: Grant, now: datetime) -> tuple[Grant, datetime] | None:
+        """Whose boundary allows a grant its grace now, and until when; None where it has none, or had it."""
+        if grant.grant_class != "production" or not grant.is_live(now) or grant.expires_at > now + GRACE_AHEAD:
+            return None
+        above = tree.ancestors(grant)
+        allowed = next((one for one in reversed(above) if _grace_hours(one)), None)
+        if allowed is None or self._queue.grace_until(grant.id) == grant.expires_at:
+            return None
+        until = min([grant.expires_at + timedelta(hours=_grace_hours(allowed)), *(one.expires_at for one in above)])
+        return (allowed, until) if until > grant.expires_at else None
 
     def _end_break_glasses(self, now: datetime) -> int:
         """Takes back what was raised for an emergency, and asks for the review."""
@@ -194,7 +219,7 @@ class Rounds:
         for trip in self._queue.trips_without_ticket():
             opened += self._open_finding(trip.grant_id, "runaway", f"trip:{trip.id}", {"trip": dict(trip.about)})
         for grant in _ownerless(tree, self._people, now):
-            opened += self._open_finding(grant.id, "no_active_owner", f"ownerless:{grant.id}:{grant.owner}", {})
+            opened += self._open_finding(grant.id, "no_active_owner", _ownerless_key(grant), {})
         return opened
 
     def _open_finding(self, grant_id: str, code: str, key: str, evidence: Mapping[str, object]) -> bool:
@@ -229,6 +254,10 @@ _FINDINGS = {
 def _grace_hours(grant: Grant) -> int:
     boundary = getattr(grant.delegation, "boundary", None)
     return (boundary.grace_hours or 0) if boundary is not None else 0
+
+
+def _ownerless_key(grant: Grant) -> str:
+    return f"ownerless:{grant.id}:{grant.owner.casefold()}"
 
 
 def _ownerless(tree: Tree, people: People, now: datetime) -> list[Grant]:
