@@ -15,12 +15,14 @@ from remit.grants.service import Authorship, GrantService
 from remit.renewals import requests
 from tests.renewals.office import ADMIN, EVE, RITA, SAM, TOM, USD, Office, usd
 
+OWEN = "owen@acme.example"
 PEOPLE = st.sampled_from([ADMIN, RITA, SAM, TOM, EVE, SAM.upper()])
 PATHS = st.sampled_from(
     ["acme", "acme/research", "acme/research/search", "acme/research/eval", "acme/research/a", "acme/research/a/b"]
 )
 DOLLARS = st.sampled_from([0, 1, 50, 100, 150, 200, 300, 500, 1000, 2000])
 DAYS = st.sampled_from([1, 30, 89, 90, 91, 365, 400])
+VERBS = st.sampled_from(["approve", "approve", "approve", "decline", "withdraw"])
 CLASSES = st.sampled_from(["production", "experimentation", None])
 
 
@@ -30,7 +32,7 @@ class Organisation(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.office = Office()
-        self.office.authority.people().create("owen@acme.example", "setup", is_admin=True)
+        self.office.authority.people().create(OWEN, "setup", is_admin=True)
 
     def by(self, name: str) -> Authorship:
         return self.office.by(name, admin=name == ADMIN)
@@ -56,33 +58,53 @@ class Organisation(RuleBasedStateMachine):
             return
         verb(self.office.authority.grants, path, self.by(name))
 
-    @rule(name=PEOPLE, path=PATHS, dollars=DOLLARS)
-    def ask_increase(self, name: str, path: str, dollars: int) -> None:
-        self.office.ask(name, requests.increase, path, {("usd", "month"): dollars * USD}, "api")
+    @rule(data=st.data(), path=PATHS, change=st.sampled_from([-100, -50, -1, 0, 1, 50, 100, 1000]))
+    def ask_increase(self, data: st.DataObject, path: str, change: int) -> None:
+        grant = self.office.tree().at_path(path)
+        now = 0 if grant is None else grant.limits[0].amount // USD
+        changes = {("usd", "month"): max(0, now + change) * USD}
+        self.office.ask(self.asker(data, path), requests.increase, path, changes, "api")
 
-    @rule(name=PEOPLE, path=PATHS, days=DAYS, dollars=DOLLARS | st.none())
-    def ask_renewal(self, name: str, path: str, days: int, dollars: int | None) -> None:
+    @rule(data=st.data(), path=PATHS, days=DAYS, dollars=DOLLARS | st.none())
+    def ask_renewal(self, data: st.DataObject, path: str, days: int, dollars: int | None) -> None:
         changes = None if dollars is None else {("usd", "month"): dollars * USD}
-        self.office.ask(name, requests.renewal, path, self.office.clock.now() + timedelta(days=days), changes, "api")
+        until = self.office.clock.now() + timedelta(days=days)
+        self.office.ask(self.asker(data, path), requests.renewal, path, until, changes, "api")
 
     @rule(name=PEOPLE, path=PATHS, owner=PEOPLE, dollars=DOLLARS, kind=CLASSES)
     def ask_grant(self, name: str, path: str, owner: str, dollars: int, kind: Any) -> None:
         new = NewGrant(path=path, owner=owner, limits=(usd(dollars),), grant_class=kind)
         self.office.ask(name, requests.new_grant, new, "api")
 
-    @rule(name=PEOPLE, path=PATHS, dollars=DOLLARS, hours=st.integers(1, 30))
-    def ask_break_glass(self, name: str, path: str, dollars: int, hours: int) -> None:
+    @rule(data=st.data(), path=PATHS, dollars=DOLLARS, hours=st.integers(1, 30))
+    def ask_break_glass(self, data: st.DataObject, path: str, dollars: int, hours: int) -> None:
         ends_at = self.office.clock.now() + timedelta(hours=hours)
-        self.office.ask(name, requests.break_glass, path, dollars * USD, ends_at, "api")
+        self.office.ask(self.asker(data, path), requests.break_glass, path, dollars * USD, ends_at, "api")
 
-    @rule(name=PEOPLE, data=st.data(), verb=st.sampled_from(["approve", "approve", "decline", "withdraw"]))
-    def decide(self, name: str, data: st.DataObject, verb: str) -> None:
-        tickets = self.office.tickets()
+    @rule(data=st.data(), verb=VERBS)
+    def decide(self, data: st.DataObject, verb: str) -> None:
+        self.say(data, verb)
+
+    @rule(data=st.data(), first=VERBS, second=VERBS)
+    def decide_twice(self, data: st.DataObject, first: str, second: str) -> None:
+        self.say(data, first)
+        self.say(data, second)
+
+    def asker(self, data: st.DataObject, path: str) -> str:
+        """Mostly the owner, who may ask; sometimes anybody."""
+        grant = self.office.tree().at_path(path)
+        return data.draw(PEOPLE if grant is None else st.just(grant.owner) | st.just(grant.owner) | PEOPLE)
+
+    def say(self, data: st.DataObject, verb: str) -> None:
+        """A decision about a ticket, mostly an open one, mostly by somebody who was asked."""
+        # In an order that does not hang on ids, which are drawn at random.
+        tickets = sorted(self.office.tickets(), key=lambda one: (one.opened_at, one.path, one.kind, one.requester))
         some = [one for one in tickets if one.is_open] or tickets
         if some:
-            ticket = data.draw(st.sampled_from([one.id for one in some]))
-            answer = self.office.decide(verb, name, ticket, admin=name == ADMIN)
-            event(f"{verb}: {'refused' if isinstance(answer, list) else answer.kind}")
+            ticket = data.draw(st.sampled_from(some))
+            name = data.draw(st.sampled_from(ticket.assignees) | st.sampled_from(ticket.assignees) | PEOPLE)
+            answer = self.office.decide(verb, name, ticket.id, admin=name == ADMIN)
+            event(f"{verb}: {'refused' if isinstance(answer, list) else f'{answer.kind} {answer.state}'}")
 
     @rule(hours=st.sampled_from([1, 5, 25, 73, 24 * 14, 24 * 80]))
     def wait(self, hours: int) -> None:
@@ -119,14 +141,12 @@ class Organisation(RuleBasedStateMachine):
                 assert effective(tree.path_to(grant)).refusal_at(now) is not None, grant.path
 
     @invariant()
-    def nobody_raised_what_only_others_may(self) -> None:
-        """What sam owns was made or raised by those above, or with their approval."""
-        for path, changed_by, reason in self.office.authors():
-            if path == "acme":
-                assert changed_by in (ADMIN, "remit"), (path, changed_by, reason)
+    def the_root_is_written_by_owners_of_the_organisation(self) -> None:
+        writers = {who for path, who, _ in self.office.authors() if path == "acme"}
+        assert writers <= {ADMIN, OWEN}, writers
 
 
 Organisation.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestOrganisation = Organisation.TestCase
