@@ -54,6 +54,27 @@ class ShapeGiven(Given, frozen=True, kw_only=True):
     tools: bool | None
 
 
+class EnvelopeGiven(Given, frozen=True, kw_only=True):
+    """What is approved without a person; amounts in nano-USD a month."""
+
+    max_increase_percent: int
+    max_nanousd: int
+    max_renewals: int
+    max_term_days: int
+
+
+class BoundaryGiven(Given, frozen=True, kw_only=True):
+    """The most that may be handed out below; null says nothing."""
+
+    max_share_percent: int | None
+    max_nanousd: int | None
+    classes: list[GrantClass] | None
+    models: list[str] | None
+    owners: list[str] | None
+    grace_hours: int
+    auto_approve: EnvelopeGiven | None
+
+
 class DelegationGiven(Given, frozen=True, kw_only=True):
     """What the grant's owner may hand on."""
 
@@ -61,6 +82,7 @@ class DelegationGiven(Given, frozen=True, kw_only=True):
     max_depth: int | None
     overcommit_percent: int
     max_term_days: int | None
+    boundary: BoundaryGiven | None
 
 
 class OnExhaustedGiven(Given, frozen=True, kw_only=True):

@@ -23,7 +23,9 @@ from remit.grants.edits import GrantEdit, NewGrant
 from remit.grants.minting import DEFAULT_DELEGATE, Narrowing, Possession
 from remit.grants.model import (
     Actor,
+    Boundary,
     Delegation,
+    Envelope,
     GrantStatus,
     Limit,
     OnExhausted,
@@ -134,6 +136,27 @@ class ShapeBody(Body, frozen=True, kw_only=True):
     tools: bool | None = None
 
 
+class EnvelopeBody(Body, frozen=True, kw_only=True):
+    """What is approved without a person: how far up, to how much a month (nano-USD), how often in a row, for how long."""
+
+    max_increase_percent: Amount = 0
+    max_nanousd: Amount = 0
+    max_renewals: Amount = 0
+    max_term_days: Amount = 0
+
+
+class BoundaryBody(Body, frozen=True, kw_only=True):
+    """The most that may be handed out below; null says nothing, an empty list lets nothing be handed out."""
+
+    max_share_percent: Amount | None = None
+    max_nanousd: Amount | None = None
+    classes: Annotated[tuple[GrantClass, ...], Meta(max_length=2)] | None = None
+    models: Texts | None = None
+    owners: Texts | None = None
+    grace_hours: Amount = 0
+    auto_approve: EnvelopeBody | None = None
+
+
 class DelegationBody(Body, frozen=True, kw_only=True):
     """What the grant's owner may hand on."""
 
@@ -141,6 +164,7 @@ class DelegationBody(Body, frozen=True, kw_only=True):
     max_depth: Amount | None = None
     overcommit_percent: Amount = 0
     max_term_days: Amount | None = None
+    boundary: BoundaryBody | None = None
 
 
 class OnExhaustedBody(Body, frozen=True, kw_only=True):
@@ -347,6 +371,8 @@ _MODELS: dict[str, type[Any]] = {
     "rate": Rate,
     "shape": Shape,
     "delegation": Delegation,
+    "boundary": Boundary,
+    "auto_approve": Envelope,
     "on_exhausted": OnExhausted,
     "overdraft": Overdraft,
     "renewal": Renewal,
@@ -359,7 +385,9 @@ def _model(name: str, value: Any) -> Any:
         return value.astimezone(UTC)
     if name == "limits" and isinstance(value, tuple):
         return tuple(Limit(one.dimension, one.amount, one.period) for one in value)
-    return _MODELS[name](**value.parts()) if isinstance(value, Body) else value
+    if isinstance(value, Body):
+        return _MODELS[name](**{part: _model(part, one) for part, one in value.parts().items()})
+    return value
 
 
 def digest(value: Any) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from remit.grants.boundary import filled_in, raised_boundary
 from remit.grants.effective import EffectiveGrant, effective
-from remit.grants.model import Grant, Problem
+from remit.grants.model import Boundary, Grant, Problem
 from remit.grants.shapes import names_outside, patterns_outside
 from remit.grants.shares import amount_with_escrow, is_comparable, longest_rank
 from remit.grants.tree import Tree
@@ -131,6 +132,9 @@ def _delegation(grant: Grant, above: EffectiveGrant) -> Iterator[_Found]:
                 f"and `{node.path}` leaves it {depth - levels}"
             )
             yield "delegation_not_contained", "delegation.max_depth", sentence
+        if _wider_boundary(node.delegation.boundary, grant.delegation.boundary):
+            sentence = f"`{grant.path}` would have a wider boundary than `{node.path}`"
+            yield "delegation_not_contained", "delegation.boundary", sentence
         term = node.delegation.max_term_days
         if term is not None and (grant.delegation.max_term_days or 0) > term:
             sentence = (
@@ -138,6 +142,11 @@ def _delegation(grant: Grant, above: EffectiveGrant) -> Iterator[_Found]:
                 f"and `{node.path}` does for at most {term}"
             )
             yield "delegation_not_contained", "delegation.max_term_days", sentence
+
+
+def _wider_boundary(above: Boundary | None, own: Boundary | None) -> bool:
+    """Whether a boundary says more than one above it; saying nothing is within, because the one above binds anyway."""
+    return above is not None and own is not None and raised_boundary(above, filled_in(above, own))
 
 
 def _rate(grant: Grant, above: EffectiveGrant) -> Iterator[_Found]:

@@ -12,6 +12,8 @@ from remit.grants.model import (
     MAX_DEPTH,
     MAX_PATH_LENGTH,
     STATUSES,
+    Boundary,
+    Envelope,
     Grant,
     Problem,
 )
@@ -28,6 +30,9 @@ _WEBHOOK = re.compile(r"https?://[^\s]{1,2000}")
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,30}(/[A-Za-z0-9_+-]{1,30}){0,2}")
 # Names that tz databases carry but that mean the machine's own zone, leap-second time or nothing at all.
 _UNUSABLE_ZONES: Final = ("localtime", "posixrules", "Factory", "posix/", "right/")
+# An address, or a pattern of addresses: `*` stands for any characters.
+_OWNERS = re.compile(r"[A-Za-z0-9._%+*@-]{1,254}")
+_MAX_GRACE_HOURS: Final = 24 * 30
 _MAX_ITEMS: Final = 200
 _MAX_DAYS: Final = 36_525
 _MAX_OVERCOMMIT_PERCENT: Final = 10_000
@@ -170,6 +175,33 @@ def _delegation(grant: Grant) -> Iterator[_Found]:
         value = getattr(terms, name)
         if not (value is None and optional) and not _is_count(value, most):
             yield "delegation_invalid", f"delegation.{name}", f"{name} {value} is not a whole number from 0 to {most}"
+    if terms.boundary is not None:
+        yield from _boundary(terms.boundary)
+
+
+def _boundary(boundary: Boundary) -> Iterator[_Found]:
+    """Every part in its range; what is absent bounds nothing, an empty list lets nothing be handed out."""
+    field = "delegation.boundary"
+    yield from _items(f"{field}.models", boundary.models, _MODEL)
+    yield from _items(f"{field}.owners", boundary.owners, _OWNERS)
+    yield from _items(f"{field}.classes", boundary.classes, _NAME)
+    for one in boundary.classes or ():
+        if one not in GRANT_CLASSES:
+            yield "boundary_invalid", f"{field}.classes", f"`{one}` is not a class"
+    envelope = boundary.auto_approve or Envelope()
+    bounds = (
+        ("max_share_percent", boundary.max_share_percent, 100),
+        ("max_nanousd", boundary.max_nanousd, MAX_NANOUSD),
+        ("grace_hours", boundary.grace_hours, _MAX_GRACE_HOURS),
+        ("auto_approve.max_increase_percent", envelope.max_increase_percent, _MAX_OVERCOMMIT_PERCENT),
+        ("auto_approve.max_nanousd", envelope.max_nanousd, MAX_NANOUSD),
+        ("auto_approve.max_renewals", envelope.max_renewals, 1_000),
+        ("auto_approve.max_term_days", envelope.max_term_days, _MAX_DAYS),
+    )
+    for name, value, most in bounds:
+        optional = name in ("max_share_percent", "max_nanousd")
+        if not (value is None and optional) and not _is_count(value, most):
+            yield "boundary_invalid", f"{field}.{name}", f"{name} {value} is not a whole number from 0 to {most}"
 
 
 def _class_terms(grant: Grant) -> Iterator[_Found]:

@@ -18,7 +18,9 @@ from remit.grants.model import (
     LIMIT_PERIODS,
     MAX_DEPTH,
     SCOPE_FIELDS,
+    Boundary,
     Delegation,
+    Envelope,
     Limit,
     OnExhausted,
     Overdraft,
@@ -261,6 +263,40 @@ def _overdraft(reader: _Reader, value: object, place: str) -> Overdraft | None:
     return Overdraft(max_nanousd=reader.usd(item["usd"], f"{place}.usd")) if item and "usd" in item else None
 
 
+def _boundary(reader: _Reader, value: object, place: str) -> Boundary:
+    return reader.record(value, place, _make_boundary, _BOUNDARY)
+
+
+def _make_boundary(max_usd: int | None = None, **parts: Any) -> Boundary:
+    return Boundary(max_nanousd=max_usd, **parts)
+
+
+def _make_envelope(max_usd: int = 0, **parts: Any) -> Envelope:
+    return Envelope(max_nanousd=max_usd, **parts)
+
+
+def _classes(reader: _Reader, value: object, place: str) -> tuple[str, ...]:
+    return tuple(reader.one_of(one, place, GRANT_CLASSES) for one in reader.texts(value, place))
+
+
+_BOUNDARY: Final[dict[str, _Parse]] = {
+    "max_share_percent": _Reader.count_or_none,
+    "max_usd": _Reader.usd,
+    "classes": _classes,
+    "models": _Reader.texts,
+    "owners": _Reader.texts,
+    "grace_hours": _Reader.count,
+    "auto_approve": _record(
+        _make_envelope,
+        {
+            "max_increase_percent": _Reader.count,
+            "max_usd": _Reader.usd,
+            "max_renewals": _Reader.count,
+            "max_term_days": _Reader.count,
+        },
+    ),
+}
+
 _FIELDS: Final[dict[str, tuple[str, _Parse]]] = {
     "owner": ("owner", _Reader.text),
     "class": ("grant_class", _grant_class),
@@ -295,6 +331,7 @@ _FIELDS: Final[dict[str, tuple[str, _Parse]]] = {
                 "max_depth": _Reader.count_or_none,
                 "overcommit_percent": _Reader.count,
                 "max_term_days": _Reader.count_or_none,
+                "boundary": _boundary,
             },
         ),
     ),

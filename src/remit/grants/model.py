@@ -72,6 +72,38 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What is approved without a person, because whoever wrote the boundary approved it ahead.
+
+    A request is inside where it raises the worst case by at most `max_increase_percent`, to at most `max_nanousd` a month; a
+    renewal where it is at most the `max_renewals`th in a row that no person decided, for at most `max_term_days`.
+    """
+
+    max_increase_percent: int = 0
+    max_nanousd: int = 0
+    max_renewals: int = 0
+    max_term_days: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boundary:
+    """The most that may ever be handed out below a grant by those whose authority does not come from above it.
+
+    It grants nothing. `max_share_percent` is of what the grant itself has left in the period at the moment of the write, and
+    bounds every one grant below; `max_nanousd` bounds each usd limit of one. `owners` are patterns of addresses, such as
+    `*@acme.example`. `grace_hours` is how long a production grant below goes on after its expiry, once.
+    """
+
+    max_share_percent: int | None = None
+    max_nanousd: int | None = None
+    classes: tuple[GrantClass, ...] | None = None
+    models: tuple[str, ...] | None = None
+    owners: tuple[str, ...] | None = None
+    grace_hours: int = 0
+    auto_approve: Envelope | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delegation:
     """What the grant's owner may hand on.
 
@@ -84,6 +116,7 @@ class Delegation:
     max_depth: int | None = None
     overcommit_percent: int = 0
     max_term_days: int | None = None
+    boundary: Boundary | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

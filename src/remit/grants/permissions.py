@@ -4,6 +4,7 @@ The owner of a grant, or of anything above it, may create below it and narrow it
 something above it. An admin may do all, and alone creates roots.
 """
 
+from remit.grants.boundary import raised_boundary
 from remit.grants.model import Actor, Delegation, Grant, Problem, Rate, Shape, same_person
 from remit.grants.shapes import names_outside, patterns_outside
 from remit.grants.tree import Tree
@@ -113,4 +114,5 @@ def _raises_delegation(old: Delegation, new: Delegation) -> bool:
         or new.overcommit_percent > old.overcommit_percent
         or _above(new.max_depth, old.max_depth)
         or _above(new.max_term_days, old.max_term_days)
+        or raised_boundary(old.boundary, new.boundary)
     )

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from remit.grants.model import Grant, Problem, Revision
+from remit.kernel.decisions import Dimension
+from remit.kernel.periods import PeriodKind
 
 
 class StaleRevisionError(Exception):
@@ -42,6 +45,10 @@ class GrantReads(Protocol):
 
     def find(self, id_or_path: str) -> Grant | None:
         """The grant of that id, or else of that path."""
+        ...
+
+    def used(self, now: datetime) -> Mapping[tuple[str, Dimension, PeriodKind], int]:
+        """What is posted and held in the periods that hold `now`, by grant id, dimension and kind; nothing for none."""
         ...
 
     def revisions(self, grant_id: str) -> list[Revision]:

@@ -8,7 +8,19 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from remit.grants.model import Delegation, Grant, Limit, OnExhausted, Overdraft, Rate, Renewal, Scope, Shape
+from remit.grants.model import (
+    Boundary,
+    Delegation,
+    Envelope,
+    Grant,
+    Limit,
+    OnExhausted,
+    Overdraft,
+    Rate,
+    Renewal,
+    Scope,
+    Shape,
+)
 
 
 class InvalidBodyError(ValueError):
@@ -53,7 +65,7 @@ def from_body(body: Mapping[str, Any]) -> Grant:
             shape=Shape(**{name: _tuple(value) for name, value in fields.pop("shape").items()}),
             data_classes=None if data_classes is None else tuple(data_classes),
             required_tags=tuple(fields.pop("required_tags")),
-            delegation=Delegation(**fields.pop("delegation")),
+            delegation=_delegation(fields.pop("delegation")),
             on_exhausted=OnExhausted(**{name: _tuple(value) for name, value in on_exhausted.items()}),
             overdraft=None if overdraft is None else Overdraft(**overdraft),
             renewal=Renewal(**fields.pop("renewal")),
@@ -61,6 +73,17 @@ def from_body(body: Mapping[str, Any]) -> Grant:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidBodyError(f"not the body of a grant: {error}") from error
+
+
+def _delegation(body: Mapping[str, Any]) -> Delegation:
+    # Bodies from before there were boundaries say nothing of them.
+    boundary = body.get("boundary")
+    if boundary is None:
+        return Delegation(**body)
+    parts = {name: _tuple(value) for name, value in boundary.items()}
+    if parts.get("auto_approve") is not None:
+        parts["auto_approve"] = Envelope(**parts["auto_approve"])
+    return Delegation(**{**body, "boundary": Boundary(**parts)})
 
 
 def _tuple(value: Any) -> Any:

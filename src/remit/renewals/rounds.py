@@ -252,8 +252,8 @@ _FINDINGS = {
 
 
 def _grace_hours(grant: Grant) -> int:
-    boundary = getattr(grant.delegation, "boundary", None)
-    return (boundary.grace_hours or 0) if boundary is not None else 0
+    boundary = grant.delegation.boundary
+    return 0 if boundary is None else boundary.grace_hours
 
 
 def _ownerless_key(grant: Grant) -> str:

@@ -95,7 +95,7 @@ class TicketService:
         ticket = self._new(tree, asked, by, exposure, steps[0], now)
         self._tickets.insert(ticket)
         self._record(ticket, by.actor.name, "opened", by.reason, asked.source)
-        envelope = envelope_of(above, effect, exposure, self._renewals_in_a_row(ticket, now))
+        envelope = envelope_of(above, effect, exposure, self._renewals_in_a_row(ticket), now)
         if envelope is not None and not isinstance(effect, BreakGlass | SettleDebt):
             return self._decide_by_envelope(ticket, envelope, now)
         self._tell(ticket, "ticket_opened", ticket.assignees)
@@ -318,7 +318,7 @@ class TicketService:
     def _due(self, kind: TicketKind, tier: Tier) -> Any:
         return self._policy.break_glass_due if kind == "break_glass" else self._policy.due[tier]
 
-    def _renewals_in_a_row(self, ticket: Ticket, now: datetime) -> int:
+    def _renewals_in_a_row(self, ticket: Ticket) -> int:
         return self._tickets.renewals_in_a_row(ticket.grant_id) if ticket.grant_id is not None else 0
 
     def _decide_by_envelope(self, ticket: Ticket, envelope: Grant, now: datetime) -> Ticket | list[Problem]:

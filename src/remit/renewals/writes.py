@@ -88,11 +88,7 @@ class EffectWriter:
     def _move(self, effect: MoveLimit, by: Authorship) -> Done | list[Problem]:
         tree = self._read_tree()
         source, target = tree[effect.source_id], tree[effect.target_id]
-        return _done(
-            self._grants.transfer(  # type: ignore[attr-defined]
-                source.id, target.id, effect.dimension, effect.period, effect.amount, by
-            )
-        )
+        return _done(self._grants.transfer(source.id, target.id, effect.dimension, effect.period, effect.amount, by))
 
     def _raise_all(self, effect: BreakGlass, by: Authorship) -> Done | list[Problem]:
         """Raises the grant, and as many of those above it as the rules demand; from the top down."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -11,6 +11,8 @@ from psycopg.types.json import Jsonb
 from remit.grants.model import Grant, Revision
 from remit.grants.ports import PathTakenError, Remembered, StaleRevisionError
 from remit.grants.serialise import from_body, to_body
+from remit.kernel.decisions import Dimension
+from remit.kernel.periods import PeriodKind
 from remit.leases.rules import bucket_lines
 from remit.leases.terms import terms_of_grant
 from remit.store.connect import connect
@@ -34,6 +36,10 @@ class TreeUnit:
     def find(self, id_or_path: str) -> Grant | None:
         row = self._connection.execute(query("tree_grant"), {"ref": id_or_path}).fetchone()
         return None if row is None else from_body(row[0])
+
+    def used(self, now: datetime) -> Mapping[tuple[str, Dimension, PeriodKind], int]:
+        rows = self._connection.execute(query("buckets_now"), {"now": now, "node_ids": None}).fetchall()
+        return {(row[0], row[1], row[2]): row[4] + row[5] + row[7] + row[8] for row in rows}
 
     def revisions(self, grant_id: str) -> list[Revision]:
         rows = self._connection.execute(query("tree_revisions"), {"grant_id": grant_id}).fetchall()

@@ -3,12 +3,15 @@
 It passes the same conformance suite as the real one. One writer at a time; a block that raises leaves no trace.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from threading import RLock
 
 from remit.grants.model import Grant, Revision
 from remit.grants.ports import PathTakenError, Remembered, StaleRevisionError
+from remit.kernel.decisions import Dimension
+from remit.kernel.periods import PeriodKind
 
 
 class MemoryUnit:
@@ -20,6 +23,10 @@ class MemoryUnit:
         self.grants = dict(grants)
         self.history = {grant_id: list(kept) for grant_id, kept in revisions.items()}
         self.first = dict(first)
+
+    def used(self, now: datetime) -> Mapping[tuple[str, Dimension, PeriodKind], int]:
+        """Nothing is ever spent here."""
+        return {}
 
     def load_tree(self) -> list[Grant]:
         return list(self.grants.values())
