@@ -20,6 +20,7 @@ from remit.store.postgres_grants import TreeUnit
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_roster import PostgresRoster
 
 _T = TypeVar("_T")
 
@@ -73,6 +74,10 @@ class WriteUnit:
     @property
     def people(self) -> PostgresPeople:
         return PostgresPeople(lambda: nullcontext(self.connection))
+
+    @property
+    def roster(self) -> PostgresRoster:
+        return PostgresRoster(lambda: nullcontext(self.connection))
 
     @property
     def revocations(self) -> PostgresRevocations:

@@ -3,7 +3,7 @@
 It passes the same conformance suite as the real one. One writer at a time; a block that raises leaves no trace.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import RLock
 
@@ -15,11 +15,16 @@ class MemoryUnit:
     """A private copy of the state, kept only if the block ends without an exception."""
 
     def __init__(
-        self, grants: dict[str, Grant], revisions: dict[str, list[Revision]], first: dict[str, Remembered]
+        self,
+        grants: dict[str, Grant],
+        revisions: dict[str, list[Revision]],
+        first: dict[str, Remembered],
+        gone: frozenset[str] = frozenset(),
     ) -> None:
         self.grants = dict(grants)
         self.history = {grant_id: list(kept) for grant_id, kept in revisions.items()}
         self.first = dict(first)
+        self.gone = gone
 
     def load_tree(self) -> list[Grant]:
         return list(self.grants.values())
@@ -45,6 +50,9 @@ class MemoryUnit:
         self.grants[grant.id] = grant
         self.history[grant.id].append(revision)
 
+    def left(self, names: Iterable[str]) -> frozenset[str]:
+        return self.gone & {name.casefold() for name in names}
+
     def remembered(self, key: str) -> Remembered | None:
         return self.first.get(key)
 
@@ -54,9 +62,10 @@ class MemoryUnit:
 
 
 class MemoryGrantRepository:
-    """Implements `remit.grants.ports.GrantRepository` in one process."""
+    """Implements `remit.grants.ports.GrantRepository` in one process. `gone` are people who left, in lower case."""
 
-    def __init__(self) -> None:
+    def __init__(self, gone: frozenset[str] = frozenset()) -> None:
+        self._gone = gone
         self._state = MemoryUnit({}, {}, {})
         self._lock = RLock()
 
@@ -75,4 +84,4 @@ class MemoryGrantRepository:
 
     def _copy(self) -> MemoryUnit:
         state = self._state
-        return MemoryUnit(state.grants, state.history, state.first)
+        return MemoryUnit(state.grants, state.history, state.first, self._gone)
