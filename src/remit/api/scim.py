@@ -10,10 +10,10 @@ from typing import Any, Final
 import msgspec
 import psycopg
 import structlog
-from litestar import Response, get, patch, post, put
+from litestar import Request, Response, get, patch, post, put
 from litestar.concurrency import sync_to_thread
 from litestar.exceptions import HTTPException
-from litestar.params import FromQuery
+from litestar.params import FromPath, FromQuery
 
 from remit.api.bodies import StrictRequest
 from remit.api.params import Injected
@@ -70,7 +70,17 @@ _HANDLERS: Final[dict[Any, Any]] = {
 }
 
 
-@get(SCIM_PATH, exclude_from_auth=True, exception_handlers=_HANDLERS, include_in_schema=False)
+async def _any_parameters(_: Request[Any, Any, Any]) -> None:
+    """Directories state which attributes they want; they get all there are."""
+
+
+@get(
+    SCIM_PATH,
+    exclude_from_auth=True,
+    exception_handlers=_HANDLERS,
+    include_in_schema=False,
+    before_request=_any_parameters,
+)
 async def find_users(
     request: StrictRequest,
     services: Injected,
@@ -98,7 +108,7 @@ async def find_users(
 
 
 @get(f"{SCIM_PATH}/{{user:str}}", exclude_from_auth=True, exception_handlers=_HANDLERS, include_in_schema=False)
-async def show_user(request: StrictRequest, services: Injected, user: str) -> Response[bytes]:
+async def show_user(request: StrictRequest, services: Injected, user: FromPath[str]) -> Response[bytes]:
     """One person."""
     _require_directory(request, services)
     person = await sync_to_thread(services.people_store.roster.find, user)
@@ -129,7 +139,7 @@ async def create_user(request: StrictRequest, services: Injected) -> Response[by
 
 
 @put(f"{SCIM_PATH}/{{user:str}}", exclude_from_auth=True, exception_handlers=_HANDLERS, include_in_schema=False)
-async def replace_user(request: StrictRequest, services: Injected, user: str) -> Response[bytes]:
+async def replace_user(request: StrictRequest, services: Injected, user: FromPath[str]) -> Response[bytes]:
     """What the directory says of a person, whole."""
     _require_directory(request, services)
     stated = _object(await request.body())
@@ -141,7 +151,7 @@ async def replace_user(request: StrictRequest, services: Injected, user: str) ->
 
 
 @patch(f"{SCIM_PATH}/{{user:str}}", exclude_from_auth=True, exception_handlers=_HANDLERS, include_in_schema=False)
-async def patch_user(request: StrictRequest, services: Injected, user: str) -> Response[bytes]:
+async def patch_user(request: StrictRequest, services: Injected, user: FromPath[str]) -> Response[bytes]:
     """Parts of what the directory says of a person."""
     _require_directory(request, services)
     stated = _patched(_object(await request.body()))

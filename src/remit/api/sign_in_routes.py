@@ -3,10 +3,11 @@
 import html
 import secrets
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 import structlog
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.datastructures import Cookie
 
 from remit.api.answers import Given
@@ -51,7 +52,7 @@ def begin_sign_in(services: Injected) -> Response[None]:
     return Response(None, status_code=302, headers={"location": begun.url}, cookies=[cookie])
 
 
-async def _any_parameters(_: StrictRequest) -> None:
+async def _any_parameters(_: Request[Any, Any, Any]) -> None:
     """Providers send more than was asked for, and a client leaves aside what it does not know (RFC 6749, 4.1.2)."""
 
 
@@ -66,7 +67,7 @@ async def _any_parameters(_: StrictRequest) -> None:
 def end_sign_in(request: StrictRequest, services: Injected) -> Response[bytes]:
     """Takes the provider's answer once, and gives a person token: a page to a browser, JSON to anything else."""
     sign_in = _of(services)
-    pairs = request.query_params.multi_items()
+    pairs = list(request.query_params.multi_items())
     answered = {name: str(value) for name, value in pairs}
     if len(answered) != len(pairs):
         raise refuse("malformed_request", "a query parameter stands twice", status=400)

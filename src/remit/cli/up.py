@@ -30,6 +30,7 @@ def up(
     from remit.cli.before_start import check_start
     from remit.cli.codes import CommandError
     from remit.cli.logs import set_up_logs
+    from remit.cli.output import remark
     from remit.cli.running import run_gateways
     from remit.cli.session import settings_of, started_database
     from remit.store.connect import readable_address
@@ -43,6 +44,9 @@ def up(
     url = started_database(settings)
     authority = Authority(settings, url)
     authority.make_issuer_known()
+    first = authority.first_admin_token() if settings.database_url is None else None
+    if first is not None:
+        remark(f"remit: a token of a first admin is in `{first}`; it is shown nowhere else")
     try:
         api = authority.api()
     except OSError as error:
