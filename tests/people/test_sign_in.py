@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -242,11 +243,11 @@ def test_keys_rotate_and_states_end() -> None:
         sign_in = SignIn(terms, None, "http://127.0.0.1:1", clock, secrets.token_bytes)
         assert signing_in(sign_in) == "ana@acme.example"
         provider.rotate()
-        clock.advance(RETRY_SECONDS + 1)
+        clock.advance(timedelta(seconds=RETRY_SECONDS + 1))
         assert signing_in(sign_in) == "ana@acme.example"
         begun = sign_in.begin()
         state = parse_qs(urlsplit(begun.url).query)["state"][0]
-        clock.advance(BEGIN_SECONDS)
+        clock.advance(timedelta(seconds=BEGIN_SECONDS))
         with pytest.raises(Exception, match="sign_in_state_invalid"):
             sign_in.end({"state": state, "code": "x"}, begun.cookie)
 

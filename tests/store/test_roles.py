@@ -33,8 +33,16 @@ UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
     "remit_reader": set(),
     # notifications: only the columns about delivery; role_bindings: only their end
-    "remit_authority": {"grants", "issuer_keys", "access_keys", "people_tokens", "notifications", "tickets", "people",
-                        "role_bindings"},
+    "remit_authority": {
+        "grants",
+        "issuer_keys",
+        "access_keys",
+        "people_tokens",
+        "notifications",
+        "tickets",
+        "people",
+        "role_bindings",
+    },
 }
 CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",

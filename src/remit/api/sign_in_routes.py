@@ -87,9 +87,15 @@ def end_sign_in(request: StrictRequest, services: Injected) -> Response[bytes]:
 
 def _cookie(sign_in: SignIn, value: str, seconds: int) -> Cookie:
     """Lax, because the provider's answer is a navigation from its site to this one."""
-    cookie = Cookie(COOKIE, value, max_age=seconds, httponly=True, secure=sign_in.is_secure, samesite="lax")
-    cookie.path = "/v1/sign-in"
-    return cookie
+    return Cookie(
+        key=COOKIE,
+        value=value,
+        path="/v1/sign-in",
+        max_age=seconds,
+        httponly=True,
+        secure=sign_in.is_secure,
+        samesite="lax",
+    )
 
 
 def _of(services: Services) -> SignIn:

@@ -29,7 +29,7 @@ class OpenIdProvider:
     def __init__(self, clock: Clock, client_id: str = "remit", client_secret: str | None = "a-client-s-secret") -> None:  # noqa: S107 - a fake's own
         self.client_id, self.client_secret = client_id, client_secret
         self.person: dict[str, Any] = {"sub": "1", "email": "ana@acme.example", "email_verified": True, "groups": []}
-        self.alter: Callable[[dict[str, Any], dict[str, Any]], None] = lambda claims, header: None
+        self.alter: Callable[[dict[str, Any], dict[str, Any]], None] = lambda *_: None
         self.before_answer: Callable[[], None] = lambda: None
         self.token_status = 200
         self._clock = clock
