@@ -13,7 +13,7 @@ from remit.grants.permissions import may_change, may_create, raised_fields
 from remit.grants.roles import RIGHTS, RIGHTS_OF, acts_for, may
 from remit.grants.tree import Tree
 from tests.api.support import ADMIN, Caller, Plane, ref, refused, usd
-from tests.grants.builders import grant as built
+from tests.grants.builders import World
 
 EVERYWHERE = None
 Deed = Callable[[Caller, str], httpx.Response]
@@ -26,7 +26,7 @@ class Cast:
         self.plane = plane
         plane.admin.made("org", 1000)
         plane.admin.made("org/team", 500, owner="olga@acme.example")
-        plane.admin.made("org/team/app", 100, owner="olga@acme.example")
+        plane.admin.made("org/team/app", 100, owner="olga@acme.example", expires_at="2098-01-01T00:00:00Z")
         plane.admin.made("org/other", 100)
         self.people: dict[tuple[str, str | None], Caller] = {}
         for role in ROLES:
@@ -108,14 +108,14 @@ def test_ending_things(cast: Cast, role: Role, scope: str | None) -> None:
         key = cast.key_of(path)
         block = plane.admin.write("POST", "/capabilities", {"grant": path, "purpose": "test"}).json()["capability"]["id"]
         expected = may_end and in_reach
-        deeds = [
-            lambda: caller.act("suspend", path),
-            lambda: caller.write("POST", "/revocations", {"subject": f"block:{block}", "reason": "test"}),
-            lambda: caller.write("POST", f"/keys/{key}/revoke", {"reason": "test"}),
-            lambda: caller.act("revoke", path),
+        answers = [
+            caller.act("suspend", path),
+            caller.write("POST", "/revocations", {"subject": f"block:{block}", "reason": "test"}),
+            caller.write("POST", f"/keys/{key}/revoke", {"reason": "test"}),
+            caller.act("revoke", path),
         ]
-        for deed in deeds:
-            assert (deed().status_code in (200, 201)) is expected, (path, deed().text)
+        for answer in answers:
+            assert (answer.status_code in (200, 201)) is expected, (path, answer.text)
 
 
 RAISES: dict[str, Deed] = {
@@ -180,7 +180,14 @@ def test_an_org_owner_of_everything_is_an_admin(cast: Cast) -> None:
     assert cast.people["org_owner", EVERYWHERE].create("second", 5).status_code == 201
 
 
-TREE = Tree([built("a"), built("a/b"), built("a/b/c"), built("a/d"), built("e")])
+def _tree() -> Tree:
+    world = World()
+    for path in ("a", "a/b", "a/b/c", "a/d", "e"):
+        world.made(path)
+    return world.tree()
+
+
+TREE = _tree()
 
 
 def test_an_approver_stands_in_for_owners_of_their_subtree() -> None:

@@ -160,7 +160,7 @@ def test_a_token_of_another_key_signs_nobody_in(door: Door) -> None:
 
 def test_an_answer_is_taken_once_and_from_who_began(door: Door) -> None:
     """A state that is replayed, changed, of another browser or of nobody is refused, and its code is not redeemed."""
-    with httpx.Client(timeout=30) as browser, httpx.Client(timeout=30) as other:
+    with httpx.Client(timeout=30) as browser, httpx.Client(timeout=30) as other, httpx.Client() as nobody:
         answered = door.begin(browser)
         query = {name: values[0] for name, values in parse_qs(urlsplit(answered).query).items()}
         door.begin(other)
@@ -169,7 +169,7 @@ def test_an_answer_is_taken_once_and_from_who_began(door: Door) -> None:
             return who.get(f"{door.root}/v1/sign-in/callback?{urlencode({**query, **changed})}")
 
         refused(end(other), 400, "sign_in_state_invalid")
-        refused(end(httpx.Client()), 400, "sign_in_state_invalid")
+        refused(end(nobody), 400, "sign_in_state_invalid")
         for state in ("", "x", query["state"][:-1], "9" + query["state"], query["state"] + "x", "é"):
             refused(end(browser, state=state), 400, "sign_in_state_invalid")
         refused(end(browser, iss="https://evil.example"), 403, "sign_in_refused")
