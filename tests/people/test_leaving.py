@@ -161,7 +161,9 @@ def test_a_delegate_is_named_by_the_person_or_an_admin(desk: Desk) -> None:
     answer = caller.write("POST", f"/people/{desk.lia}/delegate", body)
     assert answer.status_code == 200 and answer.json()["delegate"] == f"bo@{desk.name}.example"
     refused(caller.write("POST", f"/people/bo@{desk.name}.example/delegate", body), 403, "not_permitted")
-    refused(caller.write("POST", f"/people/{desk.lia}/delegate", {**body, "delegate": desk.lia}), 422, "delegate_invalid")
+    refused(
+        caller.write("POST", f"/people/{desk.lia}/delegate", {**body, "delegate": desk.lia}), 422, "delegate_invalid"
+    )
     past = {**body, "until": "2001-01-01T00:00:00Z"}
     refused(caller.write("POST", f"/people/{desk.lia}/delegate", past), 422, "delegate_invalid")
     nobody = caller.write("POST", f"/people/{desk.lia}/delegate", {"delegate": None, "until": None, "reason": "back"})

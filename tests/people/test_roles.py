@@ -106,7 +106,9 @@ def test_ending_things(cast: Cast, role: Role, scope: str | None) -> None:
         path = f"{parent}/{label}"
         plane.admin.made(path, 1)
         key = cast.key_of(path)
-        block = plane.admin.write("POST", "/capabilities", {"grant": path, "purpose": "test"}).json()["capability"]["id"]
+        block = plane.admin.write("POST", "/capabilities", {"grant": path, "purpose": "test"}).json()["capability"][
+            "id"
+        ]
         expected = may_end and in_reach
         answers = [
             caller.act("suspend", path),

@@ -68,7 +68,7 @@ def test_users_are_made_and_found(directory: Directory) -> None:
     found = directory.http.get("/Users", params={"filter": 'userName eq "UNA@acme.example"', "attributes": "id"}).json()
     assert found["totalResults"] == 1 and found["Resources"] == [made]
     assert directory.http.get(f"/Users/{made['id']}").json() == made
-    assert directory.http.get("/Users/una@acme.example").status_code == 404
+    assert directory.http.get("Users/una@acme.example").status_code == 404
     nobody = directory.http.get("/Users", params={"filter": 'userName eq "no@acme.example"'}).json()
     assert nobody["totalResults"] == 0
     assert directory.http.post("/Users", json={"userName": "una@acme.example"}).status_code == 409
@@ -124,7 +124,9 @@ def test_without_an_active_manager_the_grants_are_told_of(directory: Directory, 
     plane.admin.made(f"un{manager}/x", 10, owner=f"pat@{manager}.example")
     assert directory.patch(user, DEACTIVATIONS["by path"]).status_code == 200
     assert plane.admin.get(f"/grants/{ref(f'un{manager}/x')}").json()["owner"] == f"pat@{manager}.example"
-    rows = plane.sql("SELECT recipients FROM notifications WHERE kind = 'ownerless' AND body ->> 'path' = %s", f"un{manager}/x")
+    rows = plane.sql(
+        "SELECT recipients FROM notifications WHERE kind = 'ownerless' AND body ->> 'path' = %s", f"un{manager}/x"
+    )
     assert rows == [(["ada@acme.example"],)]
 
 
