@@ -172,7 +172,7 @@ class Authority:
         return PostgresRoster(opener(self.url, "remit_authority"))
 
     def first_admin_token(self) -> Path | None:
-        """The file with a token of a first admin, made where nothing was ever done here; None where something was."""
+        """The file with a token of a first admin, made where nobody was ever known; None where somebody was."""
         if not self.roster().is_empty():
             return None
         path = self.settings.data_dir.expanduser() / ADMIN_TOKEN_FILE

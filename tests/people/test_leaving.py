@@ -171,7 +171,7 @@ def test_a_delegate_is_named_by_the_person_or_an_admin(desk: Desk) -> None:
 
 
 def test_a_first_start_makes_one_admin_token(tmp_path: Path) -> None:
-    """Where nothing was ever done a file with an admin's token is made, for its owner's eyes; with anybody there, none."""
+    """Where nobody was ever known a file with an admin's token is made, for its owner's eyes; with anybody there, none."""
     from remit.bootstrap import Authority, open_database
     from remit.settings import load_settings
     from tests.store.database import leave_embedded

@@ -57,7 +57,7 @@ def test_only_the_directory_speaks(directory: Directory) -> None:
 def test_without_a_token_set_nobody_speaks() -> None:
     """Where no directory is set every token is refused."""
     with Plane() as plane:
-        answer = httpx.get(f"{plane.server.url}/scim/v2/Users", headers={"authorization": "Bearer "})
+        answer = httpx.get(f"{plane.server.url}/scim/v2/Users", headers={"authorization": "Bearer x"})
         assert answer.status_code == 401
 
 

@@ -26,16 +26,18 @@ def up(
     Makes the database and the issuer key on the first run. Logs go to standard error, one JSON object a line. Ends on
     Ctrl-C or SIGTERM, after the calls under way.
     """
+    import structlog
+
     from remit.bootstrap import Authority, gateway_database
     from remit.cli.before_start import check_start
     from remit.cli.codes import CommandError
     from remit.cli.logs import set_up_logs
-    from remit.cli.output import remark
     from remit.cli.running import run_gateways
     from remit.cli.session import settings_of, started_database
     from remit.store.connect import readable_address
 
     set_up_logs()
+    _log = structlog.get_logger(__name__)
     settings = settings_of(where, gateway_overrides(listen, workers, vendor_url))
     for address in (settings.database_url, settings.gateway_database_url):
         if address is not None:
@@ -46,7 +48,7 @@ def up(
     authority.make_issuer_known()
     first = authority.first_admin_token() if settings.database_url is None else None
     if first is not None:
-        remark(f"remit: a token of a first admin is in `{first}`; it is shown nowhere else")
+        _log.info("first_admin_token", file=str(first))
     try:
         api = authority.api()
     except OSError as error:

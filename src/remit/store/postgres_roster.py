@@ -78,7 +78,7 @@ class PostgresRoster:
         return [PersonRecord(**row) for row in self._rows("people_list", {})]
 
     def is_empty(self) -> bool:
-        """Whether there is neither a person nor a grant: nothing was ever done here."""
+        """Whether nobody was ever known here."""
         with self._opens() as connection:
             row = connection.execute(query("people_any")).fetchone()
         assert row is not None

@@ -1,2 +1,2 @@
 -- Whether there is anybody.
-SELECT EXISTS (SELECT FROM people) OR EXISTS (SELECT FROM grants)
+SELECT EXISTS (SELECT FROM people)
