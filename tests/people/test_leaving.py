@@ -74,6 +74,26 @@ def test_without_a_successor_whoever_answers_above_is_told(desk: Desk) -> None:
         assert ownerless() == []
 
 
+def test_of_a_root_the_admins_are_told(desk: Desk) -> None:
+    """Where nobody owns anything above, whoever has the whole organization is told; without anybody, security."""
+    root = f"{desk.name}root"
+    desk.plane.admin.made(root, 5, owner=desk.lia)
+
+    def told() -> list[tuple[object, ...]]:
+        return desk.plane.sql(
+            "SELECT recipients, audience FROM notifications WHERE kind = 'ownerless' AND body ->> 'path' = %s ORDER BY id",
+            root,
+        )
+
+    desk.leave()
+    assert told() == [([], "security")]
+    role = {"person": f"chief@{desk.name}.example", "role": "org_owner", "reason": "test"}
+    given = desk.plane.admin.write("POST", "/roles", role).json()
+    desk.leave()
+    assert told()[1:] == [([f"chief@{desk.name}.example"], "named")]
+    desk.plane.admin.write("POST", f"/roles/{given['id']}/revoke", {"reason": "test"})
+
+
 def test_who_left_can_do_nothing(desk: Desk) -> None:
     """No token works, no role stands, none can be made or given, and nobody has them stand in."""
     caller = desk.plane.caller(desk.lia)

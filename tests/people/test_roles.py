@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from remit.grants.model import ROLES, Actor, Role, RoleBinding
 from remit.grants.permissions import may_change, may_create, raised_fields
-from remit.grants.roles import RIGHTS, RIGHTS_OF, acts_for, may
+from remit.grants.roles import RIGHTS, RIGHTS_OF, acts_for, may, who_may
 from remit.grants.tree import Tree
 from tests.api.support import ADMIN, Caller, Plane, ref, refused, usd
 from tests.grants.builders import World
@@ -203,6 +203,20 @@ def test_an_approver_stands_in_for_owners_of_their_subtree() -> None:
     assert of(RoleBinding("approver", at_b)) == {"a/b", "a/b/c"}
     assert of(RoleBinding("approver")) == set(paths.values())
     assert of(RoleBinding("finance"), RoleBinding("auditor", at_b)) == set()
+
+
+def test_who_may_decide_is_who_has_a_role_there_or_above() -> None:
+    """People are named once each, for their role on the grant, above it, or for everything; not for one beside it."""
+    at = {one.path: one for one in TREE}
+    bindings = [
+        ("all@acme.example", RoleBinding("approver")),
+        ("b@acme.example", RoleBinding("approver", at["a/b"].id)),
+        ("b@acme.example", RoleBinding("org_owner", at["a"].id)),
+        ("d@acme.example", RoleBinding("approver", at["a/d"].id)),
+        ("eye@acme.example", RoleBinding("auditor")),
+    ]
+    assert who_may("decide_tickets", TREE.path_to(at["a/b/c"]), bindings) == ["all@acme.example", "b@acme.example"]
+    assert who_may("decide_tickets", (), bindings) == ["all@acme.example"]
 
 
 @settings(max_examples=200)

@@ -120,6 +120,7 @@ WRONG: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
     "verified_as_text": lambda claims, header: claims.update(email_verified="true"),
     "unsaid": lambda claims, header: claims.pop("email_verified"),
     "no_mail": lambda claims, header: claims.pop("email"),
+    "kelvin_sign": lambda claims, header: claims.update(email="\u212aim@acme.example"),
     "domain": lambda claims, header: claims.update(email="ana@evil.example"),
     "subdomain": lambda claims, header: claims.update(email="ana@x.acme.example"),
     "no_algorithm": lambda claims, header: header.update(alg="none"),

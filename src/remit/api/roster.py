@@ -10,7 +10,7 @@ from datetime import datetime
 from remit.grants.leaving import owned_by, ownerless, who_answers
 from remit.grants.model import Actor, Grant, Problem, RoleBinding, same_person
 from remit.grants.ports import GrantRepository
-from remit.grants.roles import may
+from remit.grants.roles import may, who_may
 from remit.grants.service import Authorship, GrantService, NotWritten
 from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
@@ -185,7 +185,7 @@ class RosterService:
 
     def _admins(self) -> list[str]:
         standing = self._roster.bindings()
-        return sorted({one.person for one in standing if one.role == "org_owner" and one.grant_id is None})
+        return who_may("give_roles", (), [(one.person, RoleBinding(one.role, one.grant_id)) for one in standing])
 
     def ownerless(self) -> list[Grant]:
         """The live grants whose owner left."""

@@ -260,7 +260,9 @@ def _written(
         user = user_of(do(unit))
         return user, user
 
-    asked = {"operation": f"scim {verb}", "actor": _BY.name, "stated": stated}
+    # Of what a directory knows about a person, no more is kept than is used.
+    used = {name: value for name, value in stated.items() if name in ("id", "userName", "externalId", "active")}
+    asked = {"operation": f"scim {verb}", "actor": _BY.name, "stated": used}
     done = services.writes.once(f"scim-{secrets.token_hex(16)}", asked, kept)
     assert isinstance(done, dict), "the key is fresh"
     return done

@@ -193,7 +193,8 @@ class SignIn:
         if wrong is not None:
             return wrong
         email = claims.get("email")
-        if not isinstance(email, str) or not PERSON_NAME.fullmatch(email):
+        # Letters that only look alike, or are alike without case, are a matter between mail systems.
+        if not isinstance(email, str) or not email.isascii() or not PERSON_NAME.fullmatch(email):
             return "the token names no e-mail address"
         if claims.get("email_verified") is not True:
             return "the provider has not verified the e-mail address"

@@ -72,6 +72,18 @@ def owner_may(actor: Actor, right: Right, nodes: Iterable[Grant]) -> bool:
     )
 
 
+def who_may(right: Right, nodes: Iterable[Grant], bindings: Iterable[tuple[str, RoleBinding]]) -> list[str]:
+    """The people whose role gives them a right over the last grant of a path (over everything without one), by name."""
+    ids = {node.id for node in nodes}
+    return sorted(
+        {
+            person
+            for person, binding in bindings
+            if right in RIGHTS_OF[binding.role] and (binding.grant_id is None or binding.grant_id in ids)
+        }
+    )
+
+
 def acts_for(tree: Tree, bindings: Iterable[RoleBinding]) -> frozenset[str]:
     """The ids of the grants whose owner an approver may stand in for when they decide a ticket: see `Actor.acts_for`.
 
