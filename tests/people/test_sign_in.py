@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from remit.api.jwks import RETRY_SECONDS
-from remit.api.sign_in import BEGIN_SECONDS, SignIn
+from remit.api.sign_in import BEGIN_SECONDS, ROOM, SignIn
 from remit.kernel.clock import SystemClock
 from remit.settings import SettingsError, SignInSettings, load_settings
 from remit.testing.clock import ManualClock
@@ -210,6 +211,18 @@ def test_a_provider_that_fails_or_is_slow_costs_seconds(door: Door) -> None:
     began = time.monotonic()
     refused(door.sign_in(), 503, "sign_in_unavailable")
     assert time.monotonic() - began < 6.9
+
+
+def test_a_slow_provider_does_not_hold_up_the_api(door: Door) -> None:
+    """While as many as are let wait for the provider, the next one is told to try again and everything else is answered."""
+    door.provider.before_answer = lambda: time.sleep(3)
+    with ThreadPoolExecutor(ROOM + 2) as pool:
+        answers = [pool.submit(door.sign_in) for _ in range(ROOM + 2)]
+        time.sleep(1)
+        began = time.monotonic()
+        assert door.plane.admin.get("/grants").status_code == 200 and time.monotonic() - began < 1.5
+        statuses = sorted(one.result().status_code for one in answers)
+    assert statuses == [200] * ROOM + [503] * 2
 
 
 def test_who_left_cannot_sign_in(door: Door) -> None:

@@ -9,7 +9,8 @@ import hashlib
 import hmac
 import http.client
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -17,7 +18,7 @@ from urllib.parse import quote, urlencode
 import structlog
 
 from remit.api.fetch import fetch
-from remit.api.jwks import KeySet, KeysUnavailableError, Source, read_discovery, read_json
+from remit.api.jwks import FRESH_SECONDS, KeySet, KeysUnavailableError, Source, read_discovery, read_json
 from remit.api.problems import Refusal, refuse
 from remit.api.subject_tokens import Unverified, is_signed_by, read_token, time_problem
 from remit.capabilities.encoding import encode_base64url
@@ -30,6 +31,8 @@ CALLBACK_PATH: Final = "/v1/sign-in/callback"
 BEGIN_SECONDS: Final = 600
 MAX_USED: Final = 10_000
 MAX_GROUPS: Final = 1_000
+# Half of the API's threads at most wait for the provider.
+ROOM: Final = 4
 _MAX_CODE = 4_096
 
 
@@ -70,10 +73,13 @@ class SignIn:
         self._keys = KeySet(Source("discovery", terms.issuer, self._ca_file), clock)
         self._lock = threading.Lock()
         self._used: dict[str, int] = {}
+        self._room = threading.BoundedSemaphore(ROOM)
+        self._known: tuple[float, dict[str, str]] | None = None
 
     def begin(self) -> Begun:
         """A sign-in that can be ended once, by the same browser, within ten minutes. Raises Refusal."""
-        place = self._places("authorization_endpoint")["authorization_endpoint"]
+        with self._in_room():
+            place = self._places()["authorization_endpoint"]
         body = f"{self._now() + BEGIN_SECONDS}-{encode_base64url(self._random(24)).replace('-', '~')}"
         state = f"{body}-{self._derive('state', body)}"
         asked = {
@@ -98,7 +104,18 @@ class SignIn:
         code = answered.get("code", "")
         if not 0 < len(code) <= _MAX_CODE:
             raise refuse("malformed_request", "the provider sent no code", status=400, field="code")
-        return self._identity(self._redeem(code, state), self._derive("nonce", state))
+        with self._in_room():
+            return self._identity(self._redeem(code, state), self._derive("nonce", state))
+
+    @contextmanager
+    def _in_room(self) -> Iterator[None]:
+        """Anybody may begin, and a provider may be slow: some of the API's threads stay free. Raises Refusal."""
+        if not self._room.acquire(blocking=False):
+            raise _unavailable()
+        try:
+            yield
+        finally:
+            self._room.release()
 
     def _now(self) -> int:
         return int(self._clock.now().timestamp())
@@ -125,9 +142,15 @@ class SignIn:
                 raise _unavailable()
             self._used[state] = int(expires)
 
-    def _places(self, *members: str) -> dict[str, str]:
+    def _places(self) -> dict[str, str]:
+        """Where the provider is asked, as it said within the last ten minutes. Raises Refusal."""
+        known, now = self._known, self._clock.monotonic()
+        if known is not None and now - known[0] < FRESH_SECONDS:
+            return known[1]
         try:
-            return read_discovery(self.terms.issuer, self._ca_file, *members)
+            places = read_discovery(self.terms.issuer, self._ca_file, "authorization_endpoint", "token_endpoint")
+            self._known = (now, places)
+            return places
         except (OSError, ValueError, http.client.HTTPException) as error:
             _log.warning("sign_in_provider_failed", step="discovery", error=str(error)[:300])
             raise _unavailable() from None
@@ -138,7 +161,7 @@ class SignIn:
 
     def _redeem(self, code: str, state: str) -> str:
         """The id token for a code. Raises Refusal."""
-        place = self._places("token_endpoint")["token_endpoint"]
+        place = self._places()["token_endpoint"]
         form = {
             "grant_type": "authorization_code",
             "code": code,
