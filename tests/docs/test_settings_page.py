@@ -18,6 +18,8 @@ TABLES = {
     "`[gateway.bearer]`": settings.BearerSettings,
     "`[api]`": settings.ApiSettings,
     "`[notify]`": settings.NotifySettings,
+    "`[sign_in]`": settings.SignInSettings,
+    "`[[sign_in.roles]]`": settings.SignInRole,
     "`[vendors.NAME]`": settings.VendorSettings,
     "`[[workloads]]`": settings.WorkloadSettings,
     "`[renewals]`": settings.RenewalSettings,

@@ -23,6 +23,7 @@ from remit.store.postgres_grants import TreeUnit
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_roster import PostgresRoster
 from remit.store.postgres_standing import PostgresStanding
 from remit.store.postgres_tickets import PostgresTickets
 
@@ -78,6 +79,10 @@ class WriteUnit:
     @property
     def people(self) -> PostgresPeople:
         return PostgresPeople(lambda: nullcontext(self.connection))
+
+    @property
+    def roster(self) -> PostgresRoster:
+        return PostgresRoster(lambda: nullcontext(self.connection))
 
     @property
     def revocations(self) -> PostgresRevocations:

@@ -3,7 +3,7 @@
 It passes the same conformance suite as the real one. One writer at a time; a block that raises leaves no trace.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from threading import RLock
@@ -18,11 +18,16 @@ class MemoryUnit:
     """A private copy of the state, kept only if the block ends without an exception."""
 
     def __init__(
-        self, grants: dict[str, Grant], revisions: dict[str, list[Revision]], first: dict[str, Remembered]
+        self,
+        grants: dict[str, Grant],
+        revisions: dict[str, list[Revision]],
+        first: dict[str, Remembered],
+        gone: frozenset[str] = frozenset(),
     ) -> None:
         self.grants = dict(grants)
         self.history = {grant_id: list(kept) for grant_id, kept in revisions.items()}
         self.first = dict(first)
+        self.gone = gone
 
     def used(self, now: datetime) -> Mapping[tuple[str, Dimension, PeriodKind], int]:
         """Nothing is ever spent here."""
@@ -52,6 +57,9 @@ class MemoryUnit:
         self.grants[grant.id] = grant
         self.history[grant.id].append(revision)
 
+    def left(self, names: Iterable[str]) -> frozenset[str]:
+        return self.gone & {name.casefold() for name in names}
+
     def remembered(self, key: str) -> Remembered | None:
         return self.first.get(key)
 
@@ -61,9 +69,10 @@ class MemoryUnit:
 
 
 class MemoryGrantRepository:
-    """Implements `remit.grants.ports.GrantRepository` in one process."""
+    """Implements `remit.grants.ports.GrantRepository` in one process. `gone` are people who left, in lower case."""
 
-    def __init__(self) -> None:
+    def __init__(self, gone: frozenset[str] = frozenset()) -> None:
+        self._gone = gone
         self._state = MemoryUnit({}, {}, {})
         self._lock = RLock()
 
@@ -82,4 +91,4 @@ class MemoryGrantRepository:
 
     def _copy(self) -> MemoryUnit:
         state = self._state
-        return MemoryUnit(state.grants, state.history, state.first)
+        return MemoryUnit(state.grants, state.history, state.first, self._gone)
