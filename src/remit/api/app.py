@@ -26,6 +26,7 @@ from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusa
 from remit.api.revocations import Revocations
 from remit.api.services import Services
 from remit.api.token import exchange_token
+from remit.api.trips import Trips, security_feed
 
 OPENAPI_PATH = "/v1/openapi.json"
 
@@ -50,6 +51,8 @@ def make_app(services: Services) -> Edge:
             Capabilities,
             exchange_token,
             Revocations,
+            Trips,
+            security_feed,
             Ledger,
             health,
             doctor,

@@ -16,6 +16,7 @@ from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_trips import PostgresTrips
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 
@@ -38,6 +39,7 @@ class Services:
     key_list: PostgresKeys
     ledger: PostgresLedger
     notifications: PostgresNotifications
+    trips: PostgresTrips
     people: PeopleService
 
     def grants_over(self, repository: GrantRepository) -> GrantService:

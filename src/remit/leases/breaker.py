@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from remit.kernel.decisions import GrantClass
+from remit.leases.model import NodeTerms
 
 ScopeKind = Literal["grant", "block", "operation"]
 Rule = Literal["calls", "spend", "repetition", "depth"]
@@ -32,6 +33,8 @@ REPETITION_SECONDS = 300
 # A caller's names are believed so often an hour: who trips under one name after the other trips what the names stand below.
 MAX_NARROWED = 3
 NARROWED_SECONDS = 3600
+_YEAR_SECONDS = 31_556_952
+_PERIOD_SECONDS = {"day": 86_400, "week": 604_800, "month": _YEAR_SECONDS // 12, "quarter": _YEAR_SECONDS // 4}
 # With fewer calls in the current window the one before says which tags they share.
 _ENOUGH_CALLS = 16
 
@@ -74,11 +77,10 @@ class SpendPace:
 class WatchedCall:
     """One call. `scopes` from the grant over the blocks in order to the operation. `digest` is 64 bits of a keyed digest.
 
-    `appended` is how many of the last blocks a holder made. `at` is in whole seconds.
+    `at` is in whole seconds.
     """
 
     scopes: tuple[Scope, ...]
-    appended: int
     depth: int
     digest: int
     tags: Mapping[str, str]
@@ -99,6 +101,17 @@ class Tripping:
     allowed: int
     calls: int
     tags: dict[str, str]
+
+
+def spend_pace(nodes: Iterable[NodeTerms]) -> SpendPace | None:
+    """The limit in money with the least per second of all nodes of a path, None where no period of one comes again."""
+    paces = [
+        SpendPace(limit.amount, _PERIOD_SECONDS[limit.period])
+        for node in nodes
+        for limit in node.limits
+        if limit.dimension == "usd" and limit.period in _PERIOD_SECONDS
+    ]
+    return min(paces, key=lambda one: one.limit_nanousd * _YEAR_SECONDS // one.seconds, default=None)
 
 
 def trip_mode(grant_class: GrantClass) -> TripMode:
@@ -175,6 +188,10 @@ class Prompts:
             one == digest and at - time < REPETITION_SECONDS
             for one, time in zip(self._digests, self._times, strict=True)
         )
+
+    def count(self, digest: int) -> int:
+        """How often a digest is among those that are remembered, however old."""
+        return self._digests.count(digest)
 
     def clear(self) -> None:
         """Forgets everything."""
@@ -301,6 +318,11 @@ class Watches:
         watch = self._watches.get(scope)
         return None if watch is None else (watch.calls.at(at), watch.spend.at(at))
 
+    def repeated(self, scope: Scope, digest: int) -> int:
+        """How often a digest is among the last prompts of a scope."""
+        watch = self._watches.get(scope)
+        return 0 if watch is None else watch.prompts.count(digest)
+
     def _of(self, scope: Scope, above: tuple[Scope, ...]) -> Watch:
         watch = self._watches.get(scope)
         if watch is None:
@@ -312,10 +334,8 @@ class Watches:
         return watch
 
     def _calls_allowed(self, call: WatchedCall, place: int) -> int | None:
-        scope = call.scopes[place]
-        blocks = sum(one.kind == "block" for one in call.scopes)
         # The first block is as wide as the access key or the capability that was issued: a service, not an agent.
-        if scope.kind == "grant" or (scope.kind == "block" and place <= blocks - call.appended):
+        if place <= 1 and call.scopes[place].kind != "operation":
             return self.rules.calls_per_minute
         return self.rules.chain_calls_per_minute
 

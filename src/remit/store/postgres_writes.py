@@ -20,6 +20,7 @@ from remit.store.postgres_grants import TreeUnit
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_trips import PostgresTrips
 
 _T = TypeVar("_T")
 
@@ -77,6 +78,10 @@ class WriteUnit:
     @property
     def revocations(self) -> PostgresRevocations:
         return PostgresRevocations(lambda: nullcontext(self.connection))
+
+    @property
+    def trips(self) -> PostgresTrips:
+        return PostgresTrips(lambda: nullcontext(self.connection))
 
 
 class PostgresWrites:
