@@ -81,7 +81,7 @@ def test_a_looping_agent_is_stopped_and_its_siblings_go_on(fleet: System, name: 
     """The block of the agent that loops is refused by every process; its sibling and the grant are served; its owner hears."""
     fleet.apply({name: root("50.00", **{"class": "experimentation"})})
     parent = token(fleet, name)
-    looping, sibling = attenuate(parent, labels={"team": "a"}), attenuate(parent, labels={"team": "b"})
+    looping, sibling = (attenuate(parent, usd=usd).token for usd in ("20", "21"))
     refused = loop(fleet, looping, feature="eval")[-1]
     assert (refused.status, refused.code) == (403, "policy_forbidden")
     assert refused.remit["policy_ids"] == ["breaker.repetition"]
@@ -93,10 +93,10 @@ def test_a_looping_agent_is_stopped_and_its_siblings_go_on(fleet: System, name: 
     until(lambda: codes([ask(fleet, looping, dime()) for _ in range(12)]) == {"policy_forbidden": 12})
     assert codes([ask(fleet, sibling, dime()) for _ in range(8)]) == {"served": 8}
     told = fleet.sql(
-        "SELECT audience, body ->> 'trip' FROM notifications WHERE kind = 'runaway' AND body ->> 'path' = %s", (name,)
+        "SELECT audience, body ->> 'trip' FROM notifications WHERE kind = 'runaway' AND body ->> 'path' = %s", name
     )
     assert told == [("owner", trip["id"])]
-    assert fleet.sql("SELECT count(*) FROM tickets WHERE dedupe_key = %s", (f"trip:{trip['id']}",)) == [(0,)]
+    assert fleet.sql("SELECT count(*) FROM tickets WHERE dedupe_key = %s", f"trip:{trip['id']}") == [(0,)]
     assert trip["id"] in {one["id"] for one in fleet.authority.trips.without_ticket(1000)}
     ended = remit(fleet, "breaker", "end", trip["id"], "--reason", "the loop is mended")
     assert ended["id"] == trip["id"]
@@ -129,9 +129,7 @@ def test_production_is_throttled_and_not_stopped(fleet: System, name: str) -> No
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert "throttled by the runaway breaker to 2 calls per minute" in refused.remit["detail"]
     ((audience,),) = until(
-        lambda: fleet.sql(
-            "SELECT audience FROM notifications WHERE kind = 'runaway' AND body ->> 'path' = %s", (name,)
-        )
+        lambda: fleet.sql("SELECT audience FROM notifications WHERE kind = 'runaway' AND body ->> 'path' = %s", name)
     )
     assert audience == "on_call"
 
@@ -145,7 +143,7 @@ def test_after_its_time_a_trip_is_over_and_the_next_one_lasts_longer(brief: Syst
         until(lambda: ask(brief, key, dime(messages=user("other"))).status == 200)
     lasted = brief.sql(
         "SELECT extract(epoch FROM until - tripped_at)::integer FROM trips AS t JOIN grants AS g ON g.id = t.grant_id"
-        " WHERE g.path = %s ORDER BY t.seq", (name,)
+        " WHERE g.path = %s ORDER BY t.seq", name
     )  # fmt: skip
     assert lasted == [(3,), (6,)]
 

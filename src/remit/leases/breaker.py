@@ -383,5 +383,3 @@ class Watches:
                 one.note_narrowed(at)
         culprit.clear()
         return tripping
-
-

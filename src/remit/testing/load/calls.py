@@ -48,7 +48,10 @@ def timed(arrivals: Iterable[Arrival]) -> Iterator[Timed]:
 
 
 def run(
-    calls: Iterable[Timed], rules: BreakerRules, pace: SpendPace | None, scopes: tuple[Scope, ...] = (GRANT, ISSUED, AGENT)
+    calls: Iterable[Timed],
+    rules: BreakerRules,
+    pace: SpendPace | None,
+    scopes: tuple[Scope, ...] = (GRANT, ISSUED, AGENT),
 ) -> Highest:
     """Sends calls through the rules as one chain of one grant, until something trips."""
     watches, highest = Watches(rules), Highest()
