@@ -10,7 +10,7 @@ from remit.gateway.breaking import rules_of
 from remit.leases.breaker import SpendPace
 from remit.settings import BreakerSettings
 from remit.testing.load import read_trace
-from remit.testing.load.calls import GRANT, ISSUED, Timed, busiest_window, run, timed
+from tests.replay.breaker_calls import GRANT, ISSUED, Timed, busiest_window, run, timed
 
 TRACES = Path(os.environ.get("REMIT_TRACES") or Path(__file__).resolve().parents[3] / "shared/data/traces")
 needs_traces = pytest.mark.skipif(not TRACES.is_dir(), reason="the public traces are not on this machine")

@@ -106,7 +106,7 @@ class Trips(Controller):
         return TripPage(trips=trips, next=trips[-1].seq if len(trips) == limit else None)
 
     @post("/{trip:str}/end", sync_to_thread=True, responses=PROBLEM_RESPONSES, status_code=200)
-    def end(
+    def end(  # noqa: PLR0917 - one parameter per header, path and body
         self,
         request: StrictRequest,
         services: Injected,

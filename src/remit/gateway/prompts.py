@@ -5,8 +5,10 @@ import secrets
 
 from remit.providers.openai import ChatRequest
 
-# Of longer texts only so many characters from both ends, and the length: whatever repeats itself repeats these.
-MAX_CHARACTERS = 65_536
+# White space and case are made the same in shorter texts only: in longer ones that takes longer than the hash.
+MAX_NORMALISED = 8_192
+# Of texts beyond that only so many characters from both ends, and the length: whatever repeats itself repeats these.
+MAX_CHARACTERS = 262_144
 
 
 class PromptDigests:
@@ -16,20 +18,22 @@ class PromptDigests:
         self._key = secrets.token_bytes(32)
 
     def of(self, request: ChatRequest, body: bytes) -> int:
-        """64 bits. White space and case make no difference; pictures do, so that with them the whole body counts."""
+        """64 bits. In short prompts white space and case make no difference; with pictures the whole body counts."""
         shape = request.shape
         if shape.images_low or shape.images_high or shape.images_original:
             text = body
         else:
-            text = " ".join(bounded("\n".join(request.texts)).casefold().split()).encode("utf-8", "replace")
+            text = normalised("\n".join(request.texts)).encode("utf-8", "replace")
         digest = hashlib.blake2b(request.model.encode("utf-8", "replace"), digest_size=8, key=self._key)
         digest.update(b"\0")
         digest.update(text)
         return int.from_bytes(digest.digest(), "big")
 
 
-def bounded(text: str) -> str:
-    """The text, or both of its ends with the length between."""
+def normalised(text: str) -> str:
+    """A short text without regard to white space and case, a long one as it is, of a very long one both ends and the length."""
+    if len(text) <= MAX_NORMALISED:
+        return " ".join(text.casefold().split())
     if len(text) <= MAX_CHARACTERS:
         return text
     half = MAX_CHARACTERS // 2

@@ -82,7 +82,7 @@ def busiest_window(path: Path, seconds: int, most: int, seed: int = 1) -> tuple[
     rate, variation = max((float(row[1]), float(row[2] or 1)) for row in rows)
     instants: list[float] = []
     if rate > 0:
-        source = random.Random(f"window {seed}")  # noqa: S311 - has to be repeatable, not secret
+        source = random.Random(f"window {seed}")
         shape = 1 / max(variation, 0.05) ** 2
         at = 0.0
         while at < seconds and len(instants) < most:
