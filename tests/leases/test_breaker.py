@@ -118,9 +118,8 @@ def test_the_spend_of_one_agent_trips_that_agent_and_not_the_caller_who_met_it()
     limit = 1_000_000
     play = Play(pace=SpendPace(limit, DAY))
     allowed = limit * 8 * 600 // DAY
-    for _ in range(10):
-        assert play.call(block(1), nanousd=allowed // 10) is None
-    assert play.call(block(1), nanousd=allowed // 10) is None
+    for _ in range(21):
+        assert play.call(block(1), nanousd=allowed // 20) is None
     tripped = play.call(block(2))
     assert tripped is not None
     assert (tripped.scope, tripped.rule, tripped.allowed) == (block(1), "spend", allowed)
@@ -130,8 +129,16 @@ def test_what_a_large_limit_hardly_notices_is_no_runaway() -> None:
     """Ten times the pace of a month's limit is let pass below a twentieth of the limit."""
     limit = 100_000_000
     play = Play(pace=SpendPace(limit, 30 * DAY))
-    assert play.call(nanousd=limit * 5 // 100) is None
+    for _ in range(20):
+        assert play.call(nanousd=limit * 5 // 100 // 20) is None
     assert play.call(nanousd=1) is None
+    assert play.call() is not None
+
+
+def test_a_few_dear_calls_are_no_runaway() -> None:
+    """Nineteen calls may cost a small limit whole; the twentieth makes it a runaway."""
+    play = Play(pace=SpendPace(1_000_000, DAY))
+    assert [play.call(nanousd=50_000) for _ in range(20)] == [None] * 20
     assert play.call() is not None
 
 
@@ -153,12 +160,12 @@ def test_tags_that_most_calls_share_are_named() -> None:
 def test_a_million_prompts_take_no_more_memory_than_the_ring() -> None:
     """However many different prompts and scopes there are, what is kept has a bound."""
     prompts = Prompts()
-    tracemalloc.start()
     for number in range(1_000_000):
         prompts.add(number, number)
-    assert tracemalloc.get_traced_memory()[0] < 8192
+    assert len(prompts) == RING
     play = Play()
-    for number in range(2 * MAX_WATCHES):
+    tracemalloc.start()
+    for number in range(MAX_WATCHES + 1000):
         play.call(block(number + 1), at=1000 + number)
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()

@@ -30,6 +30,8 @@ CALL_CELLS = 12
 SPEND_CELL_SECONDS = 60
 SPEND_CELLS = 10
 REPETITION_SECONDS = 300
+# Fewer calls in ten minutes are no runaway, whatever they cost: of a small limit one dear call can be half.
+LEAST_SPENDERS = 20
 # A caller's names are believed so often an hour: who trips under one name after the other trips what the names stand below.
 MAX_NARROWED = 3
 NARROWED_SECONDS = 3600
@@ -189,6 +191,9 @@ class Prompts:
             for one, time in zip(self._digests, self._times, strict=True)
         )
 
+    def __len__(self) -> int:
+        return len(self._digests)
+
     def count(self, digest: int) -> int:
         """How often a digest is among those that are remembered, however old."""
         return self._digests.count(digest)
@@ -241,13 +246,14 @@ class SharedTags:
 class Watch:
     """What is counted of one scope."""
 
-    __slots__ = ("above", "calls", "narrowed", "narrowed_at", "prompts", "scope", "spend", "tags")
+    __slots__ = ("above", "calls", "narrowed", "narrowed_at", "prompts", "scope", "spend", "spenders", "tags")
 
     def __init__(self, scope: Scope, above: tuple[Scope, ...]) -> None:
         self.scope = scope
         self.above = above
         self.calls = Cells(CALL_CELLS, CALL_CELL_SECONDS)
         self.spend = Cells(SPEND_CELLS, SPEND_CELL_SECONDS)
+        self.spenders = Cells(SPEND_CELLS, SPEND_CELL_SECONDS)
         self.prompts = Prompts()
         self.tags = SharedTags()
         self.narrowed = 0
@@ -257,6 +263,7 @@ class Watch:
         """Begins anew, as after a trip."""
         self.calls.clear()
         self.spend.clear()
+        self.spenders.clear()
         self.prompts.clear()
 
     def note_narrowed(self, at: int) -> None:
@@ -306,6 +313,7 @@ class Watches:
             watch = self._watches.get(scope)
             if watch is not None:
                 watch.spend.add(nanousd, at)
+                watch.spenders.add(1, at)
 
     def forget(self, scope: Scope) -> None:
         """Begins a scope anew, as after its trip."""
@@ -342,7 +350,7 @@ class Watches:
     def _overspent(self, grant: Watch, call: WatchedCall) -> Tripping | None:
         rules, pace = self.rules, call.pace
         spent = grant.spend.at(call.at)
-        if pace is None or rules.spend_factor is None or spent == 0:
+        if pace is None or rules.spend_factor is None or grant.spenders.at(call.at) < LEAST_SPENDERS:
             return None
         window = SPEND_CELLS * SPEND_CELL_SECONDS
         allowed = max(

@@ -7,6 +7,7 @@ from datetime import datetime
 from remit.grants.words import amount_text
 from remit.kernel.decisions import RefusalCode, Refused
 from remit.leases.breaker import Rule, Scope, TripMode
+from remit.leases.terms import path_of_block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ class Trips:
         """What a caller is told whose call a trip holds."""
         what = {
             "grant": f"`{path}`",
-            "block": f"block `{trip.scope.subject[:12]}` of `{path}`",
+            "block": f"`{path_of_block(path, trip.scope.subject)}`",
             "operation": f"operation `{trip.scope.subject.partition(':')[2]}` of `{path}`",
         }[trip.scope.kind]
         ends = f"{trip.until:%Y-%m-%dT%H:%M:%SZ}"
