@@ -52,6 +52,7 @@ from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_roster import PostgresRoster
 from remit.store.postgres_tickets import PostgresTickets
+from remit.store.postgres_trips import PostgresTrips
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class Authority:
         self.ledger = PostgresLedger(url, self.clock)
         self.chains = PostgresChains(opener(url, "remit_authority"))
         self.care = PostgresCare(url, self.clock)
+        self.trips = PostgresTrips(opener(url, "remit_authority"))
 
     def keys(self) -> KeyService:
         """The service for access keys; makes the issuer key on first use."""
@@ -256,6 +258,7 @@ class Authority:
             key_list=self.key_store,
             ledger=self.ledger,
             notifications=PostgresNotifications(self.url),
+            trips=PostgresTrips(connections.use),
             people=self.people_over(PostgresPeople(connections.use)),
             people_store=PostgresPeople(connections.use),
             people_over=self.people_over,

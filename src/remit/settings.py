@@ -35,6 +35,7 @@ _MAX_SECONDS = 366 * 24 * 3600
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=_MAX_SECONDS)]
 SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=_MAX_SECONDS)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+CountOrNone = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 
 class SettingsError(Exception):
@@ -166,6 +167,26 @@ class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     timeout_seconds: Seconds = 5.0
 
 
+class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When calls count as running away; 0 is no such rule. Counted in each gateway process.
+
+    `calls_per_minute` for a whole grant, `chain_calls_per_minute` for an operation or a block a holder appended.
+    `spend_factor` times the pace of the limit and at least `spend_floor_percent` of it, in ten minutes. `repetitions` of one
+    prompt among the last 64 calls. `depth` in agents. `throttle_rpm` calls a minute of production are still served.
+    """
+
+    enabled: bool = True
+    calls_per_minute: CountOrNone = 200_000
+    chain_calls_per_minute: CountOrNone = 1_000
+    spend_factor: CountOrNone = 8
+    spend_floor_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 5
+    repetitions: Annotated[int, msgspec.Meta(ge=0, le=64)] = 40
+    depth: CountOrNone = 16
+    throttle_rpm: CountOrNone = 60
+    cool_down_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 300
+    cool_down_max_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 14_400
+
+
 class WorkloadDelegate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the holder of an exchanged capability may hand on."""
 
@@ -261,6 +282,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     api: ApiSettings = ApiSettings()
     notify: NotifySettings = NotifySettings()
     sign_in: SignInSettings | None = None
+    breaker: BreakerSettings = BreakerSettings()
     vendors: dict[str, VendorSettings] = {}
     workloads: tuple[WorkloadSettings, ...] = ()
     renewals: RenewalSettings = RenewalSettings()
@@ -317,6 +339,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "notify": NotifySettings,
     "renewals": RenewalSettings,
     "sign_in": SignInSettings,
+    "breaker": BreakerSettings,
 }
 
 

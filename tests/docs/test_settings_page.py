@@ -20,6 +20,7 @@ TABLES = {
     "`[notify]`": settings.NotifySettings,
     "`[sign_in]`": settings.SignInSettings,
     "`[[sign_in.roles]]`": settings.SignInRole,
+    "`[breaker]`": settings.BreakerSettings,
     "`[vendors.NAME]`": settings.VendorSettings,
     "`[[workloads]]`": settings.WorkloadSettings,
     "`[renewals]`": settings.RenewalSettings,

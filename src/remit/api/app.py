@@ -30,6 +30,7 @@ from remit.api.services import Services
 from remit.api.sign_in_routes import begin_sign_in, end_sign_in
 from remit.api.tickets import Tickets
 from remit.api.token import exchange_token
+from remit.api.trips import Trips, security_feed
 
 OPENAPI_PATH = "/v1/openapi.json"
 
@@ -55,6 +56,8 @@ def make_app(services: Services) -> Edge:
             exchange_token,
             Revocations,
             Tickets,
+            Trips,
+            security_feed,
             Ledger,
             Roles,
             People,

@@ -22,6 +22,7 @@ from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_tickets import PostgresTickets
+from remit.store.postgres_trips import PostgresTrips
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 
@@ -45,6 +46,7 @@ class Services:
     key_list: PostgresKeys
     ledger: PostgresLedger
     notifications: PostgresNotifications
+    trips: PostgresTrips
     people: PeopleService
     people_store: PostgresPeople
     people_over: Callable[[PostgresPeople], PeopleService]

@@ -26,6 +26,7 @@ from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_roster import PostgresRoster
 from remit.store.postgres_standing import PostgresStanding
 from remit.store.postgres_tickets import PostgresTickets
+from remit.store.postgres_trips import PostgresTrips
 
 _T = TypeVar("_T")
 
@@ -100,6 +101,10 @@ class WriteUnit:
 
     def standing(self, clock: Clock) -> PostgresStanding:
         return PostgresStanding(self.connection, clock)
+
+    @property
+    def trips(self) -> PostgresTrips:
+        return PostgresTrips(lambda: nullcontext(self.connection))
 
 
 class PostgresWrites:
