@@ -36,11 +36,11 @@ UPDATABLE: dict[Role, set[str]] = {
 CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",
                       "forget_gateway"},
-    "remit_reader": {"ledger_sum", "is_spend", "hash_of"},
+    "remit_reader": {"ledger_sum", "repaid_sum", "is_spend", "hash_of"},
     "remit_authority": {
         "take_holds", "finish_holds", "abandon_hold", "report_to_security", "ledger_sum", "is_spend", "hash_of",
         "lock_tree", "align_grant", "apply_evidence", "expire_holds", "page_forecasts", "drop_spent_rate_buckets",
-        "drop_spent_blocks",
+        "drop_spent_blocks", "settle_debt", "return_overpaid", "repaid_sum",
     },
 }  # fmt: skip
 ROLES: tuple[Role, ...] = ("remit_gateway", "remit_reader", "remit_authority")
@@ -133,6 +133,7 @@ FORBIDDEN = [
     "SELECT align_buckets('[]')",
     "SELECT append_entry(NULL::holds, '{}', '', now())",
     "SELECT lock_holds('{}')",
+    "SELECT append_settlement('x', 'day', 'repayment', -1, '[]', '{}', '', now(), now())",
     "ALTER TABLE entries DISABLE TRIGGER ALL",
     "DROP TRIGGER entries_append_only ON entries",
     "CREATE TABLE remit.mine (id int)",
@@ -175,6 +176,7 @@ def test_what_is_forbidden_fails(url: str, role: Role, statement: str) -> None:
         ("remit_gateway", "SELECT expire_holds(now(), 1)"),
         ("remit_gateway", "SELECT apply_evidence(now(), '[]')"),
         ("remit_gateway", "SELECT lock_tree(true)"),
+        ("remit_gateway", "SELECT settle_debt(now(), 'x', 'day', 1, 'forgive', 'me', '', 'k', 1, NULL)"),
         ("remit_gateway", "UPDATE grants SET status = 'active'"),
         ("remit_gateway", "INSERT INTO access_keys SELECT * FROM access_keys"),
         ("remit_authority", "UPDATE notifications SET body = '{}'"),

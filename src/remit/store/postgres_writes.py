@@ -14,8 +14,10 @@ import psycopg
 
 from remit.grants.model import Problem
 from remit.grants.ports import Remembered
+from remit.kernel.clock import Clock
 from remit.store.connect import Opens
 from remit.store.postgres_capabilities import PostgresCapabilities
+from remit.store.postgres_debts import PostgresDebts
 from remit.store.postgres_grants import TreeUnit
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_people import PostgresPeople
@@ -73,6 +75,10 @@ class WriteUnit:
     @property
     def people(self) -> PostgresPeople:
         return PostgresPeople(lambda: nullcontext(self.connection))
+
+    def debts(self, clock: Clock) -> PostgresDebts:
+        """Debts as this write settles them; `clock` says which period is the present one."""
+        return PostgresDebts(lambda: nullcontext(self.connection), clock)
 
     @property
     def revocations(self) -> PostgresRevocations:
