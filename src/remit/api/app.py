@@ -17,6 +17,7 @@ from remit.api.auth import PersonAuthentication
 from remit.api.bodies import MAX_BODY_BYTES, StrictRequest
 from remit.api.capabilities import Capabilities
 from remit.api.care import doctor, health, notifications
+from remit.api.debts import debts
 from remit.api.edge import BodyTooSlowError, Edge
 from remit.api.grants import Grants
 from remit.api.keys import Keys
@@ -51,6 +52,7 @@ def make_app(services: Services) -> Edge:
             exchange_token,
             Revocations,
             Ledger,
+            debts,
             health,
             doctor,
             notifications,
