@@ -5,9 +5,11 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from remit.api.people import PeopleService
@@ -18,6 +20,8 @@ from remit.capabilities.issuer_keys import (
     load_issuer_key,
     serialise_issuer_key,
 )
+from remit.findings.model import Bounds, Finding
+from remit.findings.rules import findings
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import BlockIssuer, CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
@@ -25,6 +29,7 @@ from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.jobs.upkeep import Upkeep
 from remit.kernel.clock import Clock, ShiftedClock, SystemClock
+from remit.kernel.money import parse_usd
 from remit.notify.signature import Signer
 from remit.notify.webhook import Webhook
 from remit.pricing.book import LayeredPriceBook
@@ -38,6 +43,7 @@ from remit.store.migrate import migrate
 from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_chains import PostgresChains
+from remit.store.postgres_findings import PostgresFindings
 from remit.store.postgres_grants import PostgresGrants
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
@@ -95,6 +101,14 @@ def make_workload_rules(settings: Settings) -> "tuple[WorkloadRule, ...]":
     return read_rules(settings.workloads)
 
 
+def finding_bounds(settings: Settings) -> Bounds:
+    """From when on something is a finding, as set."""
+    most = settings.gateway.bearer.max_usd
+    return Bounds(
+        **msgspec.structs.asdict(settings.findings), bearer_max_nanousd=None if most is None else parse_usd(most)
+    )
+
+
 class Authority:
     """The control plane's parts over one database. Cheap to make; nothing runs until asked."""
 
@@ -150,6 +164,14 @@ class Authority:
         replace_issuer_key(self.settings.data_dir, fresh)
         return public.kid
 
+    def findings(self, left: frozenset[str] = frozenset()) -> list[Finding]:
+        """What about grants and keys deserves a look now. `left` are names of people who left."""
+        return self._findings_over(PostgresFindings(opener(self.url, "remit_authority")), left)
+
+    def _findings_over(self, reader: PostgresFindings, left: frozenset[str]) -> list[Finding]:
+        bounds, now = finding_bounds(self.settings), self.clock.now()
+        return findings(reader.facts(now, now - timedelta(days=bounds.window_days), left), bounds, now)
+
     def people(self) -> PeopleService:
         """The service for person tokens."""
         return self.people_over(PostgresPeople(opener(self.url, "remit_authority")))
@@ -181,6 +203,7 @@ class Authority:
             reach=PostgresRevocations(connections.use),
             key_list=self.key_store,
             ledger=self.ledger,
+            findings=lambda: self._findings_over(PostgresFindings(connections.use), frozenset()),
             notifications=PostgresNotifications(self.url),
             people=self.people_over(PostgresPeople(connections.use)),
         )

@@ -163,6 +163,17 @@ class WorkloadSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     delegate: WorkloadDelegate = WorkloadDelegate()
 
 
+class FindingsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From when on something about a grant or a key is a finding."""
+
+    window_days: Count = 30
+    unused_percent: Count = 10
+    headroom_percent: Count = 50
+    children_percent: Count = 90
+    key_days: Count = 180
+    unused_keys: Count = 5
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set."""
 
@@ -172,6 +183,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     gateway: GatewaySettings = GatewaySettings()
     api: ApiSettings = ApiSettings()
     notify: NotifySettings = NotifySettings()
+    findings: FindingsSettings = FindingsSettings()
     vendors: dict[str, VendorSettings] = {}
     workloads: tuple[WorkloadSettings, ...] = ()
     prices: tuple[dict[str, Any], ...] = ()
@@ -217,7 +229,12 @@ _ENVIRONMENT = {
 }
 
 _DEFAULT_VENDORS = {"openai": {"base_url": "https://api.openai.com", "api_key_env": "OPENAI_API_KEY"}}
-_TABLES: dict[str, type[msgspec.Struct]] = {"gateway": GatewaySettings, "api": ApiSettings, "notify": NotifySettings}
+_TABLES: dict[str, type[msgspec.Struct]] = {
+    "gateway": GatewaySettings,
+    "api": ApiSettings,
+    "notify": NotifySettings,
+    "findings": FindingsSettings,
+}
 
 
 def load_settings(

@@ -18,6 +18,7 @@ TABLES = {
     "`[gateway.bearer]`": settings.BearerSettings,
     "`[api]`": settings.ApiSettings,
     "`[notify]`": settings.NotifySettings,
+    "`[findings]`": settings.FindingsSettings,
     "`[vendors.NAME]`": settings.VendorSettings,
     "`[[workloads]]`": settings.WorkloadSettings,
 }

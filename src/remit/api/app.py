@@ -19,6 +19,7 @@ from remit.api.capabilities import Capabilities
 from remit.api.care import doctor, health, notifications
 from remit.api.debts import debts
 from remit.api.edge import BodyTooSlowError, Edge
+from remit.api.findings import findings
 from remit.api.grants import Grants
 from remit.api.keys import Keys
 from remit.api.ledger import Ledger
@@ -53,6 +54,7 @@ def make_app(services: Services) -> Edge:
             Revocations,
             Ledger,
             debts,
+            findings,
             health,
             doctor,
             notifications,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from remit.api.exchange import Exchange
 from remit.api.people import PeopleService
+from remit.findings.model import Finding
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
@@ -37,6 +38,7 @@ class Services:
     reach: PostgresRevocations
     key_list: PostgresKeys
     ledger: PostgresLedger
+    findings: Callable[[], list[Finding]]
     notifications: PostgresNotifications
     people: PeopleService
 

@@ -34,6 +34,10 @@ CREATE UNIQUE INDEX entries_settle_a_debt_once ON entries ((settlement ->> 'key'
 CREATE INDEX entries_debts ON entries (debtor_id, debt_period, held_at, seq) INCLUDE (amount_nanousd)
     WHERE debtor_id IS NOT NULL;
 
+-- Experiments that were booked as production: nearly none, and looked for grant by grant.
+CREATE INDEX entries_of_experiments_in_production ON entries (grant_id)
+    WHERE class = 'experimentation' AND tags ->> 'environment' IN ('production', 'prod');
+
 -- As in 0002. An adjustment is no spend either: what was lent and is forgiven was spent by the call it was lent to.
 CREATE OR REPLACE FUNCTION is_spend(p_kind text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$ SELECT p_kind NOT IN ('overdraft', 'repayment', 'adjustment') $$;
