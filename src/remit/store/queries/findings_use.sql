@@ -5,7 +5,8 @@ SELECT g.id,
                                             'used', b.posted + b.overage + b.overdraft_posted - b.repaid))
         FROM buckets AS b
         WHERE b.node_id = g.id AND b.period_kind NOT IN ('minute', 'inflight') AND b.period_end > %(since)s) AS periods,
-       (SELECT e.held_at FROM entries AS e WHERE e.grant_id = g.id ORDER BY e.held_at DESC LIMIT 1) AS last_spent_at,
+       (SELECT e.held_at FROM entries AS e WHERE e.grant_id = g.id AND e.settlement IS NULL
+        ORDER BY e.held_at DESC LIMIT 1) AS last_spent_at,
        (SELECT count(*) FROM notifications AS n
         WHERE (n.kind, n.node_id) = ('class_mismatch', g.id) AND n.period_start >= %(mismatched_since)s) AS mismatches,
        EXISTS (SELECT FROM entries AS e
