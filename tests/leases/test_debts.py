@@ -225,6 +225,24 @@ def test_evidence_after_a_debt_was_settled_gives_back_what_was_too_much(trial: T
     assert trial.take(trial.hold(root, 150)) == [True]
 
 
+def test_what_was_given_back_once_is_not_given_back_again(trial: Trial) -> None:
+    """Of two repayments on two days the later one is used up first; what comes later comes out of the earlier."""
+    root = trial.write(grant("root", limits=(usd(100),), overdraft=Overdraft(max_nanousd=50)))
+    holds = [trial.hold(root, amount, seconds=5) for amount in (100, 20, 20)]
+    trial.take(*holds)
+    trial.clock.instant += timedelta(seconds=6)
+    trial.expire()
+    for _ in range(2):
+        trial.clock.instant += DAY
+        trial.settle_debt("repay", 20)
+    repaid = "SELECT array_agg(repaid ORDER BY period_start) FROM buckets"
+    for hold, expected in ((holds[1], [0, 20, 0]), (holds[2], [0, 5, 0])):
+        trial.evidence((hold.id, 0 if hold is holds[1] else 5, 0))
+        trial.repay_due()
+        trial.check(everything=True)
+        assert trial.one(repaid) == expected
+
+
 def test_the_list_says_what_became_of_each_debt(trial: Trial) -> None:
     """Since when the oldest part is owed, and which tickets would be about it; what was settled counts for the oldest."""
     root = debtor(trial, lent=10)
