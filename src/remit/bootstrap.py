@@ -6,9 +6,11 @@ import secrets
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from remit.api.people import NewPerson, PeopleService
@@ -20,6 +22,8 @@ from remit.capabilities.issuer_keys import (
     load_issuer_key,
     serialise_issuer_key,
 )
+from remit.findings.model import Bounds, Finding
+from remit.findings.rules import findings
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import BlockIssuer, CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
@@ -27,6 +31,7 @@ from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.jobs.upkeep import Upkeep
 from remit.kernel.clock import Clock, ShiftedClock, SystemClock
+from remit.kernel.money import parse_usd
 from remit.notify.signature import Signer
 from remit.notify.webhook import Webhook
 from remit.pricing.book import LayeredPriceBook
@@ -44,6 +49,7 @@ from remit.store.migrate import migrate
 from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_chains import PostgresChains
+from remit.store.postgres_findings import PostgresFindings
 from remit.store.postgres_grants import PostgresGrants
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
@@ -105,6 +111,14 @@ def make_workload_rules(settings: Settings) -> "tuple[WorkloadRule, ...]":
     from remit.api.workload_rules import read_rules  # noqa: PLC0415 - a gateway process must not load it
 
     return read_rules(settings.workloads)
+
+
+def finding_bounds(settings: Settings) -> Bounds:
+    """From when on something is a finding, as set."""
+    most = settings.gateway.bearer.max_usd
+    return Bounds(
+        **msgspec.structs.asdict(settings.findings), bearer_max_nanousd=None if most is None else parse_usd(most)
+    )
 
 
 class Authority:
@@ -203,6 +217,15 @@ class Authority:
         replace_issuer_key(self.settings.data_dir, fresh)
         return public.kid
 
+    def findings(self) -> list[Finding]:
+        """What about grants and keys deserves a look now."""
+        opens = opener(self.url, "remit_authority")
+        return self._findings_over(PostgresFindings(opens), PostgresRoster(opens).left())
+
+    def _findings_over(self, reader: PostgresFindings, left: frozenset[str]) -> list[Finding]:
+        bounds, now = finding_bounds(self.settings), self.clock.now()
+        return findings(reader.facts(now, now - timedelta(days=bounds.window_days), left), bounds, now)
+
     def people(self) -> PeopleService:
         """The service for person tokens."""
         return self.people_over(PostgresPeople(opener(self.url, "remit_authority")))
@@ -257,6 +280,9 @@ class Authority:
             reach=PostgresRevocations(connections.use),
             key_list=self.key_store,
             ledger=self.ledger,
+            findings=lambda: self._findings_over(
+                PostgresFindings(connections.use), PostgresRoster(connections.use).left()
+            ),
             notifications=PostgresNotifications(self.url),
             trips=PostgresTrips(connections.use),
             people=self.people_over(PostgresPeople(connections.use)),

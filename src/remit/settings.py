@@ -272,6 +272,17 @@ def _duration(name: str, text: str) -> timedelta:
         raise SettingsError(f"`{name}`: {error}") from None
 
 
+class FindingsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From when on something about a grant or a key is a finding."""
+
+    window_days: Count = 30
+    unused_percent: Count = 10
+    headroom_percent: Count = 50
+    children_percent: Count = 90
+    key_days: Count = 180
+    unused_keys: Count = 5
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set."""
 
@@ -283,6 +294,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     notify: NotifySettings = NotifySettings()
     sign_in: SignInSettings | None = None
     breaker: BreakerSettings = BreakerSettings()
+    findings: FindingsSettings = FindingsSettings()
     vendors: dict[str, VendorSettings] = {}
     workloads: tuple[WorkloadSettings, ...] = ()
     renewals: RenewalSettings = RenewalSettings()
@@ -340,6 +352,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "renewals": RenewalSettings,
     "sign_in": SignInSettings,
     "breaker": BreakerSettings,
+    "findings": FindingsSettings,
 }
 
 

@@ -152,3 +152,36 @@ def test_notifications_are_those_of_ones_own_grants(plane: Plane, books: Books) 
     rest = plane.admin.get("/notifications", after=page["next"]).json()["notifications"]
     assert [one["node_id"] for one in rest] == [books.ids[books.right]]
     assert books.stranger.get("/notifications").json() == {"notifications": [], "next": None}
+
+
+DEBT = """
+INSERT INTO entries (id, kind, amount_nanousd, grant_id, grant_path, node_ids, block_ids, debtor_id, debt_period, class, owner,
+                     tags, vendor, deployment, model_requested, price_source, usage_source, tokens, requests, request_id,
+                     operation_id, hold_id, policy_version, decision_id, held_at, recorded_at, periods)
+SELECT 'debt' || id, 'overdraft', 40, id, path, %(nodes)s, '{}', id, 'day', class, owner, '{}', 'v', 'd', 'm', 'test', 'vendor', 0,
+       0, 'r', 'o', 'hold' || id, 1, 'd', now(), now(), '[]'
+FROM grants WHERE path = %(path)s
+RETURNING seq
+"""
+
+
+def test_debts_and_findings_are_those_of_grants_one_sees(plane: Plane, books: Books) -> None:
+    """The owner of a part sees what is owed and found there, an admin all, a stranger nothing."""
+    for path in (books.left, books.right):
+        plane.insert(DEBT, {"nodes": [books.ids[books.name], books.ids[path]], "path": path})
+
+    def owed(caller: Caller) -> list[tuple[str, int]]:
+        found = caller.get("/debts").json()["debts"]
+        return [(one["path"], one["outstanding_nanousd"]) for one in found if one["path"].startswith(books.name)]
+
+    def found(caller: Caller) -> set[str]:
+        findings = caller.get("/findings", kind="children_near_parent").json()["findings"]
+        return {one["path"] for one in findings if one["path"].startswith(books.name)}
+
+    assert owed(books.owner) == [(books.left, 40)]
+    assert owed(plane.admin) == [(books.left, 40), (books.right, 40)]
+    assert owed(books.stranger) == []
+    plane.admin.made(f"{books.left}/all", 95)
+    assert found(plane.admin) == found(books.owner) == {books.left}
+    assert found(books.stranger) == set()
+    refused(books.owner.get("/findings", kind="nonsense"), 400, "malformed_request")

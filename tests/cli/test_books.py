@@ -270,3 +270,21 @@ def test_the_doctor_looks_at_settings(cli: Cli, system: System, tmp_path: Path) 
         finally:
             connection.execute("DELETE FROM public.remit_migrations WHERE name = '9999_later.sql'")
     assert newer.code == 3 and "newer than this version" in newer.err
+
+
+def test_debts_are_listed(cli: Cli, system: System) -> None:
+    """Nothing is owed where no overdraft was drawn, in words and in JSON."""
+    assert cli.ok("ledger", "debts").out == "nothing is owed\n"
+    assert cli.ok("ledger", "debts", "--all", "--json").json() == []
+
+
+def test_findings_end_the_command_with_one(cli: Cli, system: System) -> None:
+    """As differences do, so that a scheduled job can tell; none of a kind is code 0, no such kind is code 2."""
+    system.apply({"near": root("5.00"), "near/all": root("5.00")})
+    ran = cli("findings", "--kind", "children_near_parent")
+    assert ran.code == 1 and "near" in ran.out
+    ran = cli("findings", "--kind", "children_near_parent", "--json")
+    assert "near" in [one["path"] for one in ran.json()["findings"]] and ran.code == 1
+    ran = cli("findings", "--kind", "long_lived_key")
+    assert (ran.code, ran.out) == (0, "no findings\n")
+    assert cli("findings", "--kind", "nonsense").code == 2

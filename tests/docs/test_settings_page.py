@@ -21,6 +21,7 @@ TABLES = {
     "`[sign_in]`": settings.SignInSettings,
     "`[[sign_in.roles]]`": settings.SignInRole,
     "`[breaker]`": settings.BreakerSettings,
+    "`[findings]`": settings.FindingsSettings,
     "`[vendors.NAME]`": settings.VendorSettings,
     "`[[workloads]]`": settings.WorkloadSettings,
     "`[renewals]`": settings.RenewalSettings,

@@ -59,13 +59,20 @@ class Oracle:
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
         self.holds: dict[str, Hold] = {}
+        self.repaid: list[tuple[str, str, datetime, int]] = []
+        """Debts: node, kind of limit, when, amount."""
 
     def used(self, node: str, dimension: str, kind: str, now: datetime, zone: str) -> int:
         """Everything a node has used or set aside in the period that contains the instant."""
         if kind == "inflight":
             return sum(1 for hold in self.holds.values() if hold.state == "open" and node in hold.nodes)
         period = period_key(kind, now, zone)
-        return sum(
+        repaid = sum(
+            amount
+            for debtor, of_kind, at, amount in self.repaid
+            if (debtor, of_kind, dimension) == (node, kind, "usd") and period_key(kind, at, zone) == period
+        )
+        return repaid + sum(
             hold.counts(dimension, kind)
             for hold in self.holds.values()
             if node in hold.nodes and period_key(kind, hold.taken_at, zone) == period

@@ -11,6 +11,7 @@ import pytest
 
 from remit.grants.model import Grant, Limit, OnExhausted, Overdraft, Rate
 from remit.leases.model import NodeLimit, WantedHold
+from remit.store.postgres_debts import Settled
 from tests.leases.trial import ZONES, Trial, grant, usd
 from tests.store.database import fresh_database
 
@@ -59,6 +60,8 @@ class Simulation:
             (pick((0, 1, 4)), self.edit_zone),
             (2, self.edit_rate),
             (pick((1, 4)), self.edit_overdraft),
+            (pick((2, 8)), self.settle_debt),
+            (pick((0, 1, 4)), self.repay_due),
         ]
 
     def run(self) -> None:
@@ -158,6 +161,19 @@ class Simulation:
         one = self.trial.grants["grant_prod"]
         self._write(replace(one, overdraft=Overdraft(max_nanousd=amount) if amount else None))
 
+    def settle_debt(self) -> None:
+        for period in ("day", "month"):
+            owed = self.trial.owed("grant_prod", period)
+            how = self.random.choice(("repay", "repay", "forgive"))
+            amount = max(1, self.random.choice((1, owed // 2, owed, owed + 1)))
+            answer = self.trial.settle_debt(how, amount, "grant_prod", period)
+            self.seen[how if isinstance(answer, Settled) else answer.code] += 1
+            if isinstance(answer, Settled) and answer.settled < amount:
+                self.seen["repaid in part"] += 1
+
+    def repay_due(self) -> None:
+        self.seen["repaid when due"] += self.trial.repay_due()
+
     def _write(self, one: Grant) -> None:
         before = self.trial.grants[one.id]
         self.trial.write(one)
@@ -202,6 +218,7 @@ def test_books_follow_the_oracle(seed: int, seen: Counter[str]) -> None:
         seen.update(simulation.seen)
         seen["debts"] += trial.one("SELECT count(*) FROM entries WHERE kind = 'overdraft'")
         seen["repayments"] += trial.one("SELECT count(*) FROM entries WHERE kind = 'repayment'")
+        seen["given back"] += trial.one("SELECT count(*) FROM entries WHERE settlement ? 'returns'")
         seen["overages"] += trial.one("SELECT count(*) FROM entries WHERE kind = 'overage'")
     finally:
         trial.close()
@@ -214,5 +231,6 @@ def test_the_simulation_met_what_it_is_for(seen: Counter[str]) -> None:
     wanted = {
         "taken", "refused", "settled", "voided", "suspense", "corrected", "already_settled", "expired", "still_open",
         "add", "raise", "lower", "remove", "zero", "edit_zone", "edit_rate", "debts", "repayments", "overages",
+        "repay", "forgive", "debt_no_debt",
     }  # fmt: skip
     assert not {name for name in wanted if not seen[name]}

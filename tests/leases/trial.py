@@ -11,14 +11,17 @@ import msgspec
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from remit.grants.model import Grant, Limit, OnExhausted, Overdraft, Rate, Revision
+from remit.grants.model import Grant, Limit, OnExhausted, Overdraft, Problem, Rate, Revision
 from remit.grants.serialise import to_body
+from remit.leases.debts import Lent, repayable, repaying_line
 from remit.leases.model import NodeLimit, NodeTerms, WantedHold
 from remit.leases.rules import hold_lines
 from remit.leases.terms import terms_of_grant
 from remit.ledger.service import check_books
 from remit.store.connect import connect
 from remit.store.named import query
+from remit.store.postgres_care import PostgresCare
+from remit.store.postgres_debts import How, Settled
 from remit.store.postgres_grants import PostgresGrants
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_lessor import _hold_json
@@ -90,6 +93,7 @@ class Trial:
         self.clock = Clock(START)
         self.repository = PostgresGrants(url)
         self.ledger = PostgresLedger(url, self.clock)
+        self.care = PostgresCare(url, self.clock)
         self.oracle = Oracle()
         self.grants: dict[str, Grant] = {}
         self.blocks: dict[str, tuple[str, tuple[NodeLimit, ...]]] = {}
@@ -262,6 +266,69 @@ class Trial:
             assert answer == self._ended(wanted.id, "voided", 0, 0)
         return str(answer)
 
+    # Debts ---------------------------------------------------------------------------------------------------
+
+    def account(self, node: str, period: str) -> list[Lent]:
+        """The entries of a debt's account."""
+        rows = self.looking.execute(
+            "SELECT held_at, amount_nanousd, settlement IS NOT NULL FROM entries WHERE debtor_id = %s AND debt_period = %s",
+            (node, period),
+        ).fetchall()
+        return [Lent(at=row[0], amount=row[1], is_settlement=row[2]) for row in rows]
+
+    def owed(self, node: str = "grant_root", period: str = "day") -> int:
+        return sum(one.amount for one in self.account(node, period))
+
+    def settle_debt(
+        self, how: How, amount: int, node: str = "grant_root", period: str = "day", key: str | None = None
+    ) -> Settled | Problem:
+        """Settles a debt; the answer must be that of the pure rules."""
+        self._serial += 1
+        account = self.account(node, period)
+        line = repaying_line(terms_of_grant(self.grants[node]), period, self.clock.now())
+        known = {} if line is None else self.used_of(node, period, line.starts)
+        answer = self.care.settle_debt(
+            node, period, amount, how, by="ana@acme.example", note="because", key=key or f"settle_{self._serial}"
+        )
+        if isinstance(answer, Settled) and answer.is_repeated:
+            return answer
+        owed = sum(one.amount for one in account)
+        expected = amount
+        if how == "repay":
+            expected = 0 if line is None else min(amount, repayable(account, line, used=known.get("used", 0)))
+        if 0 < owed < amount:
+            expected = 0
+        if owed <= 0:
+            expected = 0
+        where = f"seed {self.seed}, step {len(self.done)}"
+        if expected == 0:
+            assert isinstance(answer, Problem), f"{where}: {answer}"
+            return answer
+        assert answer == Settled(settled=expected, outstanding=owed - expected, is_repeated=False), where
+        if how == "repay":
+            self.oracle.repaid.append((node, period, self.clock.now(), expected))
+        return answer
+
+    def used_of(self, node: str, period: str, starts: datetime) -> dict[str, int]:
+        row = self.looking.execute(
+            "SELECT posted + overage + held FROM buckets WHERE (node_id, period_kind, period_start) = (%s, %s, %s)"
+            " AND dimension = 'usd'",
+            (node, period, starts),
+        ).fetchone()
+        return {} if row is None else {"used": row[0]}
+
+    def repay_due(self) -> int:
+        """Upkeep: the oracle hears of what it repaid and gave back."""
+        before = self.one("SELECT coalesce(max(seq), 0) FROM entries")
+        count = len(self.care.repay_due())
+        for row in self.looking.execute(
+            "SELECT debtor_id, debt_period, held_at, -amount_nanousd FROM entries"
+            " WHERE seq > %s AND settlement IS NOT NULL AND kind = 'repayment'",
+            (before,),
+        ).fetchall():
+            self.oracle.repaid.append(row)
+        return count
+
     def _ended(self, name: str, outcome: str, usd: int, tokens: int) -> str:
         known = self.oracle.holds.get(name)
         if known is None:
@@ -283,10 +350,10 @@ class Trial:
     def check(self, *, everything: bool = False) -> None:
         """Every bucket is what the oracle says, what the ledger says, within its cap, and alone in its period."""
         where = f"seed {self.seed}, step {len(self.done)}: {self.done[-1:]}"
-        for subject, ledger, posted, open_held, held, open_over, over, within in self.looking.execute(
+        for subject, ledger, posted, open_held, held, open_over, over, within, paid, repaid in self.looking.execute(
             query("check_buckets")
         ).fetchall():
-            assert (ledger, open_held, open_over) == (posted, held, over), f"{where}: {subject}"
+            assert (ledger, open_held, open_over, paid) == (posted, held, over, repaid), f"{where}: {subject}"
             assert within, f"{where}: {subject}"
         for node, dimension, kind, starts, total in self.looking.execute(
             "SELECT node_id, dimension, period_kind, period_start,"
@@ -302,7 +369,7 @@ class Trial:
         assert not self.looking.execute(
             "SELECT b.node_id, b.period_kind, b.overdraft_posted, sum(e.amount_nanousd) FROM buckets AS b"
             " LEFT JOIN entries AS e ON (e.debtor_id, e.debt_period) = (b.node_id, b.period_kind)"
-            "  AND e.held_at >= b.period_start AND e.held_at < b.period_end WHERE b.dimension = 'usd'"
+            "  AND e.held_at >= b.period_start AND e.held_at < b.period_end AND e.settlement IS NULL WHERE b.dimension = 'usd'"
             " GROUP BY b.node_id, b.dimension, b.period_kind, b.period_start"
             " HAVING b.overdraft_posted <> coalesce(sum(e.amount_nanousd), 0)"
         ).fetchall(), f"{where}: debts"

@@ -40,11 +40,11 @@ UPDATABLE: dict[Role, set[str]] = {
 CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",
                       "forget_gateway", "trip_breaker", "note_attempts"},
-    "remit_reader": {"ledger_sum", "is_spend", "hash_of"},
+    "remit_reader": {"ledger_sum", "repaid_sum", "is_spend", "hash_of"},
     "remit_authority": {
         "take_holds", "finish_holds", "abandon_hold", "report_to_security", "ledger_sum", "is_spend", "hash_of",
         "lock_tree", "align_grant", "apply_evidence", "expire_holds", "page_forecasts", "drop_spent_rate_buckets",
-        "drop_spent_blocks",
+        "drop_spent_blocks", "settle_debt", "return_overpaid", "repaid_sum",
     },
 }  # fmt: skip
 ROLES: tuple[Role, ...] = ("remit_gateway", "remit_reader", "remit_authority")

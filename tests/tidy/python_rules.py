@@ -23,6 +23,7 @@ DOMAIN_FOLDERS: Mapping[str, frozenset[str]] = {
     "grants": frozenset({"msgspec"}),
     "leases": frozenset({"msgspec"}),
     "ledger": frozenset({"msgspec"}),
+    "findings": frozenset(),
 }
 IO_MODULES = (
     "asyncio", "http", "io", "multiprocessing", "os", "pathlib", "selectors", "shutil", "socket", "sqlite3", "ssl",

@@ -17,7 +17,9 @@ from remit.api.auth import PersonAuthentication
 from remit.api.bodies import MAX_BODY_BYTES, StrictRequest
 from remit.api.capabilities import Capabilities
 from remit.api.care import doctor, gateways, health, notifications
+from remit.api.debts import debts
 from remit.api.edge import BodyTooSlowError, Edge
+from remit.api.findings import findings
 from remit.api.grants import Grants
 from remit.api.keys import Keys
 from remit.api.ledger import Ledger
@@ -65,6 +67,8 @@ def make_app(services: Services) -> Edge:
             begin_sign_in,
             end_sign_in,
             *SCIM_ROUTES,
+            debts,
+            findings,
             health,
             doctor,
             gateways,

@@ -8,6 +8,7 @@ from remit.api.exchange import Exchange
 from remit.api.people import PeopleService
 from remit.api.roster import RosterService
 from remit.api.sign_in import SignIn
+from remit.findings.model import Finding
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
@@ -45,6 +46,7 @@ class Services:
     reach: PostgresRevocations
     key_list: PostgresKeys
     ledger: PostgresLedger
+    findings: Callable[[], list[Finding]]
     notifications: PostgresNotifications
     trips: PostgresTrips
     people: PeopleService

@@ -4,6 +4,7 @@ from cyclopts import App
 
 from remit.cli import ledger_look
 from remit.cli.evidence import evidence
+from remit.cli.ledger_debts import debts
 
 app_command = App(
     name="ledger",
@@ -18,4 +19,5 @@ The ledger is append-only: nothing here or elsewhere changes an entry, a correct
 app_command.command(ledger_look.report, sort_key=0)
 app_command.command(ledger_look.tail, sort_key=1)
 app_command.command(ledger_look.suspense, sort_key=2)
-app_command.command(evidence, sort_key=3)
+app_command.command(debts, sort_key=3)
+app_command.command(evidence, sort_key=4)

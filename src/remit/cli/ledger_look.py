@@ -169,6 +169,8 @@ def _entry_line(entry: dict[str, Any]) -> str:
     model = entry["model_served"] or entry["model_requested"]
     tags = " ".join(f"{name}={value}" for name, value in sorted(entry["tags"].items()))
     amount = format_usd(entry["amount_nanousd"])
+    if entry["settlement"] is not None:
+        model = f"{entry['debt_period']} debt"
     words = [entry["held_at"][:19].replace("T", " ") + "Z", f"{entry['kind']:<10}", f"{amount:>14}"]
     return "  ".join([*words, entry["grant_path"], model, f"{entry['tokens']:,} tokens", tags]).rstrip()
 

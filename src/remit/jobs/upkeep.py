@@ -23,6 +23,7 @@ class Round:
 
     holds_expired: int
     pages: int
+    debts_repaid: int
 
 
 class Upkeep:
@@ -66,9 +67,19 @@ class Upkeep:
         if self._care.grants_are_due():
             self._expire_grants()
         pages = self._care.page_forecasts()
+        repaid = self._care.repay_due()
+        for one in repaid:
+            _log.info(
+                "debt_repaid",
+                grant_id=one.debt.grant_id,
+                path=one.debt.path,
+                period=one.debt.period,
+                repaid_nanousd=one.settled,
+                outstanding_nanousd=one.outstanding,
+            )
         self._care.drop_spent_rate_buckets()
         self._care.drop_spent_blocks()
-        return Round(expired, pages)
+        return Round(expired, pages, len(repaid))
 
     def deliver(self) -> int:
         """Delivers what is due, now; answers how many. Raises what storage raises."""

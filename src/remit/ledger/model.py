@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-SPEND_KINDS: Final = ("usage", "adjustment", "transfer", "overage", "suspense", "correction")
-DEBT_KINDS: Final = ("overdraft", "repayment")
+SPEND_KINDS: Final = ("usage", "transfer", "overage", "suspense", "correction")
+DEBT_KINDS: Final = ("overdraft", "repayment", "adjustment")
 
 REPORT_DIMENSIONS: Final = (
     "team",
@@ -47,6 +47,28 @@ class Report:
     until: datetime | None
     rows: tuple[ReportRow, ...]
     total: ReportRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Debt:
+    """What the limits of one kind of one grant lent, and what became of it; in nano-USD.
+
+    `made` is less what evidence about calls showed not to have been needed; `outstanding` is `made - repaid - forgiven`, below
+    zero until what was settled too much is given back. What was settled counts for the oldest debts: `since` is when the
+    oldest part of what is owed was lent (None where nothing is), in the period that began at `period_start`.
+    """
+
+    grant_id: str
+    path: str
+    owner: str
+    grant_class: str
+    period: str
+    made: int
+    repaid: int
+    forgiven: int
+    outstanding: int
+    since: datetime | None
+    period_start: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

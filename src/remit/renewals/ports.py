@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from remit.grants.model import RoleBinding
+from remit.grants.model import Problem, RoleBinding
 from remit.kernel.periods import PeriodKind
 from remit.renewals.model import Event, Ticket, Use
 
@@ -157,13 +157,30 @@ class Queue(Protocol):
         ...
 
 
+class Settlement(Protocol):
+    """What became of a debt."""
+
+    @property
+    def settled(self) -> int:
+        """In nano-USD."""
+        ...
+
+
 class Debts(Protocol):
     """Overdrafts that are owed."""
 
-    def forgive(  # noqa: PLR0917 - one parameter per column of the entry
-        self, grant_id: str, period_kind: str, period_start: datetime, amount_nanousd: int, by: str, note: str, key: str
-    ) -> int:
-        """Forgives so much of a debt, exactly once per key; answers how much was forgiven, in nano-USD."""
+    def settle(
+        self,
+        grant_id: str,
+        period: str,
+        amount_nanousd: int,
+        how: Literal["repay", "forgive"],
+        *,
+        by: str,
+        note: str | None,
+        key: str,
+    ) -> Settlement | Problem:
+        """Repays or forgives so much of a debt, exactly once per key; or why that cannot be."""
         ...
 
 

@@ -54,16 +54,16 @@ class EffectWriter:
             case BreakGlass():
                 return self._raise_all(effect, by)
             case SettleDebt():
-                forgiven = self._debts.forgive(
+                settled = self._debts.settle(
                     effect.grant_id,
                     effect.period_kind,
-                    effect.period_start,
                     effect.amount_nanousd,
-                    by.actor.name,
-                    by.reason,
-                    by.idempotency_key,
+                    "forgive",
+                    by=by.actor.name,
+                    note=by.reason,
+                    key=by.idempotency_key,
                 )
-                return {"forgiven_nanousd": forgiven}
+                return [settled] if isinstance(settled, Problem) else {"forgiven_nanousd": settled.settled}
             case Acknowledge():
                 return {}
 

@@ -6,9 +6,11 @@ from typing import Any
 import msgspec
 import psycopg
 
+from remit.grants.model import Problem
 from remit.kernel.clock import Clock
 from remit.store.connect import connect
 from remit.store.named import query
+from remit.store.postgres_debts import How, PostgresDebts, Repaid, Settled
 
 _EXPIRE_AT_ONCE = 200
 _DELIVER_AT_ONCE = 50
@@ -54,6 +56,16 @@ class PostgresCare:
         assert row is not None
         return int(row[0])
 
+    def settle_debt(
+        self, grant_id: str, period: str, amount_nanousd: int, how: How, *, by: str, note: str | None, key: str
+    ) -> Settled | Problem:
+        """As `PostgresDebts.settle`, as a write of its own."""
+        return self._debts().settle(grant_id, period, amount_nanousd, how, by=by, note=note, key=key)
+
+    def repay_due(self) -> list[Repaid]:
+        """Repays debts of periods that are over, as far as it fits; see `PostgresDebts.repay_due`."""
+        return self._debts().repay_due()
+
     def grants_are_due(self) -> bool:
         """Whether a grant's time is up that its status does not say yet; asked without a lock."""
         with self._connect() as connection:
@@ -90,6 +102,9 @@ class PostgresCare:
             ).fetchone()
         assert answer is not None
         return list(answer[0])
+
+    def _debts(self) -> PostgresDebts:
+        return PostgresDebts(self._connect, self._clock)
 
     def _connect(self) -> psycopg.Connection:
         return connect(self._url, "remit_authority")

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from remit.kernel.clock import Clock
-from remit.ledger.model import CheckResult, Difference, ReportRow
+from remit.ledger.model import CheckResult, Debt, Difference, ReportRow
 from remit.store.connect import CONNECT_TIMEOUT_SECONDS, connect, readable_address
 from remit.store.migrate import migrations
 from remit.store.named import query
@@ -115,6 +115,11 @@ class PostgresLedger:
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
+    def debts(self, *, settled: bool = False) -> list[Debt]:
+        """Accounts of debts by path, those on which something is owed or, with `settled`, all."""
+        with self._connect() as connection:
+            return read_debts(connection, nodes=self._nodes, settled=settled)
+
     def buckets(self, node_ids: Sequence[str] | None = None) -> list[BucketNumbers]:
         """Every bucket, rates included, whose period holds the present, of these grants or of all.
 
@@ -173,6 +178,14 @@ class PostgresLedger:
         return connect(self._url, "remit_reader")
 
 
+def read_debts(connection: psycopg.Connection, *, nodes: Sequence[str] | None, settled: bool) -> list[Debt]:
+    """Accounts of debts by path, of all grants or of those below one of `nodes`."""
+    rows = connection.execute(query("debts"), {"nodes": nodes, "settled": settled}).fetchall()
+    names = ("grant_id", "path", "owner", "grant_class", "period", "made", "repaid", "forgiven", "outstanding", "since",
+             "period_start")  # fmt: skip
+    return [Debt(**dict(zip(names, row, strict=True))) for row in rows]
+
+
 def _report(
     connection: psycopg.Connection,
     by: Sequence[str],
@@ -195,9 +208,22 @@ def _total(
 
 def _bucket_check(rows: list[Any]) -> CheckResult:
     differences = []
-    for subject, ledger, posted, open_held, held, open_overdraft, overdraft_held, within_cap in rows:
+    for (
+        subject,
+        ledger,
+        posted,
+        open_held,
+        held,
+        open_overdraft,
+        overdraft_held,
+        within_cap,
+        ledger_repaid,
+        repaid,
+    ) in rows:
         if ledger != posted:
             differences.append(Difference("buckets", f"{subject}: posted", ledger, posted))
+        if ledger_repaid != repaid:
+            differences.append(Difference("buckets", f"{subject}: repaid", ledger_repaid, repaid))
         if open_held != held or open_overdraft != overdraft_held:
             found = (held, overdraft_held)
             differences.append(Difference("buckets", f"{subject}: held", (open_held, open_overdraft), found))

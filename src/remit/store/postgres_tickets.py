@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 from remit.kernel.clock import Clock
-from remit.kernel.periods import BEGINNING
+from remit.kernel.periods import BEGINNING, PeriodKind
 from remit.renewals.model import Event, Ticket, Use
 from remit.renewals.ports import Glass, Notice, Owed, StaleTicketError, Trip
 from remit.store.named import query
+from remit.store.postgres_debts import PostgresDebts, dedupe_key
 from remit.store.postgres_trips import PostgresTrips
 
 _AT_ONCE = 100
@@ -160,7 +161,20 @@ class PostgresTickets:
         self._connection.execute(query("grace_insert"), row)
 
     def debts_without_ticket(self, now: datetime) -> list[Owed]:
-        return []
+        debts = PostgresDebts(lambda: nullcontext(self._connection), self._clock).without_ticket()
+        owed = (
+            Owed(
+                grant_id=debt.grant_id,
+                period_kind=cast(PeriodKind, debt.period),
+                period_start=debt.period_start,
+                amount_nanousd=debt.outstanding,
+                key=dedupe_key(debt),
+            )
+            for debt in debts
+            if debt.period_start is not None
+        )
+        # A ticket that was declined left the debt to be repaid: it is not asked about again.
+        return [one for one in owed if not self.was_ever_open(one.key)]
 
     def trips_without_ticket(self) -> list[Trip]:
         rows = PostgresTrips(lambda: nullcontext(self._connection)).without_ticket(_AT_ONCE)

@@ -81,6 +81,10 @@ class WriteUnit:
     def people(self) -> PostgresPeople:
         return PostgresPeople(lambda: nullcontext(self.connection))
 
+    def debts(self, clock: Clock) -> PostgresDebts:
+        """Debts as this write settles them; `clock` says which period is the present one."""
+        return PostgresDebts(lambda: nullcontext(self.connection), clock)
+
     @property
     def roster(self) -> PostgresRoster:
         return PostgresRoster(lambda: nullcontext(self.connection))
@@ -91,9 +95,6 @@ class WriteUnit:
 
     def tickets(self, clock: Clock) -> PostgresTickets:
         return PostgresTickets(self.connection, clock)
-
-    def debts(self, clock: Clock) -> PostgresDebts:
-        return PostgresDebts(self.connection, clock)
 
     def tree(self) -> Tree:
         """The tree as this transaction has left it so far."""
