@@ -9,11 +9,10 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, get_type_hints
-from urllib.parse import urlsplit
+from typing import Any, get_type_hints
 
 import msgspec
 
@@ -22,7 +21,6 @@ from remit.settings.tables import (
     ApiSettings,
     BearerSettings,
     BreakerSettings,
-    Count,
     FindingsSettings,
     GatewaySettings,
     NotifySettings,
@@ -34,7 +32,6 @@ from remit.settings.tables import (
     VendorSettings,
     WorkloadDelegate,
     WorkloadSettings,
-    is_safe_address,
     is_web_address,
 )
 

@@ -268,6 +268,7 @@ class FindingsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 def is_web_address(text: str) -> bool:
+    """Whether it is an http or https URL with a host."""
     try:
         url = urlsplit(text)
     except ValueError:
@@ -276,6 +277,7 @@ def is_web_address(text: str) -> bool:
 
 
 def is_safe_address(text: str) -> bool:
+    """Whether nobody on the way can read what is sent there: https, or this machine itself."""
     return is_web_address(text) and (
         text.startswith("https://") or urlsplit(text).hostname in ("localhost", "127.0.0.1", "::1")
     )
