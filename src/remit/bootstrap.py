@@ -330,7 +330,7 @@ class Authority:
             raise SettingsError(f"`notify`: {error}") from None
         # With nowhere to send them, notifications stay due: a webhook set up later gets them.
         send = webhook.send if notify.webhook_url or notify.grant_webhook_hosts else None
-        return Upkeep(self.care, self.grants, self.clock, self.settings.sweep_seconds, send)
+        return Upkeep(self.care, self.grants, self.clock, self.settings.sweep_seconds, send, self.renewals_round)
 
 
 def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:

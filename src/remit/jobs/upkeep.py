@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import structlog
@@ -10,6 +10,7 @@ import structlog
 from remit.grants.model import Actor
 from remit.grants.service import Authorship, GrantService, NotWritten
 from remit.kernel.clock import Clock
+from remit.renewals.rounds import Did
 from remit.store.postgres_care import PostgresCare
 
 _log = structlog.get_logger(__name__)
@@ -27,7 +28,7 @@ class Round:
 
 
 class Upkeep:
-    """Runs rounds in one thread and deliveries in another until stopped: a slow receiver holds nothing else up."""
+    """Runs rounds, the queue and deliveries in a thread each until stopped: a slow receiver holds nothing else up."""
 
     def __init__(
         self,
@@ -36,16 +37,19 @@ class Upkeep:
         clock: Clock,
         every_seconds: float,
         send: Callable[[dict[str, Any]], bool] | None,
+        queue_round: Callable[[], Did],
     ) -> None:
         self._care = care
         self._grants = grants
         self._clock = clock
         self._every_seconds = every_seconds
         self._send = send
+        self._queue_round = queue_round
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._repeat, args=("upkeep", self.round), name="upkeep", daemon=True),
             threading.Thread(target=self._repeat, args=("delivery", self.deliver), name="delivery", daemon=True),
+            threading.Thread(target=self._repeat, args=("queue", self.queue), name="queue", daemon=True),
         ]
 
     def start(self) -> None:
@@ -84,6 +88,13 @@ class Upkeep:
     def deliver(self) -> int:
         """Delivers what is due, now; answers how many. Raises what storage raises."""
         return self._care.deliver_notifications(self._send) if self._send is not None else 0
+
+    def queue(self) -> Did:
+        """One round of the tickets, now: reminders, escalation, grace, what a break-glass raised. Raises what storage raises."""
+        did = self._queue_round()
+        if did != Did():
+            _log.info("queue_round", **asdict(did))
+        return did
 
     def _expire_grants(self) -> None:
         # A key per instant: the same write twice in one microsecond is the same write.
