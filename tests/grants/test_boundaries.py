@@ -103,7 +103,9 @@ def test_a_boundary_binds_changes_and_not_what_gives_back() -> None:
     assert isinstance(
         world.service.change("acme/team/sub", GrantEdit(expires_at=NOW + timedelta(days=30)), world.by(RITA)), Written
     )
-    assert codes(world.service.renew("acme/team/sub", later, world.by(RITA))) == set()
+    # A renewal hands out again what stands outside, so it takes somebody above.
+    assert codes(world.service.renew("acme/team/sub", later, world.by(RITA))) == {"outside_boundary"}
+    assert isinstance(world.service.renew("acme/team/sub", later, world.by(ADA)), Written)
 
 
 def test_nobody_widens_their_own_boundary() -> None:
@@ -171,7 +173,7 @@ def test_a_split_is_all_or_nothing() -> None:
 def test_a_transfer_conserves_what_siblings_hold(amount: int, name: str) -> None:
     """Both limits together are what they were; only who owns the source or stands above moves anything."""
     world = World(None)
-    world.create(ADA, "acme/team/other", EVE, usd(50))
+    world.create(ADA, "acme/team/other", EVE, usd(50), shape=Shape(models=("gpt-4o",)))
     answer = world.service.transfer("acme/team/sub", "acme/team/other", "usd", "month", amount * USD, world.by(name))
     assert world.amount("acme/team/sub") + world.amount("acme/team/other") == 150 * USD
     moved = 0 < amount <= 100 and name != EVE
@@ -182,7 +184,7 @@ def test_a_transfer_conserves_what_siblings_hold(amount: int, name: str) -> None
 def test_a_transfer_stays_inside_the_boundary_of_the_parent() -> None:
     """A sibling that would come to hold more than the boundary allows gets nothing from another's owner."""
     world = World(Boundary(max_nanousd=60 * USD))
-    world.create(ADA, "acme/team/other", EVE, usd(50))
+    world.create(ADA, "acme/team/other", EVE, usd(50), shape=Shape(models=("gpt-4o",)))
     move = ("acme/team/sub", "acme/team/other", "usd", "month")
     assert codes(world.service.transfer(*move, 11 * USD, world.by(SAM))) == {"outside_boundary"}
     assert isinstance(world.service.transfer(*move, 10 * USD, world.by(SAM)), Written)

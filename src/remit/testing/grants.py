@@ -3,30 +3,40 @@
 It passes the same conformance suite as the real one. One writer at a time; a block that raises leaves no trace.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from threading import RLock
+from zoneinfo import ZoneInfo
 
 from remit.grants.model import Grant, Revision
 from remit.grants.ports import PathTakenError, Remembered, StaleRevisionError
-from remit.kernel.decisions import Dimension
-from remit.kernel.periods import PeriodKind
+from remit.grants.usage import Used
+from remit.kernel.periods import period_of
 
 
 class MemoryUnit:
     """A private copy of the state, kept only if the block ends without an exception."""
 
     def __init__(
-        self, grants: dict[str, Grant], revisions: dict[str, list[Revision]], first: dict[str, Remembered]
+        self,
+        grants: dict[str, Grant],
+        revisions: dict[str, list[Revision]],
+        first: dict[str, Remembered],
+        buckets: Collection[Used] = (),
     ) -> None:
         self.grants = dict(grants)
         self.history = {grant_id: list(kept) for grant_id, kept in revisions.items()}
         self.first = dict(first)
+        self.buckets = tuple(buckets)
 
-    def used(self, now: datetime) -> Mapping[tuple[str, Dimension, PeriodKind], int]:
-        """Nothing is ever spent here."""
-        return {}
+    def used(self, grant_ids: Collection[str], now: datetime) -> list[Used]:
+        return [
+            one
+            for one in self.buckets
+            if one.grant_id in grant_ids
+            and now in period_of(one.period, one.starts_at, ZoneInfo(self.grants[one.grant_id].time_zone))
+        ]
 
     def load_tree(self) -> list[Grant]:
         return list(self.grants.values())
@@ -65,6 +75,7 @@ class MemoryGrantRepository:
 
     def __init__(self) -> None:
         self._state = MemoryUnit({}, {}, {})
+        self._buckets: dict[tuple[str, str, str, object], Used] = {}
         self._lock = RLock()
 
     @contextmanager
@@ -80,6 +91,10 @@ class MemoryGrantRepository:
         """The state of this moment, unaffected by later writes."""
         yield self._copy()
 
+    def use(self, used: Used) -> None:
+        """Puts what is used of one limit in one period, which in the real repository gateways do."""
+        self._buckets[used.grant_id, used.dimension, used.period, used.starts_at] = used
+
     def _copy(self) -> MemoryUnit:
         state = self._state
-        return MemoryUnit(state.grants, state.history, state.first)
+        return MemoryUnit(state.grants, state.history, state.first, list(self._buckets.values()))
