@@ -38,6 +38,7 @@ format: .venv/dev.stamp ## rewrite the files the way `make lint` wants them
 bench: .venv/dev.stamp ## measure requests per second and added latency on this machine
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.capabilities
+	@$(BIN)/python -m bench.breaker
 
 lock: .venv/dev.stamp ## rewrite requirements/*.txt from their inputs; UPGRADE=1 takes the newest versions
 	@$(COMPILE) --extra server pyproject.toml requirements/build.in -o requirements/runtime.txt

@@ -111,6 +111,8 @@ def start_gateway(stack: ExitStack, folder: Path, vendor_url: str, workers: int 
     config.write_text(
         f'data_dir = "{folder / "data"}"\n[api]\nlisten = "127.0.0.1:{free_port()}"\n'
         f'[gateway]\nlisten = "127.0.0.1:{port}"\nworkers = {workers}\n[vendors.openai]\nbase_url = "{vendor_url}"\n'
+        # What is measured says the same over and over.
+        "[breaker]\nchain_calls_per_minute = 0\ncalls_per_minute = 0\nrepetitions = 0\nspend_factor = 0\n"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REMIT_")}
     settings = load_settings(config, environment=environment)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from remit.api.people import PeopleService
+from remit.api.people import NewPerson, PeopleService
+from remit.api.roster import RosterService
 from remit.capabilities.issuer_keys import (
     IssuerKeyError,
     generate_issuer_key,
@@ -35,7 +36,7 @@ from remit.renewals.model import Event, Ticket
 from remit.renewals.rounds import Did, Rounds
 from remit.renewals.service import TicketService
 from remit.renewals.writes import EffectWriter
-from remit.settings import Settings, SettingsError, webhook_secret
+from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, webhook_secret
 from remit.store.connect import opener
 from remit.store.embedded import gateway_login, start_embedded
 from remit.store.kept import KeptConnections
@@ -49,16 +50,21 @@ from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_roster import PostgresRoster
 from remit.store.postgres_tickets import PostgresTickets
+from remit.store.postgres_trips import PostgresTrips
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 if TYPE_CHECKING:
     from remit.api.exchange import Exchange
     from remit.api.server import ApiServer
     from remit.api.services import Services
+    from remit.api.sign_in import SignIn
     from remit.api.workload_rules import WorkloadRule
 
 ISSUER_KEY_FILE = "issuer.key"
+ADMIN_TOKEN_FILE = "admin.token"  # noqa: S105 - a file's name, not a secret
+LOCAL_ADMIN = "admin@localhost"
 # As many as the API has threads: each piece of its work has one.
 API_CONNECTIONS = 8
 
@@ -115,6 +121,7 @@ class Authority:
         self.ledger = PostgresLedger(url, self.clock)
         self.chains = PostgresChains(opener(url, "remit_authority"))
         self.care = PostgresCare(url, self.clock)
+        self.trips = PostgresTrips(opener(url, "remit_authority"))
 
     def keys(self) -> KeyService:
         """The service for access keys; makes the issuer key on first use."""
@@ -204,6 +211,28 @@ class Authority:
         """The same service over other connections, or over those of one transaction."""
         return PeopleService(store, self.clock, secrets.token_bytes)
 
+    def roster_over(self, unit: WriteUnit) -> RosterService:
+        """The service for people and their roles, inside one write."""
+        return RosterService(unit.roster, unit.grants, GrantService(unit.grants, self.clock), self.clock)
+
+    def roster(self) -> PostgresRoster:
+        """People and roles, to be looked at."""
+        return PostgresRoster(opener(self.url, "remit_authority"))
+
+    def first_admin_token(self) -> Path | None:
+        """The file with a token of a first admin, made where nobody was ever known; None where somebody was."""
+        if not self.roster().is_empty():
+            return None
+        path = self.settings.data_dir.expanduser() / ADMIN_TOKEN_FILE
+        # Made before the token is: a file that cannot be written leaves nothing behind that nobody has.
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            made = self.people().create(LOCAL_ADMIN, "remit", is_admin=True, purpose="first start")
+            assert isinstance(made, NewPerson), made
+            file.write(f"{made.text}\n")
+        return path
+
     def api(self) -> "ApiServer":
         """The control plane's server, bound and not started yet. Raises OSError where its address is taken."""
         from remit.api.server import ApiServer  # noqa: PLC0415 - a gateway process must not load it
@@ -229,8 +258,22 @@ class Authority:
             key_list=self.key_store,
             ledger=self.ledger,
             notifications=PostgresNotifications(self.url),
+            trips=PostgresTrips(connections.use),
             people=self.people_over(PostgresPeople(connections.use)),
+            people_store=PostgresPeople(connections.use),
+            people_over=self.people_over,
+            roster_over=self.roster_over,
+            sign_in=self._sign_in(),
+            scim_token=scim_token(self.settings.api),
         )
+
+    def _sign_in(self) -> "SignIn | None":
+        from remit.api.sign_in import SignIn  # noqa: PLC0415 - a gateway process must not load it
+
+        terms = self.settings.sign_in
+        if terms is None:
+            return None
+        return SignIn(terms, sign_in_secret(terms), str(self.settings.api.public_url), self.clock, secrets.token_bytes)
 
     def _exchange(self, connections: KeptConnections) -> "Exchange | None":
         from remit.api.exchange import Exchange  # noqa: PLC0415 - a gateway process must not load it

@@ -35,6 +35,7 @@ _MAX_SECONDS = 366 * 24 * 3600
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=_MAX_SECONDS)]
 SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=_MAX_SECONDS)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+CountOrNone = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 
 class SettingsError(Exception):
@@ -89,6 +90,40 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Where people and CI reach the authority."""
 
     listen: str = "127.0.0.1:8401"
+    public_url: str | None = None
+    scim_token_env: str | None = None
+    scim_token_file: Path | None = None
+
+
+class SignInRole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A role for whoever is in a group of the provider: for the whole organization, or from a grant (a path) down."""
+
+    group: str
+    role: Literal["org_owner", "finance", "security", "auditor", "approver", "gateway_operator"]
+    grant: str | None = None
+
+
+class SignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The OpenID provider at which people sign in; whose addresses it vouches for; what its groups mean here."""
+
+    issuer: str
+    client_id: str
+    client_secret_env: str | None = None
+    client_secret_file: Path | None = None
+    ca_file: Path | None = None
+    email_domains: tuple[str, ...]
+    scopes: tuple[str, ...] = ("openid", "email")
+    groups_claim: str = "groups"
+    roles: tuple[SignInRole, ...] = ()
+    session_seconds: Annotated[int, msgspec.Meta(ge=60, le=30 * 24 * 3600)] = 12 * 3600
+
+    def __post_init__(self) -> None:
+        if not _is_safe_address(self.issuer):
+            raise SettingsError("`sign_in.issuer` is not an https URL; http is for an issuer on this machine only")
+        if not self.email_domains or any(not one or "@" in one for one in self.email_domains):
+            raise SettingsError("`sign_in.email_domains` lists domains such as `acme.example`, at least one")
+        if "openid" not in self.scopes:
+            raise SettingsError("`sign_in.scopes` has to hold `openid`")
 
 
 class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,6 +165,26 @@ class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     webhook_secret_file: Path | None = None
     grant_webhook_hosts: tuple[str, ...] = ()
     timeout_seconds: Seconds = 5.0
+
+
+class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When calls count as running away; 0 is no such rule. Counted in each gateway process.
+
+    `calls_per_minute` for a whole grant, `chain_calls_per_minute` for an operation or a block a holder appended.
+    `spend_factor` times the pace of the limit and at least `spend_floor_percent` of it, in ten minutes. `repetitions` of one
+    prompt among the last 64 calls. `depth` in agents. `throttle_rpm` calls a minute of production are still served.
+    """
+
+    enabled: bool = True
+    calls_per_minute: CountOrNone = 200_000
+    chain_calls_per_minute: CountOrNone = 1_000
+    spend_factor: CountOrNone = 8
+    spend_floor_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 5
+    repetitions: Annotated[int, msgspec.Meta(ge=0, le=64)] = 40
+    depth: CountOrNone = 16
+    throttle_rpm: CountOrNone = 60
+    cool_down_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 300
+    cool_down_max_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 14_400
 
 
 class WorkloadDelegate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -226,6 +281,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     gateway: GatewaySettings = GatewaySettings()
     api: ApiSettings = ApiSettings()
     notify: NotifySettings = NotifySettings()
+    sign_in: SignInSettings | None = None
+    breaker: BreakerSettings = BreakerSettings()
     vendors: dict[str, VendorSettings] = {}
     workloads: tuple[WorkloadSettings, ...] = ()
     renewals: RenewalSettings = RenewalSettings()
@@ -253,6 +310,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError(
                 "`gateway.public_url` is not `http` or `https`, a host and at most a port, without a path"
             )
+        if self.api.public_url is not None and not _ORIGIN.fullmatch(self.api.public_url):
+            raise SettingsError("`api.public_url` is not `http` or `https`, a host and at most a port, without a path")
+        if self.sign_in is not None and self.api.public_url is None:
+            raise SettingsError("`sign_in` needs `api.public_url`: the provider sends people back to it")
         # None of these messages quotes a value: whoever put a secret in the wrong place must not find it in a log.
         if not _is_web_address(self.notify.webhook_url or "https://none"):
             raise SettingsError("`notify.webhook_url` is not an http or https URL")
@@ -277,6 +338,8 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "api": ApiSettings,
     "notify": NotifySettings,
     "renewals": RenewalSettings,
+    "sign_in": SignInSettings,
+    "breaker": BreakerSettings,
 }
 
 
@@ -341,6 +404,10 @@ def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
         tables.append((f"workloads[{number}].", WorkloadSettings, table))
         if isinstance(table, Mapping):
             tables.append((f"workloads[{number}].delegate.", WorkloadDelegate, table.get("delegate")))
+    sign_in = document.get("sign_in")
+    roles = sign_in.get("roles") if isinstance(sign_in, Mapping) else ()
+    for number, table in enumerate(roles if isinstance(roles, list | tuple) else ()):
+        tables.append((f"sign_in.roles[{number}].", SignInRole, table))
     gateway = document.get("gateway")
     if isinstance(gateway, Mapping):
         tables.append(("gateway.bearer.", BearerSettings, gateway.get("bearer")))
@@ -369,26 +436,49 @@ def vendor_key(name: str, vendor: VendorSettings, environment: Mapping[str, str]
 
 
 def webhook_secret(notify: NotifySettings, environment: Mapping[str, str] = os.environ) -> bytes | None:
-    """The secret with which webhooks are signed; None where nothing is to be signed. Raises SettingsError.
+    """The secret with which webhooks are signed; None where nothing is to be signed. Raises SettingsError."""
+    where = ("notify.webhook_secret_file", notify.webhook_secret_file, notify.webhook_secret_env)
+    return _secret("the webhook's secret", *where, environment)
+
+
+def sign_in_secret(terms: SignInSettings, environment: Mapping[str, str] = os.environ) -> bytes | None:
+    """The secret of the client that people sign in with; None for a client without one. Raises SettingsError."""
+    where = ("sign_in.client_secret_file", terms.client_secret_file, terms.client_secret_env)
+    return _secret("the client's secret", *where, environment, least_bytes=1)
+
+
+def scim_token(api: ApiSettings, environment: Mapping[str, str] = os.environ) -> bytes | None:
+    """The token that a directory shows; None where none may speak here. Raises SettingsError."""
+    return _secret("the directory's token", "api.scim_token_file", api.scim_token_file, api.scim_token_env, environment)
+
+
+def _secret(  # noqa: PLR0917 - what it is, and the two places where it may be
+    what: str,
+    key: str,
+    path: Path | None,
+    variable: str | None,
+    environment: Mapping[str, str],
+    least_bytes: int = MIN_WEBHOOK_SECRET_BYTES,
+) -> bytes | None:
+    """A secret from a file, which wins, or from the environment; None where neither is named. Raises SettingsError.
 
     Of a file, white space at both ends is no part of it, and nobody but its owner may read it.
     """
-    path, variable = notify.webhook_secret_file, notify.webhook_secret_env
     if path is not None:
         try:
             if path.stat().st_mode & 0o077:
                 raise SettingsError(f"`{path}` may be read by others; its mode has to be 0600")
             secret = path.read_bytes().strip()
         except OSError as error:
-            raise SettingsError(f"cannot read `notify.webhook_secret_file`: {error}") from None
+            raise SettingsError(f"cannot read `{key}`: {error}") from None
         where = f"`{path}`"
     elif variable is not None:
         secret = environment.get(variable, "").encode()
         where = f"the environment variable `{variable}`"
     else:
         return None
-    if len(secret) < MIN_WEBHOOK_SECRET_BYTES:
-        raise SettingsError(f"the webhook's secret in {where} needs at least {MIN_WEBHOOK_SECRET_BYTES} bytes")
+    if len(secret) < least_bytes:
+        raise SettingsError(f"{what} in {where} needs at least {least_bytes} bytes")
     return secret
 
 
@@ -423,6 +513,12 @@ def _is_web_address(text: str) -> bool:
     except ValueError:
         return False
     return url.scheme in ("http", "https") and bool(url.hostname)
+
+
+def _is_safe_address(text: str) -> bool:
+    return _is_web_address(text) and (
+        text.startswith("https://") or urlsplit(text).hostname in ("localhost", "127.0.0.1", "::1")
+    )
 
 
 def decode_path(kind: type, value: Any) -> Any:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -244,7 +245,15 @@ def test_the_api_is_part_of_remit_up() -> None:
         (entry,) = caller.get("/ledger/entries").json()["entries"]
         assert entry["grant_path"] == "acme"
         people = json.loads(remit(system, "person", "list", "--json"))
-        assert [one["name"] for one in people] == [ADMIN] and token not in str(people)
+        # The first start made a token of its own, said in which file, and never what it is.
+        (said,) = [line for line in system.log.read_text().splitlines() if "first_admin_token" in line]
+        first = Path(json.loads(said)["file"])
+        assert first.stat().st_mode & 0o777 == 0o600
+        assert first.read_text().strip() not in system.log.read_text()
+        as_admin = Caller(url[1], first.read_text().strip())
+        assert as_admin.get("/people").status_code == 200
+        as_admin.http.close()
+        assert [one["name"] for one in people] == [ADMIN, "admin@localhost"] and token not in str(people)
         remit(system, "person", "revoke", people[0]["id"])
         refused(caller.get("/grants"), 401, "token_revoked")
         caller.http.close()

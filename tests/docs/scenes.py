@@ -27,6 +27,10 @@ SETTINGS = (
 [gateway.bearer]
 max_usd = "10000"
 
+[breaker]
+repetitions = 20
+throttle_rpm = 5
+
 [vendors.mistral]
 base_url = "http://127.0.0.1:1"
 """
@@ -186,6 +190,11 @@ def policy_forbidden(stage: Stage) -> Answer:
     return stage.chat(stage.system.key("labs"))
 
 
+def stopped(stage: Stage) -> Answer:
+    key = stage.key("looping", **{"class": "experimentation"})
+    return stage.until(403, lambda: stage.chat(key))
+
+
 def too_many_children(stage: Stage) -> Answer:
     stage.key("crew")
     made = stage.system.authority.keys().create("acme/crew", "scene", ADMIN, limits=(Limit("usd", DOLLAR, "once"),))
@@ -208,6 +217,11 @@ def unpriced(stage: Stage) -> Answer:
 def rate_limited(stage: Stage) -> Answer:
     key = stage.key("slow", rate={"rpm": 1})
     # A minute may end between two calls.
+    return stage.until(429, lambda: stage.chat(key))
+
+
+def throttled(stage: Stage) -> Answer:
+    key = stage.key("reindex")
     return stage.until(429, lambda: stage.chat(key))
 
 
@@ -268,10 +282,10 @@ SCENES: dict[str, list[Scene]] = {
     "model_not_allowed": [model_not_allowed],
     "tags_missing": [tags_missing],
     "class_mismatch": [class_mismatch],
-    "policy_forbidden": [policy_forbidden, too_many_children],
+    "policy_forbidden": [policy_forbidden, too_many_children, stopped],
     "shape_exceeded": [shape_exceeded],
     "unpriced": [unpriced],
-    "rate_limited": [rate_limited],
+    "rate_limited": [rate_limited, throttled],
     "paced": [paced],
     "grant_exhausted": [exhausted_for_good, exhausted_until_the_window_refills],
     "no_deployment": [no_deployment],

@@ -11,8 +11,10 @@ import pytest
 from remit.capabilities.issuer_keys import generate_issuer_key, issuer_key_of
 from remit.capabilities.model import Block0, Delegate
 from remit.capabilities.rules import mint_block0, public_key_of
+from remit.gateway.breaking import Breaking
 from remit.gateway.decide import Rulebook
 from remit.gateway.gateway import Gateway
+from remit.gateway.noting import Noting
 from remit.gateway.proving import Presented
 from remit.gateway.snapshot import TreeSnapshot
 from remit.gateway.wire.exchange import Exchange
@@ -20,7 +22,7 @@ from remit.gateway.wire.head import parse_request_head
 from remit.kernel.clock import SystemClock
 from remit.leases.model import Ending, WantedHold
 from remit.leases.ports import FinishedHold, TakenHold
-from remit.settings import GatewaySettings
+from remit.settings import BreakerSettings, GatewaySettings
 from remit.store.postgres_tree import StoredTree
 from remit.testing.vendor_sim import VendorSim
 from tests.gateway.test_decide import rulebook
@@ -127,7 +129,8 @@ def gateway_over(book: Rulebook, ledger: Ledger, snapshot: TreeSnapshot, later: 
         snapshot=snapshot,
         reread=reread,
         revision=revision,
-        report=lambda *_: None,
+        noting=Noting(lambda _: None, lambda *_: None),
+        breaking=Breaking(BreakerSettings(), lambda *_: None),
     )
     return gateway
 

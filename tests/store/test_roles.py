@@ -12,14 +12,15 @@ from tests.store.database import fresh_database
 TABLES = (
     "tree_state", "grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "buckets", "replaced_buckets",
     "holds", "entries", "notifications", "people_tokens", "capability_blocks", "used_proofs", "revocations", "gateways",
-    "tickets", "ticket_events", "graces", "break_glasses",
+    "tickets", "ticket_events", "graces", "break_glasses", "people", "role_bindings",
+    "trips", "trip_ends", "security_attempts",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
-    "remit_gateway": {"tree_state", "grants", "issuer_keys", "access_keys", "revocations"},
+    "remit_gateway": {"tree_state", "grants", "issuer_keys", "access_keys", "revocations", "trips", "trip_ends"},
     "remit_reader": {"tree_state", "grants", "grant_revisions", "issuer_keys", "buckets", "holds", "entries",
                      "notifications", "capability_blocks", "revocations", "gateways", "tickets", "ticket_events",
-                     "graces", "break_glasses"},
+                     "graces", "break_glasses", "people", "role_bindings", "trips", "trip_ends", "security_attempts"},
     "remit_authority": set(TABLES) - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
@@ -27,18 +28,18 @@ INSERTABLE: dict[Role, set[str]] = {
     "remit_reader": set(),
     "remit_authority": {"grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "people_tokens",
                         "capability_blocks", "revocations", "notifications", "tickets", "ticket_events", "graces",
-                        "break_glasses"},
+                        "break_glasses", "people", "role_bindings", "trip_ends"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
     "remit_reader": set(),
-    # notifications: only the columns about delivery
+    # notifications: only the columns about delivery; role_bindings: only their end
     "remit_authority": {"grants", "issuer_keys", "access_keys", "people_tokens", "notifications", "tickets",
-                        "break_glasses"},
+                        "break_glasses", "people", "role_bindings"},
 }  # fmt: skip
 CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",
-                      "forget_gateway"},
+                      "forget_gateway", "trip_breaker", "note_attempts"},
     "remit_reader": {"ledger_sum", "is_spend", "hash_of"},
     "remit_authority": {
         "take_holds", "finish_holds", "abandon_hold", "report_to_security", "ledger_sum", "is_spend", "hash_of",

@@ -86,6 +86,10 @@ max_output_tokens = 16384
 """
 
 
+# Most tests say the same thing over and over, and mean it.
+UNWATCHED = "\n[breaker]\nenabled = false\n"
+
+
 class System(AbstractContextManager["System"]):
     """`settings` is TOML appended to the settings file; `gateway` are keys of its `[gateway]` table.
 
@@ -115,6 +119,7 @@ class System(AbstractContextManager["System"]):
             f'[vendors.openai]\nbase_url = "{vendor_url or self.vendor.url}"\n\n[gateway]\n'
             + "".join(f"{name} = {_toml(value)}\n" for name, value in table.items())
             + settings
+            + ("" if "[breaker]" in settings else UNWATCHED)
         )
         self.settings = load_settings(self.config, environment=self._environment)
         self.url = open_database(self.settings)

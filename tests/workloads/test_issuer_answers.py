@@ -16,7 +16,8 @@ import structlog
 import trustme
 from joserfc.jwk import OctKey, RSAKey
 
-from remit.api.jwks import FETCH_SECONDS, MAX_JWKS_BYTES, KeySet, KeysUnavailableError, Source, read_jwks
+from remit.api.fetch import FETCH_SECONDS, MAX_JWKS_BYTES
+from remit.api.jwks import KeySet, KeysUnavailableError, Source, read_jwks
 from remit.testing.clock import ManualClock
 from tests.workloads.issuer import KEYS
 

@@ -309,6 +309,21 @@ class NotificationPage(Given, frozen=True, kw_only=True):
     next: int | None
 
 
+class GatewayStateGiven(Given, frozen=True, kw_only=True):
+    """One gateway process, by the revision of the tree that it was last known to go by."""
+
+    name: str
+    tree_revision: int
+    gone: bool
+    seen_at: datetime
+
+
+class GatewayPage(Given, frozen=True, kw_only=True):
+    """All the gateways there are."""
+
+    gateways: list[GatewayStateGiven]
+
+
 class Health(Given, frozen=True, kw_only=True):
     """That the authority and its database answer."""
 

@@ -16,7 +16,7 @@ from remit.api.apply import apply_manifest
 from remit.api.auth import PersonAuthentication
 from remit.api.bodies import MAX_BODY_BYTES, StrictRequest
 from remit.api.capabilities import Capabilities
-from remit.api.care import doctor, health, notifications
+from remit.api.care import doctor, gateways, health, notifications
 from remit.api.edge import BodyTooSlowError, Edge
 from remit.api.grants import Grants
 from remit.api.keys import Keys
@@ -24,9 +24,13 @@ from remit.api.ledger import Ledger
 from remit.api.params import refuse_unknown_parameters
 from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusal, on_unreachable
 from remit.api.revocations import Revocations
+from remit.api.roles import People, Roles, Tokens
+from remit.api.scim import SCIM_ROUTES
 from remit.api.services import Services
+from remit.api.sign_in_routes import begin_sign_in, end_sign_in
 from remit.api.tickets import Tickets
 from remit.api.token import exchange_token
+from remit.api.trips import Trips, security_feed
 
 OPENAPI_PATH = "/v1/openapi.json"
 
@@ -52,9 +56,18 @@ def make_app(services: Services) -> Edge:
             exchange_token,
             Revocations,
             Tickets,
+            Trips,
+            security_feed,
             Ledger,
+            Roles,
+            People,
+            Tokens,
+            begin_sign_in,
+            end_sign_in,
+            *SCIM_ROUTES,
             health,
             doctor,
+            gateways,
             notifications,
             openapi_document,
         ],

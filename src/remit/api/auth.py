@@ -12,11 +12,15 @@ _DETAILS = {
     "unauthenticated": "present a person token: `Authorization: Bearer rp_...`",
     "token_expired": "this person token has expired; an admin makes a new one with `remit person create`",
     "token_revoked": "this person token was revoked",
+    "person_left": "the person of this token left",
 }
 
 
 class PersonAuthentication(AbstractAuthenticationMiddleware):
-    """Sets `request.user` to the `Actor` behind the token, or ends the request with 401."""
+    """Sets `request.user` to the `Actor` behind the token and `request.auth` to the token, or ends the request with 401.
+
+    Here and nowhere else a token that may only read is held to that: by the method, whatever the route does.
+    """
 
     def __init__(self, app: ASGIApp, people: PeopleService) -> None:
         super().__init__(app)
@@ -27,7 +31,10 @@ class PersonAuthentication(AbstractAuthenticationMiddleware):
         scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
         if scheme.casefold() != "bearer":
             raise refuse("unauthenticated", _DETAILS["unauthenticated"], status=401)
-        actor = await sync_to_thread(self._people.authenticate, token.strip())
-        if isinstance(actor, str):
-            raise refuse(actor, _DETAILS[actor], status=401)
-        return AuthenticationResult(user=actor, auth=None)
+        known = await sync_to_thread(self._people.authenticate, token.strip())
+        if isinstance(known, str):
+            raise refuse(known, _DETAILS[known], status=401)
+        actor, stored = known
+        if actor.read_only and connection.scope.get("method") not in ("GET", "HEAD"):
+            raise refuse("not_permitted", "this token may only read")
+        return AuthenticationResult(user=actor, auth=stored)

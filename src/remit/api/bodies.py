@@ -38,6 +38,7 @@ from remit.grants.model import (
 from remit.grants.revocations import without_secret
 from remit.kernel.decisions import Dimension, GrantClass
 from remit.kernel.money import MAX_NANOUSD
+from remit.store.postgres_people import StoredPerson
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_TTL_SECONDS = 100 * 366 * 24 * 3600
@@ -61,7 +62,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> None:
         seen.add(name)
 
 
-class StrictRequest(Request[Actor, None, State]):
+class StrictRequest(Request[Actor, StoredPerson, State]):
     """Reads a body as exactly the type its route takes: no text for a number, no unknown or repeated name, no NUL."""
 
     async def json(self) -> Any:

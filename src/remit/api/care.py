@@ -5,11 +5,12 @@ from dataclasses import asdict
 import msgspec
 from litestar import get
 
-from remit.api.answers import CheckGiven, Health, NotificationPage, Verdict
+from remit.api.answers import CheckGiven, GatewayPage, GatewayStateGiven, Health, NotificationPage, Verdict
 from remit.api.bodies import StrictRequest
 from remit.api.grants import seen
 from remit.api.params import AfterNumber, Injected, PageSize
 from remit.api.problems import PROBLEM_RESPONSES, refuse
+from remit.grants.roles import may
 from remit.ledger.service import check_books
 
 
@@ -24,9 +25,10 @@ def health(services: Injected) -> Health:
 
 @get("/v1/doctor", sync_to_thread=True, responses=PROBLEM_RESPONSES, tags=["care"])
 def doctor(request: StrictRequest, services: Injected) -> Verdict:
-    """Runs every check of the books; for admins."""
-    if not request.user.is_admin:
-        raise refuse("not_permitted", "the doctor looks at all books: that takes an admin")
+    """Runs every check of the books; takes a role for the whole organization."""
+    if not may(request.user, "run_doctor"):
+        detail = "the doctor looks at all books: that takes an admin, an auditor, security or a gateway_operator"
+        raise refuse("not_permitted", detail)
     checks = [
         CheckGiven(
             name=check.name,
@@ -39,10 +41,27 @@ def doctor(request: StrictRequest, services: Injected) -> Verdict:
     return Verdict(agree=not any(check.differences for check in checks), checks=checks)
 
 
+@get("/v1/gateways", sync_to_thread=True, responses=PROBLEM_RESPONSES, tags=["care"])
+def gateways(request: StrictRequest, services: Injected) -> GatewayPage:
+    """The gateways that have said which state of the tree they go by, and when; takes a role for the whole organization."""
+    if not may(request.user, "read_gateways"):
+        detail = "gateways serve everybody: that takes an admin, an auditor, security or a gateway_operator"
+        raise refuse("not_permitted", detail)
+    states = services.reach.gateways()
+    return GatewayPage(
+        gateways=[
+            GatewayStateGiven(
+                name=one.name, tree_revision=one.acknowledged_revision, gone=one.is_gone, seen_at=one.seen_at
+            )
+            for one in states
+        ]
+    )
+
+
 @get("/v1/notifications", sync_to_thread=True, responses=PROBLEM_RESPONSES, tags=["care"])
 def notifications(
     request: StrictRequest, services: Injected, after: AfterNumber = 0, limit: PageSize = 100
 ) -> NotificationPage:
     """Pages and reports about the grants one sees, oldest first."""
-    page = services.notifications.page(after, limit, seen(services, request.user).ids())
+    page = services.notifications.page(after, limit, seen(services, request.user, "read_notifications").ids())
     return NotificationPage(notifications=page, next=page[-1]["id"] if len(page) == limit else None)

@@ -25,6 +25,7 @@ from remit.api.writes import (
     written,
 )
 from remit.grants.model import Actor, Grant, GrantStatus, Problem, parent_path_of
+from remit.grants.roles import Right
 from remit.grants.service import Answer, Authorship, GrantService
 from remit.grants.tree import Tree
 from remit.store.postgres_writes import WriteUnit
@@ -217,10 +218,10 @@ class Grants(Controller):
         return write_once(services, actor, terms, {"operation": "revoke", "grant": ref, **data.asked()}, do)
 
 
-def seen(services: Services, actor: Actor) -> Sight:
-    """What a person sees of the tree at this moment."""
+def seen(services: Services, actor: Actor, right: Right = "read_grants") -> Sight:
+    """What a person sees of the tree at this moment, or of what belongs to its grants."""
     with services.repository.read() as reads:
-        return Sight(Tree(reads.load_tree()), actor)
+        return Sight(Tree(reads.load_tree()), actor, right)
 
 
 def found(sight: Sight, ref: str) -> Grant:

@@ -4,37 +4,29 @@ Read when first needed and kept for ten minutes. A key that is not known yet has
 Where they cannot be read, the last ones that could be work for an hour.
 """
 
-import contextlib
 import http.client
 import json
-import socket
-import ssl
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
+from remit.api.fetch import LOOPBACK, MAX_JWKS_BYTES, fetch, within_bounds
 from remit.kernel.clock import Clock
 
 _log = structlog.get_logger(__name__)
-MAX_JWKS_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 100
 FRESH_SECONDS: Final = 600.0
 RETRY_SECONDS: Final = 60.0
 STALE_SECONDS: Final = 3600.0
-FETCH_SECONDS: Final = 5.0
 _MIN_RSA_BITS = 2048
 _MAX_RSA_BITS = 8192
-LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "RSA": ("kty", "n", "e"),
     "EC": ("kty", "crv", "x", "y"),
@@ -116,7 +108,7 @@ def read_jwks(document: bytes) -> dict[str, IssuerPublicKey]:
     Keys for other purposes, of other kinds or without an id are left out, and so is an id that stands twice: which of
     the two it means could not be told. A set in which a private key stands is none: it was published by mistake.
     """
-    value = _json(document)
+    value = read_json(document)
     listed = value.get("keys") if isinstance(value, dict) else None
     if not isinstance(listed, list) or len(listed) > MAX_KEYS:
         raise ValueError(f"not a JWK set with at most {MAX_KEYS} keys")
@@ -178,7 +170,8 @@ def import_public(public: Mapping[str, str]) -> tuple[PublicKey, tuple[str, ...]
             raise ValueError("a key of this kind is not used")
 
 
-def _json(document: bytes) -> Any:
+def read_json(document: bytes) -> Any:
+    """The value of a JSON document. Raises ValueError."""
     try:
         return json.loads(document)
     except RecursionError:
@@ -189,115 +182,30 @@ def _load(source: Source) -> bytes:
     """The JWK set's bytes. Raises OSError, ValueError or HTTPException."""
     if source.kind == "file":
         with Path(source.place).open("rb") as file:
-            return _within_bounds(file.read(MAX_JWKS_BYTES + 1))
+            return within_bounds(file.read(MAX_JWKS_BYTES + 1))
     if source.kind == "url":
-        return _fetch(source.place, source.ca_file)
-    document = _json(_fetch(f"{source.place.rstrip('/')}/.well-known/openid-configuration", source.ca_file))
-    if not isinstance(document, dict) or document.get("issuer") != source.place:
+        return fetch(source.place, source.ca_file)
+    place = read_discovery(source.place, source.ca_file, "jwks_uri")["jwks_uri"]
+    return fetch(place, source.ca_file)
+
+
+def read_discovery(issuer: str, ca_file: str | None, *members: str) -> dict[str, str]:
+    """These addresses of an issuer's discovery document. Raises OSError, ValueError or HTTPException."""
+    document = read_json(fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration", ca_file))
+    if not isinstance(document, dict) or document.get("issuer") != issuer:
         raise ValueError("the discovery document names another issuer")
-    place = document.get("jwks_uri")
-    if not isinstance(place, str) or not _may_follow(source.place, place):
-        raise ValueError("the discovery document names no https place of keys")
-    return _fetch(place, source.ca_file)
+    places: dict[str, str] = {}
+    for name in members:
+        place = document.get(name)
+        if not isinstance(place, str) or not may_follow(issuer, place):
+            raise ValueError(f"the discovery document names no https place in `{name}`")
+        places[name] = place
+    return places
 
 
-def _may_follow(issuer: str, place: str) -> bool:
+def may_follow(issuer: str, place: str) -> bool:
     """Only an issuer on this machine may send us to plain http, and only on this machine."""
     here, there = urlsplit(issuer), urlsplit(place)
     if there.scheme == "https":
         return bool(there.hostname)
     return there.scheme == "http" and here.scheme == "http" and there.hostname in LOOPBACK
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Whoever is trusted for keys answers himself."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
-
-
-class _Deadline:
-    """Ends the connections of one request once its time is up; a socket's own limit is for each read and each write alone."""
-
-    def __init__(self, seconds: float) -> None:
-        self.is_over = False
-        self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        for one in self._sockets:
-            one.close()
-
-    def covers(self, connected: socket.socket) -> None:
-        """From now on the connection ends in time, also while TLS begins, which takes the socket itself over."""
-        self._sockets.append(connected.dup())
-        if self.is_over:
-            self._end()
-
-    def _end(self) -> None:
-        self.is_over = True
-        for one in self._sockets:
-            # It may have been ended by the other side, or be closed by now.
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-
-def _opener(ca_file: str | None, deadline: _Deadline) -> urllib.request.OpenerDirector:
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        context.load_verify_locations(ca_file)
-
-    class Plain(http.client.HTTPConnection):
-        def connect(self) -> None:
-            super().connect()
-            deadline.covers(self.sock)
-
-    class Encrypted(http.client.HTTPSConnection, Plain):
-        """What it calls to be connected, before TLS begins, is the method above."""
-
-    class PlainHandler(urllib.request.HTTPHandler):
-        def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-            return self.do_open(Plain, request)
-
-    class EncryptedHandler(urllib.request.HTTPSHandler):
-        def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-            return self.do_open(Encrypted, request, context=context)
-
-    return urllib.request.build_opener(_NoRedirects, PlainHandler, EncryptedHandler)
-
-
-def _fetch(url: str, ca_file: str | None) -> bytes:
-    request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-        url, headers={"accept": "application/json", "user-agent": "remit"}
-    )
-    document = b""
-    with _Deadline(FETCH_SECONDS) as deadline:
-        try:
-            with _opener(ca_file, deadline).open(request, timeout=FETCH_SECONDS) as answer:
-                # Chunks or not, a read gives what is there: too much of it is noticed early.
-                while len(document) <= MAX_JWKS_BYTES and (part := answer.read1(65_536)):
-                    document += part
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise ValueError(f"the answer has status {error.code}") from None
-        except (OSError, http.client.HTTPException):
-            if not deadline.is_over:
-                raise
-        # A connection that was ended looks like one whose answer is complete.
-        if deadline.is_over:
-            raise ValueError(f"the answer was not there within {FETCH_SECONDS:.0f} seconds")
-    return _within_bounds(document)
-
-
-def _within_bounds(document: bytes) -> bytes:
-    if len(document) > MAX_JWKS_BYTES:
-        raise ValueError(f"the document is longer than {MAX_JWKS_BYTES} bytes")
-    return document

@@ -40,7 +40,7 @@ class Keys(Controller):
         limit: PageSize = 100,
     ) -> KeyPage:
         """The access keys of the grants one sees."""
-        sight = seen(services, request.user)
+        sight = seen(services, request.user, "read_keys")
         one = None if grant is None else found(sight, grant_ref(grant))
         seen_ids = sight.ids()
         visible = None if seen_ids is None else set(seen_ids)

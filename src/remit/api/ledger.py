@@ -1,4 +1,4 @@
-"""Reports and entries, of everything for an admin and of what they own for anyone else."""
+"""Reports and entries, of what a person owns or has a role for."""
 
 import csv
 import io
@@ -82,7 +82,7 @@ class Ledger(Controller):
 
 def _ledger_of(services: Services, actor: Actor, under: str | None) -> PostgresLedger:
     """The part of the ledger that a person sees."""
-    sight = seen(services, actor)
+    sight = seen(services, actor, "read_ledger")
     if under is not None:
         return services.ledger.of_nodes([found(sight, grant_ref(under)).id])
     tops = sight.tops()

@@ -11,6 +11,7 @@ from litestar.params import HeaderParameter, QueryParameter
 from remit.api.problems import refuse
 from remit.api.services import Services
 from remit.grants.model import Actor
+from remit.store.postgres_people import StoredPerson
 
 Injected = NamedDependency[Services]
 IdempotencyKey = Annotated[
@@ -28,7 +29,7 @@ AfterNumber = Annotated[int, QueryParameter(ge=0, le=2**63 - 1, description="con
 Since = Annotated[datetime | None, QueryParameter(description="an instant with an offset")]
 
 
-async def refuse_unknown_parameters(request: Request[Actor, None, State]) -> None:
+async def refuse_unknown_parameters(request: Request[Actor, StoredPerson, State]) -> None:
     """A misspelt `dry_run` must not write: every query parameter is one the route knows, stated once."""
     known = request.route_handler.parsed_fn_signature.parameters
     stated = [name for name, _ in request.query_params.multi_items()]

@@ -12,10 +12,11 @@ from litestar.exceptions import HTTPException, NotFoundException, ValidationExce
 from litestar.openapi.datastructures import ResponseSpec
 
 from remit.grants.model import Actor, Problem
+from remit.store.postgres_people import StoredPerson
 
 _log = structlog.get_logger(__name__)
 PROBLEM_JSON: Final = "application/problem+json"
-AnyRequest = Request[Actor, None, State]
+AnyRequest = Request[Actor, StoredPerson, State]
 
 _STATUSES: Final[Mapping[str, int]] = {
     "not_permitted": 403,
@@ -25,6 +26,13 @@ _STATUSES: Final[Mapping[str, int]] = {
     "unknown_subject": 404,
     "unknown_revocation": 404,
     "ticket_unknown": 404,
+    "unknown_role_binding": 404,
+    "unknown_person": 404,
+    "unknown_token": 404,
+    "person_left": 409,
+    "owner_left": 409,
+    "too_many_tokens": 409,
+    "unknown_trip": 404,
     "already_revoked": 409,
     "approved_already": 409,
     "ticket_not_open": 409,

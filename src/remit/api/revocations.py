@@ -15,6 +15,7 @@ from remit.api.sight import Sight
 from remit.api.writes import Done, authorship, read_terms, require_no_match, tree_of, write_once
 from remit.grants.model import Actor, Problem
 from remit.grants.revocations import Revocation, Subject
+from remit.grants.roles import may
 from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_writes import WriteUnit
 
@@ -60,7 +61,9 @@ class Revocations(Controller):
         """Which gateways know of it, and what calls under way can still cost."""
         found = services.reach.find(revocation)
         grant_id = None if found is None else found.grant_id
-        visible = request.user.is_admin if grant_id is None else _sees(seen(services, request.user), grant_id)
+        visible = (
+            may(request.user, "read_grants") if grant_id is None else _sees(seen(services, request.user), grant_id)
+        )
         if found is None or not visible:
             detail = f"there is no revocation `{revocation}`"
             raise Refusal([Problem(code="unknown_revocation", path="", detail=detail)])

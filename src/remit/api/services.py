@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from remit.api.exchange import Exchange
 from remit.api.people import PeopleService
+from remit.api.roster import RosterService
+from remit.api.sign_in import SignIn
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
@@ -17,8 +19,10 @@ from remit.store.kept import KeptConnections
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
+from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_tickets import PostgresTickets
+from remit.store.postgres_trips import PostgresTrips
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 
@@ -42,7 +46,13 @@ class Services:
     key_list: PostgresKeys
     ledger: PostgresLedger
     notifications: PostgresNotifications
+    trips: PostgresTrips
     people: PeopleService
+    people_store: PostgresPeople
+    people_over: Callable[[PostgresPeople], PeopleService]
+    roster_over: Callable[[WriteUnit], RosterService]
+    sign_in: SignIn | None
+    scim_token: bytes | None
 
     @contextmanager
     def tickets(self) -> Iterator[PostgresTickets]:

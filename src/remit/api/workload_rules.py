@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any, Final, get_args
 from urllib.parse import urlsplit
 
-from remit.api.jwks import LOOPBACK, Source
+from remit.api.fetch import LOOPBACK
+from remit.api.jwks import Source
 from remit.capabilities.model import Delegate, Limit, LimitPeriod
 from remit.grants.minting import Narrowing
 from remit.grants.workloads import ClaimPattern, ClaimRule, is_label_name, is_label_value

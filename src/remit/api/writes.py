@@ -72,6 +72,9 @@ def write_once(
         return done, {"status": done.status, "body": msgspec.to_builtins(done.kept), "revision": done.revision}
 
     body = {**asked, "if_match": terms.if_match, "actor": actor.name}
+    if actor.within is not None:
+        # A token that is held to a grant learns no answer of one that is not.
+        body["within"] = actor.within
     done = services.writes.once(terms.key, body, kept)
     if isinstance(done, Problem):
         raise Refusal([done])

@@ -28,7 +28,16 @@ _T = TypeVar("_T")
 _UNBOUNDED_COLUMNS = 10_000
 # Below this, cells that fold are harder to read than rows written out.
 _TABLE_COLUMNS = 60
-_NOTHING_SUCH = ("grant_unknown", "unknown_grant", "unknown_key", "unknown_token", "parent_unknown", "unknown_subject")
+_NOTHING_SUCH = (
+    "grant_unknown",
+    "unknown_grant",
+    "unknown_key",
+    "unknown_token",
+    "unknown_person",
+    "unknown_role_binding",
+    "parent_unknown",
+    "unknown_subject",
+)
 _STATUS_STYLES = {"active": "green", "requested": "cyan", "suspended": "yellow", "expired": "red", "revoked": "red"}
 
 

@@ -1,4 +1,4 @@
-"""`remit person`: tokens of people for the control plane's API."""
+"""`remit person`: people, and their tokens for the control plane's API."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from remit.cli.codes import EXIT_OK
 from remit.cli.once import write_once
 from remit.cli.options import By, Json, Where
+from remit.cli.person_roster import delegate_person, leave_person, return_person
 
 if TYPE_CHECKING:
     from remit.api.people import NewPerson
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
 app_command = App(
     name="person",
-    help="""Make, list and revoke tokens of people for the API.
+    help="""People: their tokens for the API, who stands in for them, and what happens when they leave.
 
-A token says who calls. What they may do follows from the grants they own; an admin may do all.
+A token says who calls. What they may do follows from the grants they own and their roles; an admin may do all.
 """,
     help_epilogue="",
     group_commands="Commands",
@@ -138,3 +139,8 @@ def revoke_person(
         return EXIT_OK
     print(f"revoked token {told['id']} of {told['name']} ({told['revoked_at']})")
     return EXIT_OK
+
+
+app_command.command(delegate_person, name="delegate", sort_key=3)
+app_command.command(leave_person, name="leave", sort_key=4)
+app_command.command(return_person, name="return", sort_key=5)

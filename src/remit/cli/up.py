@@ -26,6 +26,8 @@ def up(
     Makes the database and the issuer key on the first run. Logs go to standard error, one JSON object a line. Ends on
     Ctrl-C or SIGTERM, after the calls under way.
     """
+    import structlog
+
     from remit.bootstrap import Authority, gateway_database
     from remit.cli.before_start import check_start
     from remit.cli.codes import CommandError
@@ -35,6 +37,7 @@ def up(
     from remit.store.connect import readable_address
 
     set_up_logs()
+    _log = structlog.get_logger(__name__)
     settings = settings_of(where, gateway_overrides(listen, workers, vendor_url))
     for address in (settings.database_url, settings.gateway_database_url):
         if address is not None:
@@ -43,6 +46,9 @@ def up(
     url = started_database(settings)
     authority = Authority(settings, url)
     authority.make_issuer_known()
+    first = authority.first_admin_token() if settings.database_url is None else None
+    if first is not None:
+        _log.info("first_admin_token", file=str(first))
     try:
         api = authority.api()
     except OSError as error:

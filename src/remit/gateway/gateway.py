@@ -9,12 +9,12 @@ import structlog
 
 from remit.gateway import answers
 from remit.gateway.answers import Ids
+from remit.gateway.breaking import Breaking, operation_of
 from remit.gateway.decide import (
     CHAT_SURFACE,
     Admission,
     CallerTags,
     Rulebook,
-    caller_tags,
     decide,
     refused_as_bearer,
     with_exact_count,
@@ -22,6 +22,7 @@ from remit.gateway.decide import (
 from remit.gateway.forward import Forwarding
 from remit.gateway.holding import KnownChains, wanted_hold
 from remit.gateway.models import models_answer
+from remit.gateway.noting import Noting, tags_of
 from remit.gateway.operations import Operations
 from remit.gateway.principal import Principal, authenticate, still_refused
 from remit.gateway.proving import Presented, presented_by
@@ -29,7 +30,6 @@ from remit.gateway.settlement import VendorResult, ending_of
 from remit.gateway.snapshot import TreeSnapshot
 from remit.gateway.wire.exchange import Exchange
 from remit.gateway.wire.head import Headers
-from remit.grants.tags import parse_tag_header
 from remit.kernel.clock import Clock
 from remit.kernel.decisions import RefusalCode, Refused
 from remit.kernel.ids import new_id
@@ -71,7 +71,8 @@ class Gateway:
         snapshot: TreeSnapshot,
         reread: Callable[[], Awaitable[TreeSnapshot]],
         revision: Callable[[], Awaitable[int | None]],
-        report: Callable[[str, dict[str, str]], None],
+        noting: Noting,
+        breaking: Breaking,
     ) -> None:
         self._settings = settings
         self._renew_url = renew_url
@@ -81,7 +82,9 @@ class Gateway:
         self.snapshot = snapshot
         self._reread = reread
         self._revision = revision
-        self._report = report
+        self._noting = noting
+        self._breaking = breaking
+        breaking.install(snapshot)
         self._operations = Operations()
         self._known = KnownChains()
         self._calls: set[asyncio.Task[None]] = set()
@@ -101,6 +104,7 @@ class Gateway:
         if snapshot.revision <= self.snapshot.revision:
             return
         self.snapshot = snapshot
+        self._breaking.install(snapshot)
         for forwarding, admission in list(self._running.items()):
             principal = admission.principal
             if snapshot.cuts(principal.verified, principal.key_id):
@@ -130,6 +134,8 @@ class Gateway:
             self._refuse(exchange, _unreachable(None, None), ids)
         except Exception:  # noqa: BLE001 - a fault of ours ends this request, not the process
             self._fail(exchange, ids, cost_nanousd=0)
+        finally:
+            self._breaking.done(ids.request)
 
     def _fail(self, exchange: Exchange, ids: Ids, cost_nanousd: int) -> None:
         """Ends a request that met a fault of ours, the exception being handled."""
@@ -196,19 +202,28 @@ class Gateway:
             # Strangers do not get to keep the process busy reading megabytes; for them precedence gives way.
             return self._refuse(exchange, stranger, ids)
         request = parse_chat_request(exchange.body)
-        tags = _tags_of(exchange, request)
+        tags = tags_of(exchange, request)
+        operation = operation_of(exchange)
         if isinstance(request, Problem) and request.code is RefusalCode.malformed_request:
             return self._refuse(exchange, Refused(code=request.code, detail=request.detail), ids)
         if isinstance(tags, Problem):
             return self._refuse(exchange, Refused(code=tags.code, detail=tags.detail), ids)
-        held = await self._admit_and_hold(exchange, presented, request, tags, ids)
+        if isinstance(operation, Problem):
+            return self._refuse(exchange, Refused(code=operation.code, detail=operation.detail), ids)
+        held = await self._admit_and_hold(exchange, presented, request, tags, operation, ids)
         if isinstance(held, Refused):
             return self._refuse(exchange, held, ids)
         await self._serve(exchange, *held, ids)
         return None
 
-    async def _admit_and_hold(
-        self, exchange: Exchange, presented: Presented, request: ChatRequest | Problem, tags: CallerTags, ids: Ids
+    async def _admit_and_hold(  # noqa: PLR0917 - the parts of one request
+        self,
+        exchange: Exchange,
+        presented: Presented,
+        request: ChatRequest | Problem,
+        tags: CallerTags,
+        named: str | None,
+        ids: Ids,
     ) -> tuple[Admission, WantedHold] | Refused:
         """Decides on the tree as it is; where it has changed meanwhile, decides again on the new one."""
         path, owner, operation = None, None, None
@@ -218,12 +233,16 @@ class Gateway:
             admission = (
                 principal if isinstance(principal, Refused) else decide(self._rulebook, principal, request, tags, now)
             )
-            if isinstance(admission, Refused):
+            held = (
+                admission
+                if isinstance(admission, Refused)
+                else self._breaking.refusal(admission, exchange.body, named, ids.request, now)
+            )
+            if isinstance(admission, Refused) or held is not None:
                 if await self._tree_has_changed(snapshot):
                     continue
-                if isinstance(principal, Principal) and admission.code is RefusalCode.class_mismatch:
-                    self._report(principal.leaf.grant.leaf.id, {**admission.extra, "request_id": ids.request})
-                return admission
+                assert isinstance(held, Refused)
+                return held
             path, owner = admission.path, admission.principal.leaf.grant.leaf.owner
             # Only now: strangers' requests are not worth remembering.
             operation = operation or self._operations.of(exchange, now)
@@ -252,6 +271,7 @@ class Gateway:
             answer = await self._lessor.take(hold, snapshot.revision)
         if isinstance(answer, TakenHold):
             self._known.add(principal.verified)
+            self._noting.admitted(admission)
             return admission, hold
         nodes = principal.leaf.terms_with(principal.verified.blocks)
         return refusal_of_hold(answer, nodes, principal.leaf.terms[-1], now=now, renew_url=None)
@@ -300,6 +320,7 @@ class Gateway:
         ending = ending_of(hold.id, admission, result, self._rulebook.prices, hold.taken_at)
         finished = await self._lessor.finish(ending)
         cost = _cost_of(ending, hold)
+        self._breaking.spent(ids.request, cost, self._clock.now())
         money = answers.money_headers(cost, finished.tightest, admission.paths)
         if forwarding.cut_for is not None:
             self._conclude_cut(forwarding, admission, hold, ids, cost)
@@ -381,6 +402,7 @@ class Gateway:
 
     def _refuse(self, exchange: Exchange, refused: Refused, ids: Ids, cost_nanousd: int = 0) -> None:
         exchange.respond(*answers.refusal(refused, ids, self._renew_url, cost_nanousd))
+        self._noting.refused(self.snapshot, self._presented(exchange), refused, ids)
         _log.info(
             "refused",
             request_id=ids.request,
@@ -455,14 +477,3 @@ def _bound_matters(answer: TakenHold | HoldRefused) -> bool:
 
 def _cost_of(ending: Ending, hold: WantedHold) -> int:
     return {"settled": ending.usd, "voided": 0, "suspense": hold.ceiling_nanousd}[ending.outcome]
-
-
-def _tags_of(exchange: Exchange, request: ChatRequest | Problem) -> CallerTags | Problem:
-    values = [value for name, value in exchange.headers if name == b"remit-tags"]
-    try:
-        parsed = parse_tag_header(b",".join(values).decode("utf-8"))
-    except UnicodeDecodeError:
-        parsed = "it is not UTF-8"
-    if isinstance(parsed, str):
-        return Problem(RefusalCode.malformed_request, f"header `remit-tags`: {parsed}")
-    return caller_tags(parsed, request.metadata)

@@ -82,6 +82,24 @@ def _credential(authorizations: tuple[bytes, ...]) -> Credential | Refused:
     return Credential(raw.decode("ascii"), by_proof)
 
 
+def holder_of(snapshot: TreeSnapshot, presented: Presented) -> tuple[str, str] | None:
+    """The grant and the name of whoever presented a credential that was verified: an access key's id or a first block's.
+
+    Both are the issuer's words; a holder cannot choose them. None for strangers.
+    """
+    credential = _credential(presented.authorizations)
+    if isinstance(credential, Refused):
+        return None
+    if credential.text.startswith(TOKEN_PREFIX):
+        found = snapshot.verified.get(hashlib.sha256(credential.text.encode()).digest())
+        return None if found is None else (found.grant, found.block_ids[0])
+    access = parse_access_key(credential.text)
+    known = snapshot.keys.get(access.key_id) if access else None
+    if access is None or known is None or not matches(known.secret_hash, access.secret):
+        return None
+    return known.grant_id, known.id
+
+
 def still_refused(snapshot: TreeSnapshot, principal: Principal, now: datetime) -> Refused | None:
     """Why a principal of an earlier tree may not spend by this one, None where they may."""
     leaf = snapshot.leaf(principal.verified.grant)

@@ -30,6 +30,7 @@ class TreeSnapshot:
     def __init__(self, stored: StoredTree, previous: "TreeSnapshot | None" = None) -> None:
         """`previous` lends what it has verified, which another tree does not change as long as the issuer keys are the same."""
         self.revision = stored.revision
+        self.trips = stored.trips
         self.keys: dict[str, KnownKey] = {key.id: key for key in stored.keys}
         self.issuers: IssuerKeys = issuer_key_ring(stored.issuers)
         # Cut-offs are looked at with the other revocations: to a verifier what is cut off is invalid, and its holder is to know.

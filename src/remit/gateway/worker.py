@@ -12,9 +12,11 @@ import psycopg
 import structlog
 
 from remit.gateway.bearer import BearerPolicy
+from remit.gateway.breaking import Breaking
 from remit.gateway.decide import Rulebook
 from remit.gateway.deployments import Deployment
 from remit.gateway.gateway import Gateway
+from remit.gateway.noting import Noting
 from remit.gateway.snapshot import TreeSnapshot
 from remit.gateway.wire.limits import WireLimits
 from remit.gateway.wire.server import CallerServer
@@ -25,6 +27,7 @@ from remit.kernel.money import parse_usd
 from remit.leases.ports import AuthorityUnreachableError
 from remit.pricing.book import PriceBook
 from remit.settings import GatewaySettings, Settings, SettingsError, parse_listen
+from remit.store.postgres_breaker import TripReports
 from remit.store.postgres_lessor import PostgresLessor
 from remit.store.postgres_presence import PostgresPresence
 from remit.store.postgres_reports import SecurityReports
@@ -48,6 +51,7 @@ class Worker:
         self._presence = PostgresPresence(url, new_id("gw", clock.now()))
         self._lessor = PostgresLessor(url, clock)
         self._reports = SecurityReports(url, clock)
+        self._trips = TripReports(url, clock, cool_down_max_seconds=settings.breaker.cool_down_max_seconds)
         self._clock = clock
         self._rulebook = Rulebook(prices, deployments, _bearer_policy(settings.gateway))
         self._reading = asyncio.Lock()
@@ -69,7 +73,8 @@ class Worker:
             snapshot=await self._read_tree(),
             reread=self._reread,
             revision=self._tree.revision,
-            report=self._reports.report,
+            noting=Noting(self._reports.note, self._reports.report),
+            breaking=Breaking(self._settings.breaker, self._trips.record),
         )
         name = f"{socket.gethostname()} {settings.listen} process {os.getpid()}"
         await self._presence.acknowledge(name, gateway.snapshot.revision)
@@ -100,6 +105,7 @@ class Worker:
                 await gateway.idle()
                 await self._lessor.close()
                 await self._reports.close()
+                await self._trips.close()
                 await self._tree.close()
         except TimeoutError:
             clean = False

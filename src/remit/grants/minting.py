@@ -10,8 +10,9 @@ from remit.capabilities.encoding import UnencodableError
 from remit.capabilities.issuer_keys import IssuerPrivateKey, issuer_key_of
 from remit.capabilities.model import Block0, Confirmation, Delegate, IssuerKey, Limit, Minted
 from remit.capabilities.rules import mint_block0, public_key_of
-from remit.grants.model import Actor, Grant, Problem, same_person
+from remit.grants.model import Actor, Grant, Problem
 from remit.grants.ports import GrantRepository
+from remit.grants.roles import Right, may, owner_may
 from remit.grants.standing import standing_of
 from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
@@ -243,14 +244,18 @@ class CapabilityService:
 
 
 def permitted_grant(tree: Tree, grant_ref: str, actor: Actor, deed: str, *, living: bool = True) -> Grant | Problem:
-    """The grant, where this person is one of its owners or an admin; `living` says that a revoked one will not do."""
+    """The grant, where this person is one of its owners or an admin.
+
+    `living` says that a revoked one will not do; where it will, the deed ends something, and so may whoever may end things.
+    """
     grant = tree.find(grant_ref)
     if grant is None:
         return Problem(code="unknown_grant", path=grant_ref, detail=f"there is no grant `{grant_ref}`")
     if living and grant.status == "revoked":
         return Problem(code="grant_revoked", path=grant.path, detail=f"`{grant.path}` is revoked")
-    owners = [node.owner for node in tree.path_to(grant)]
-    if not actor.is_admin and not any(same_person(actor.name, owner) for owner in owners):
+    path = tree.path_to(grant)
+    right: Right = "write_grants" if living else "end"
+    if not may(actor, right, path) and not owner_may(actor, right, path):
         detail = f"`{actor.name}` may not {deed} `{grant.path}`: that takes one of its owners or an admin"
         return Problem(code="not_permitted", path=grant.path, detail=detail)
     return grant

@@ -13,10 +13,12 @@ from remit.kernel.decisions import Dimension, GrantClass
 from remit.kernel.periods import PeriodKind
 
 GrantStatus = Literal["requested", "active", "suspended", "expired", "revoked"]
+Role = Literal["org_owner", "finance", "security", "auditor", "approver", "gateway_operator"]
 
 GRANT_CLASSES: Final[tuple[str, ...]] = get_args(GrantClass)
 DIMENSIONS: Final[tuple[str, ...]] = get_args(Dimension)
 STATUSES: Final[tuple[str, ...]] = get_args(GrantStatus)
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
 # Shortest first; `minute` belongs to rates, not to limits.
 LIMIT_PERIODS: Final[tuple[PeriodKind, ...]] = ("day", "week", "month", "quarter", "once")
 SCOPE_FIELDS: Final = ("team", "feature", "tenant", "environment", "experiment")
@@ -210,16 +212,31 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleBinding:
+    """A role for the whole organization (no grant), or for the grant of that id and everything below it."""
+
+    role: Role
+    grant_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks for a write. Ownership is read from the tree: `name` is compared with the owners of grants.
+    """Who asks. Ownership is read from the tree: `name` is compared with the owners of grants.
 
     `acts_for` are ids of grants whose owner this person may stand in for in this write: an approver on whose rota they are.
-    An admin may do all.
+    An admin, who is an org_owner of the whole organization, may do all. Where the token that was shown says so, the person
+    reaches nothing but the grant `within` and what is below it, or may only read.
     """
 
     name: str
     is_admin: bool = False
     acts_for: frozenset[str] = frozenset()
+    roles: tuple[RoleBinding, ...] = ()
+    within: str | None = None
+    read_only: bool = False
+
+    def __post_init__(self) -> None:
+        assert self.within is None or not self.is_admin, "whoever is held to one grant is no admin of all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,15 @@
 """Who may write what: authority flows down the tree, and nobody raises what they were given.
 
 The owner of a grant, or of anything above it, may create below it and narrow it. Raising it takes the owner of
-something above it. An admin may do all, and alone creates roots.
+something above it. An admin may do all, and alone creates roots. An org_owner of a grant may do there and below what an
+admin may; whoever may end things suspends and revokes, and nothing else.
 """
+
+from dataclasses import replace
 
 from remit.grants.boundary import raised_boundary
 from remit.grants.model import Actor, Delegation, Grant, Problem, Rate, Shape, same_person
+from remit.grants.roles import may, reaches
 from remit.grants.shapes import names_outside, patterns_outside
 from remit.grants.tree import Tree
 from remit.grants.words import listed
@@ -20,9 +24,10 @@ def may_create(tree: Tree, actor: Actor, grant: Grant) -> list[Problem]:
 
 def may_change(tree: Tree, actor: Actor, old: Grant, new: Grant) -> list[Problem]:
     """Whether the actor may turn the old revision into the new one."""
-    if _owns_above(tree, actor, old):
+    path = tree.path_to(old)
+    if _owns_above(tree, actor, old) or (_only_ends(old, new) and may(actor, "end", path)):
         return []
-    if not same_person(actor.name, old.owner):
+    if not same_person(actor.name, old.owner) or not reaches(actor, path):
         return [_not_permitted(tree, actor, old, f"change `{old.path}`")]
     raised = raised_fields(old, new)
     return [_not_permitted(tree, actor, old, f"raise {listed(raised)} of `{old.path}`")] if raised else []
@@ -34,14 +39,24 @@ def stands_above(tree: Tree, actor: Actor, grant: Grant) -> bool:
 
 
 def _owns_above(tree: Tree, actor: Actor, grant: Grant) -> bool:
-    return actor.is_admin or any(
-        same_person(actor.name, node.owner) or node.id in actor.acts_for for node in tree.ancestors(grant)
+    path = tree.path_to(grant)
+    return may(actor, "write_grants", path) or (
+        reaches(actor, path)
+        and any(same_person(actor.name, node.owner) or node.id in actor.acts_for for node in path[:-1])
     )
+
+
+def _only_ends(old: Grant, new: Grant) -> bool:
+    """Whether a change does no more than suspend or revoke."""
+    ended = replace(old, status=new.status, revision=new.revision, epoch=new.epoch)
+    return new.status in ("suspended", "revoked") and new == ended
 
 
 def _not_permitted(tree: Tree, actor: Actor, grant: Grant, deed: str) -> Problem:
     above = tree.ancestors(grant)
     helper = f"the owner of `{above[-1].path}`, {above[-1].owner}, or an admin" if above else "an admin"
+    if not reaches(actor, tree.path_to(grant)):
+        helper = "a token that is not held to another grant"
     detail = f"`{actor.name}` may not {deed}: that takes {helper}"
     return Problem(code="not_permitted", path=grant.path, detail=detail)
 

@@ -1,6 +1,6 @@
 """What the grant service needs from storage: one serial unit of work over the tree."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,6 +52,10 @@ class GrantReads(Protocol):
 
     def revisions(self, grant_id: str) -> list[Revision]:
         """All revisions of a grant, oldest first; empty for an unknown id."""
+        ...
+
+    def left(self, names: Iterable[str]) -> frozenset[str]:
+        """Which of these people left, by their names without case: they can own nothing new."""
         ...
 
 

@@ -8,11 +8,12 @@ from typing import Any
 from remit.grants.division import Part, giver_of, moved_limit, reclaimed, split_grants
 from remit.grants.edits import GrantEdit, NewGrant, apply_edit, is_later, resolve_new
 from remit.grants.fields import field_problems
-from remit.grants.model import Actor, Grant, GrantStatus, Limit, Problem, Revision, parent_path_of
+from remit.grants.leaving import owned_by
+from remit.grants.model import Actor, Grant, GrantStatus, Limit, Problem, Revision, parent_path_of, same_person
 from remit.grants.outside import ReadUsage, boundary_problems
 from remit.grants.permissions import may_change, may_create
 from remit.grants.plan import Plan, make_plan, written_grants
-from remit.grants.ports import GrantRepository, GrantUnit, Remembered
+from remit.grants.ports import GrantReads, GrantRepository, GrantUnit, Remembered
 from remit.grants.rules import change_problems, state_problems
 from remit.grants.serialise import format_instant, from_body, to_body, to_plain
 from remit.grants.tree import Tree
@@ -195,6 +196,22 @@ class GrantService:
         body = {"operation": "split", "grant": grant_ref, "parts": [part.body() for part in parts], "period": period}
         return self._write(by, body, decide)
 
+    def hand_over(self, leaver: str, successor: str, by: Authorship) -> Answer:
+        """Give what a person owns, and what is alive or requested, to another: a revision for each grant.
+
+        What cannot change owner by the rules stays as it is; compare the written grants with `leaving.owned_by`.
+        """
+
+        def decide(tree: Tree, now: datetime, read: ReadUsage) -> _Decision:
+            moved = []
+            for old in owned_by(tree, leaver, now):
+                new = replace(old, owner=successor, revision=old.revision + 1)
+                if not self._judge(tree, [new], by.actor, now, read):
+                    moved.append(new)
+            return moved
+
+        return self._write(by, {"operation": "hand_over", "leaver": leaver, "successor": successor}, decide)
+
     def expire_due(self, by: Authorship) -> Answer:
         """Give the status `expired` to every grant past its expiry; they stopped spending at that instant already."""
 
@@ -275,14 +292,36 @@ class GrantService:
             tree = Tree(unit.load_tree())
             decided = decide(tree, now, lambda ids: Usage(unit.used(ids, now), now))
             problems = [one for one in decided if isinstance(one, Problem)]
+            grants = tuple(one for one in decided if isinstance(one, Grant))
+            problems += owner_problems(unit, tree, grants, now)
             if problems:
                 return NotWritten(tuple(problems))
-            grants = tuple(one for one in decided if isinstance(one, Grant))
             for grant in grants:
                 _save(unit, tree.find(grant.id), grant, by, now)
             answer = {"grants": [to_body(grant) for grant in grants]}
             unit.remember(Remembered(key=by.idempotency_key, body=body, answer=answer))
             return Written(grants=grants)
+
+
+def owner_problems(reads: GrantReads, tree: Tree, grants: Sequence[Grant], now: datetime) -> list[Problem]:
+    """Who left is made owner of nothing, on any path: by a new owner, a new grant, or one that comes to life."""
+    taken = []
+    for grant in grants:
+        old = tree.find(grant.id)
+        revived = old is not None and grant.is_live(now) and not old.is_live(now)
+        if old is None or revived or not same_person(old.owner, grant.owner):
+            taken.append(grant)
+    left = reads.left([grant.owner for grant in taken]) if taken else frozenset()
+    return [
+        Problem(
+            code="owner_left",
+            path=grant.path,
+            field="owner",
+            detail=f"`{grant.path}` would belong to `{grant.owner}`, who left",
+        )
+        for grant in taken
+        if grant.owner.casefold() in left
+    ]
 
 
 def _save(unit: GrantUnit, old: Grant | None, grant: Grant, by: Authorship, now: datetime) -> None:

@@ -5,9 +5,11 @@ approver there or above; level 2 the owners of the organisation. Nobody is asked
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from remit.grants.model import Actor, Grant, same_person
+from remit.grants.roles import may, reaches
 from remit.grants.tree import Tree
 from remit.renewals.effects import Acknowledge, CreateGrant, Effect, MoveLimit, SettleDebt
 from remit.renewals.model import Ticket
@@ -54,11 +56,20 @@ def levels(  # noqa: PLR0917 - one parameter per thing that decides who is asked
     return found
 
 
-def authority(name: str, above: Sequence[Grant], people: People, now: datetime) -> Actor:
-    """A person with all the authority they have over what stands above: their own, as approver, and as a stand-in."""
-    org = any(same_person(name, one) for one in people.org_owners())
-    stood_in = {grant.id for grant in above if same_person(people.delegate_of(grant.owner, now) or "", name)}
-    return Actor(name, org, people.acts_for(name, [grant.id for grant in above]) | stood_in)
+def authority(actor: Actor, above: Sequence[Grant], people: People, now: datetime) -> Actor:
+    """A person with all the authority they have over what stands above: roles, as approver, and standing in for owners.
+
+    A token that is held to one grant stays held to it.
+    """
+    org = any(same_person(actor.name, one) for one in people.org_owners())
+    ids = [grant.id for grant in above]
+    stood_in = {grant.id for grant in above if same_person(people.delegate_of(grant.owner, now) or "", actor.name)}
+    acts_for = actor.acts_for | people.acts_for(actor.name, ids) | stood_in
+    roles = tuple(people.roles(actor.name))
+    if actor.within is None:
+        return replace(actor, is_admin=actor.is_admin or org, acts_for=acts_for, roles=roles)
+    reached = ids[ids.index(actor.within) :] if actor.within in ids else []
+    return replace(actor, acts_for=acts_for & frozenset(reached), roles=roles)
 
 
 def may_decide(ticket: Ticket, above: Sequence[Grant], actor: Actor, people: People) -> bool:
@@ -68,10 +79,15 @@ def may_decide(ticket: Ticket, above: Sequence[Grant], actor: Actor, people: Peo
     """
     if same_person(actor.name, ticket.requester) or not people.is_active(actor.name):
         return False
+    if actor.read_only or not reaches(actor, above):
+        return False
     if actor.is_admin or any(same_person(actor.name, name) for name in ticket.assignees):
         return True
-    stands_above = any(same_person(actor.name, grant.owner) or grant.id in actor.acts_for for grant in above)
-    return stands_above or (ticket.kind == "debt" and _among(actor.name, people.finance()))
+    return (
+        any(same_person(actor.name, grant.owner) or grant.id in actor.acts_for for grant in above)
+        or may(actor, "decide_tickets", above)
+        or (ticket.kind == "debt" and may(actor, "decide_debt", above))
+    )
 
 
 def _present(people: People, names: Sequence[str], requester: str, now: datetime) -> list[str]:
@@ -82,7 +98,3 @@ def _present(people: People, names: Sequence[str], requester: str, now: datetime
         if people.is_active(stand_in) and not same_person(stand_in, requester) and not same_person(name, requester):
             found.setdefault(stand_in.casefold(), stand_in)
     return list(found.values())
-
-
-def _among(name: str, names: Sequence[str]) -> bool:
-    return any(same_person(name, one) for one in names)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from remit.grants.model import RoleBinding
 from remit.kernel.periods import PeriodKind
 from remit.renewals.model import Event, Ticket, Use
 
@@ -92,6 +93,10 @@ class People(Protocol):
 
     def acts_for(self, name: str, grant_ids: Sequence[str]) -> frozenset[str]:
         """For which of these grants (a path, root first) a person may decide as their owner would: as an approver."""
+        ...
+
+    def roles(self, name: str) -> tuple[RoleBinding, ...]:
+        """The roles a person has."""
         ...
 
     def org_owners(self) -> list[str]: ...

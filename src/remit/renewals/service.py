@@ -166,7 +166,7 @@ class TicketService:
         if isinstance(found, list):
             return found
         ticket, above, now = found
-        other = authority(to, above, self._people, now)
+        other = authority(Actor(to), above, self._people, now)
         if not may_decide(replace(ticket, assignees=(ticket.requester,)), above, other, self._people):
             detail = f"`{to}` may not decide ticket {ticket.id}: they stand above nothing it is about"
             return [Problem(code="not_permitted", path=ticket.path, field="to", detail=detail)]
@@ -255,7 +255,7 @@ class TicketService:
         if isinstance(effect, BreakGlass | SettleDebt | Acknowledge):
             return True
         now = self._clock.now()
-        actor = authority(name, above, self._people, now)
+        actor = authority(Actor(name), above, self._people, now)
         return not self._writer.problems(effect, replace(by, actor=actor, idempotency_key=f"trial:{name}"[:200]))
 
     def _exposure(self, tree: Tree, effect: Effect, by: Authorship) -> Exposure:
@@ -331,11 +331,14 @@ class TicketService:
 
     def _joint(self, approved_by: Sequence[str], above: Sequence[Grant], last: Actor, now: datetime) -> Actor:
         """The last to approve, with what all who did stand for: a break-glass is the word of two."""
-        actors = [last, *(authority(name, above, self._people, now) for name in approved_by)]
-        names = {name.casefold() for name in approved_by} if len(approved_by) > 1 else set[str]()
-        owned = {grant.id for grant in above if grant.owner.casefold() in names}
-        ids = frozenset(owned).union(*(one.acts_for for one in actors))
-        return Actor(last.name, any(one.is_admin for one in actors), ids)
+        own = authority(last, above, self._people, now)
+        if len(approved_by) == 1:
+            return own
+        others = [authority(Actor(name), above, self._people, now) for name in approved_by[:-1]]
+        names = {name.casefold() for name in approved_by}
+        owned = frozenset(grant.id for grant in above if grant.owner.casefold() in names)
+        admin = own.within is None and any(one.is_admin for one in (own, *others))
+        return replace(own, is_admin=admin, acts_for=own.acts_for.union(owned, *(one.acts_for for one in others)))
 
     def _open(self, ticket_id: str, by: Authorship) -> Ticket | list[Problem]:
         problems = authorship_problems(by)
@@ -357,8 +360,8 @@ class TicketService:
         if isinstance(ticket, list):
             return ticket
         above = subject_of(self._read_tree(), effect_of(ticket.effect))
-        actor = authority(by.actor.name, above, self._people, now)
-        if may_decide(ticket, above, replace(actor, is_admin=actor.is_admin or by.actor.is_admin), self._people):
+        actor = authority(by.actor, above, self._people, now)
+        if may_decide(ticket, above, actor, self._people):
             return ticket, above, now
         own = same_person(by.actor.name, ticket.requester)
         why = "nobody decides their own request" if own else f"it waits for {', '.join(ticket.assignees)}"

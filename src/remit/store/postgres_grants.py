@@ -1,7 +1,7 @@
 """The grant tree in PostgreSQL: `remit.grants.ports.GrantRepository`."""
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from remit.leases.terms import terms_of_grant
 from remit.store.connect import connect
 from remit.store.lines import lines_json
 from remit.store.named import query
+from remit.store.postgres_roster import PostgresRoster
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far the clocks of gateways and the authority may differ."""
@@ -81,6 +82,9 @@ class TreeUnit:
         if cursor.rowcount != 1:
             raise StaleRevisionError(grant.id)
         self._record(grant, revision)
+
+    def left(self, names: Iterable[str]) -> frozenset[str]:
+        return PostgresRoster(lambda: nullcontext(self._connection)).left(names)
 
     def remembered(self, key: str) -> Remembered | None:
         row = self._connection.execute(query("answer_get"), {"key": key}).fetchone()

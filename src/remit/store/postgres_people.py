@@ -4,13 +4,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from remit.grants.model import RoleBinding
 from remit.store.connect import Opens
 from remit.store.named import query
+from remit.store.postgres_roster import PostgresRoster, person_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPerson:
-    """A person token as stored: no secret in it, only its hash (32 bytes)."""
+    """A person token as stored: no secret in it, only its hash (32 bytes).
+
+    It may be held to reading, or to one grant and what is below it; `made_with` is the token that its maker showed.
+    """
 
     id: str
     name: str
@@ -20,6 +25,19 @@ class StoredPerson:
     created_by: str
     expires_at: datetime
     revoked_at: datetime | None = None
+    read_only: bool = False
+    grant_id: str | None = None
+    purpose: str = ""
+    made_with: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownToken:
+    """A token with what is known of its person: whether they left, and the roles they have at this moment."""
+
+    token: StoredPerson
+    has_left: bool
+    roles: tuple[RoleBinding, ...]
 
 
 class PostgresPeople:
@@ -28,36 +46,53 @@ class PostgresPeople:
     def __init__(self, opens: Opens) -> None:
         self._opens = opens
 
+    @property
+    def roster(self) -> PostgresRoster:
+        """The people whose tokens these are."""
+        return PostgresRoster(self._opens)
+
     def insert(self, person: StoredPerson) -> None:
-        """Stores a token. Raises psycopg.errors.UniqueViolation for an id that is taken."""
+        """Stores a token of a person who is known. Raises psycopg.errors.UniqueViolation for an id that is taken."""
         with self._opens() as connection:
             connection.execute(
                 query("person_insert"),
                 {
                     "id": person.id,
                     "name": person.name,
+                    "person": person_key(person.name),
                     "is_admin": person.is_admin,
                     "secret_hash": person.secret_hash,
                     "created_at": person.created_at,
                     "created_by": person.created_by,
                     "expires_at": person.expires_at,
+                    "read_only": person.read_only,
+                    "grant_id": person.grant_id,
+                    "purpose": person.purpose,
+                    "made_with": person.made_with,
                 },
             )
 
     def find(self, token_id: str) -> StoredPerson | None:
+        known = self.know(token_id)
+        return None if known is None else known.token
+
+    def know(self, token_id: str) -> KnownToken | None:
+        """A token with what is known of its person, in one question."""
         with self._opens() as connection:
             row = connection.execute(query("person_find"), {"id": token_id}).fetchone()
-        return None if row is None else _person(row)
+        if row is None:
+            return None
+        return KnownToken(_person(row), row[12], tuple(RoleBinding(role, grant_id) for role, grant_id in row[13]))
 
-    def all(self) -> list[StoredPerson]:
-        """Every token, by name."""
+    def all(self, person: str | None = None) -> list[StoredPerson]:
+        """Every token, by name; or those of a person, by their key."""
         with self._opens() as connection:
-            return [_person(row) for row in connection.execute(query("person_list")).fetchall()]
+            return [_person(row) for row in connection.execute(query("person_list"), {"person": person}).fetchall()]
 
     def revoke(self, token_id: str, now: datetime) -> bool:
-        """Whether a living token was revoked."""
+        """Whether a living token was revoked, or one that was made with it."""
         with self._opens() as connection:
-            return connection.execute(query("person_revoke"), {"id": token_id, "now": now}).rowcount == 1
+            return connection.execute(query("person_revoke"), {"id": token_id, "now": now}).rowcount > 0
 
 
 def _person(row: tuple[Any, ...]) -> StoredPerson:
@@ -70,4 +105,8 @@ def _person(row: tuple[Any, ...]) -> StoredPerson:
         created_by=row[5],
         expires_at=row[6],
         revoked_at=row[7],
+        read_only=row[8],
+        grant_id=row[9],
+        purpose=row[10],
+        made_with=row[11],
     )

@@ -1,4 +1,4 @@
-"""Reports to the security people from a gateway: bounded, in the background, never in a request's way."""
+"""Reports to the security people from a gateway: counted, written once a second, never in a request's way."""
 
 import asyncio
 from typing import Any
@@ -7,42 +7,94 @@ import msgspec
 import psycopg
 import structlog
 
+from remit.grants.attempts import Attempt, Attempts
 from remit.kernel.clock import Clock
 from remit.store.connect import connect_async
 
 _log = structlog.get_logger(__name__)
 _MAX_WAITING = 1000
+_WRITE_SECONDS = 1.0
+_TIMEOUT_SECONDS = 10.0
 
 
 class SecurityReports:
-    """Writes notifications about refused requests. The database keeps one per grant and day, so repeats cost little."""
+    """Writes what was counted, and notifications about requests of the wrong class: one per grant and day.
+
+    What cannot be written is kept, counted and written later. If the connection breaks while the database answers, it may
+    be counted twice, never too seldom.
+    """
 
     def __init__(self, url: str, clock: Clock) -> None:
         self._url = url
         self._clock = clock
-        self._waiting: set[asyncio.Task[None]] = set()
-        self._one_at_a_time = asyncio.Lock()
+        self._attempts = Attempts()
+        self._bodies: dict[str, dict[str, Any]] = {}
+        self._writer: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     def report(self, grant_id: str, body: dict[str, Any]) -> None:
-        """Starts to write a report; returns at once. Beyond a thousand waiting ones, the log line is all there is."""
+        """Reports a request of the wrong class; returns at once. Beyond a thousand grants a second, the count is all there is."""
         _log.warning("class_mismatch", grant_id=grant_id, **body)
-        if len(self._waiting) < _MAX_WAITING:
-            task = asyncio.get_running_loop().create_task(self._write(grant_id, body))
-            self._waiting.add(task)
-            task.add_done_callback(self._waiting.discard)
+        if len(self._bodies) < _MAX_WAITING:
+            self._bodies.setdefault(grant_id, body)
+        self._begin()
+
+    def note(self, attempt: Attempt) -> None:
+        """Counts an attempt; returns at once."""
+        self._attempts.add(attempt, self._clock.now())
+        self._begin()
 
     async def close(self) -> None:
-        """Waits for what is being written."""
-        if self._waiting:
-            await asyncio.wait(set(self._waiting))
+        """Writes what was counted so far."""
+        self._closing.set()
+        if self._writer is not None:
+            await self._writer
 
-    async def _write(self, grant_id: str, body: dict[str, Any]) -> None:
-        async with self._one_at_a_time:
+    def _begin(self) -> None:
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.get_running_loop().create_task(self._write_until_empty())
+
+    async def _write_until_empty(self) -> None:
+        while len(self._attempts) or self._bodies:
             try:
-                async with await connect_async(self._url, "remit_gateway") as connection:
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    await self._closing.wait()
+            except TimeoutError:
+                await self._write()
+            else:
+                # Once more, and no further: whoever closes waits for this.
+                await self._write()
+                return
+
+    async def _write(self) -> None:
+        counted = self._attempts.take()
+        bodies, self._bodies = self._bodies, {}
+        rows = [
+            {
+                "grant_id": attempt.grant_id,
+                "kind": attempt.kind,
+                "subject": attempt.subject,
+                "tag": attempt.tag,
+                "value": attempt.value,
+                "count": count.count,
+                "first": count.first,
+                "last": count.last,
+            }
+            for attempt, count in counted
+        ]
+        try:
+            async with (
+                asyncio.timeout(_TIMEOUT_SECONDS),
+                await connect_async(self._url, "remit_gateway") as connection,
+                connection.transaction(),
+            ):
+                await connection.execute("SELECT note_attempts(%s::jsonb)", (msgspec.json.encode(rows).decode(),))
+                for grant_id, body in bodies.items():
                     await connection.execute(
                         "SELECT report_to_security(%s, %s, %s::jsonb)",
                         (self._clock.now(), grant_id, msgspec.json.encode(body).decode()),
                     )
-            except (psycopg.Error, OSError) as error:
-                _log.error("report_not_written", grant_id=grant_id, error=str(error))
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            _log.error("report_not_written", counts=len(rows), grants=len(bodies), error=str(error))
+            self._attempts.give_back(counted)
+            self._bodies = {**bodies, **self._bodies}

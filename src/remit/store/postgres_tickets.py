@@ -1,7 +1,7 @@
 """Tickets in PostgreSQL, in one open transaction of the authority's role, and for people who look them up."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,9 @@ from remit.kernel.periods import BEGINNING
 from remit.renewals.model import Event, Ticket, Use
 from remit.renewals.ports import Glass, Notice, Owed, StaleTicketError, Trip
 from remit.store.named import query
+from remit.store.postgres_trips import PostgresTrips
+
+_AT_ONCE = 100
 
 _ANY: Mapping[str, Any] = {
     "id": None,
@@ -160,7 +163,8 @@ class PostgresTickets:
         return []
 
     def trips_without_ticket(self) -> list[Trip]:
-        return []
+        rows = PostgresTrips(lambda: nullcontext(self._connection)).without_ticket(_AT_ONCE)
+        return [Trip(id=row["id"], grant_id=row["grant_id"], about=_json(row)) for row in rows]
 
     @contextmanager
     def trial(self) -> Iterator[None]:
@@ -181,6 +185,11 @@ def _columns(ticket: Ticket) -> Mapping[str, Any]:
 
 def _ticket(row: dict[str, Any]) -> Ticket:
     return Ticket(**row | {"assignees": tuple(row["assignees"]), "approved_by": tuple(row["approved_by"])})
+
+
+def _json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row as a ticket's evidence keeps it."""
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
 
 
 def _unused_percent(use: Use) -> int | None:

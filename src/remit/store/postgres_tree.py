@@ -13,6 +13,8 @@ from remit.capabilities.model import IssuerKey, StoredCapability
 from remit.grants.model import Grant
 from remit.grants.serialise import from_body
 from remit.kernel.clock import Clock, SystemClock
+from remit.leases.breaker import Rule, Scope, ScopeKind, TripMode
+from remit.leases.trips import Trip
 from remit.store.connect import Role, connect_async
 from remit.store.named import query
 
@@ -44,13 +46,17 @@ class KnownRevocation:
 
 @dataclass(frozen=True, slots=True)
 class StoredTree:
-    """The tree at one revision. `revocations` are those of blocks, and what running calls are to be cut for."""
+    """The tree at one revision. `revocations` are those of blocks, and what running calls are to be cut for.
+
+    `trips` are those of the runaway breaker that are in effect.
+    """
 
     revision: int
     grants: tuple[Grant, ...]
     keys: tuple[KnownKey, ...]
     issuers: tuple[IssuerKey, ...]
     revocations: tuple[KnownRevocation, ...] = ()
+    trips: tuple[Trip, ...] = ()
 
 
 class PostgresTree:
@@ -147,12 +153,15 @@ class PostgresTree:
             issuers = await (await connection.execute(query("snapshot_issuers"))).fetchall()
             revoked = await connection.execute(query("snapshot_revocations"), {"now": self._clock.now()})
             revocations = await revoked.fetchall()
+            tripped = await connection.execute(query("snapshot_trips"), {"now": self._clock.now()})
+            trips = await tripped.fetchall()
         return StoredTree(
             revision[0],
             tuple(from_body(row[0]) for row in grants),
             tuple(KnownKey(r[0], r[1], r[2], StoredCapability(r[3], r[4], r[5]), r[6]) for r in keys),
             tuple(_issuer(*row) for row in issuers),
             tuple(KnownRevocation(*row) for row in revocations),
+            tuple(_trip(*row) for row in trips),
         )
 
     async def follow(self, changed: Callable[[int | None], Awaitable[None]]) -> None:
@@ -176,3 +185,27 @@ def _issuer(kid: str, public_key: bytes, status: str, min_issued_at: datetime | 
     # Capabilities know whole seconds: one of the cut-off's own second is taken to be from before it.
     cut_off = None if min_issued_at is None else math.ceil(min_issued_at.timestamp())
     return IssuerKey(kid, public_key, status == "verify_only", cut_off, revoked=status == "revoked")
+
+
+def _trip(  # noqa: PLR0917 - the columns of one row
+    trip_id: str,
+    grant_id: str,
+    kind: ScopeKind,
+    subject: str,
+    rule: Rule,
+    measured: int,
+    allowed: int,
+    mode: TripMode,
+    until: datetime,
+    revision: int,
+) -> Trip:
+    return Trip(
+        id=trip_id,
+        scope=Scope(grant_id, kind, subject),
+        rule=rule,
+        measured=measured,
+        allowed=allowed,
+        mode=mode,
+        until=until,
+        recorded_at=revision,
+    )

@@ -23,8 +23,10 @@ from remit.store.postgres_grants import TreeUnit
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_roster import PostgresRoster
 from remit.store.postgres_standing import PostgresStanding
 from remit.store.postgres_tickets import PostgresTickets
+from remit.store.postgres_trips import PostgresTrips
 
 _T = TypeVar("_T")
 
@@ -80,6 +82,10 @@ class WriteUnit:
         return PostgresPeople(lambda: nullcontext(self.connection))
 
     @property
+    def roster(self) -> PostgresRoster:
+        return PostgresRoster(lambda: nullcontext(self.connection))
+
+    @property
     def revocations(self) -> PostgresRevocations:
         return PostgresRevocations(lambda: nullcontext(self.connection))
 
@@ -95,6 +101,10 @@ class WriteUnit:
 
     def standing(self, clock: Clock) -> PostgresStanding:
         return PostgresStanding(self.connection, clock)
+
+    @property
+    def trips(self) -> PostgresTrips:
+        return PostgresTrips(lambda: nullcontext(self.connection))
 
 
 class PostgresWrites:

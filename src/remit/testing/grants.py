@@ -3,7 +3,7 @@
 It passes the same conformance suite as the real one. One writer at a time; a block that raises leaves no trace.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from threading import RLock
@@ -23,11 +23,13 @@ class MemoryUnit:
         grants: dict[str, Grant],
         revisions: dict[str, list[Revision]],
         first: dict[str, Remembered],
+        gone: frozenset[str] = frozenset(),
         buckets: Collection[Used] = (),
     ) -> None:
         self.grants = dict(grants)
         self.history = {grant_id: list(kept) for grant_id, kept in revisions.items()}
         self.first = dict(first)
+        self.gone = gone
         self.buckets = tuple(buckets)
 
     def used(self, grant_ids: Collection[str], now: datetime) -> list[Used]:
@@ -62,6 +64,9 @@ class MemoryUnit:
         self.grants[grant.id] = grant
         self.history[grant.id].append(revision)
 
+    def left(self, names: Iterable[str]) -> frozenset[str]:
+        return self.gone & {name.casefold() for name in names}
+
     def remembered(self, key: str) -> Remembered | None:
         return self.first.get(key)
 
@@ -71,9 +76,10 @@ class MemoryUnit:
 
 
 class MemoryGrantRepository:
-    """Implements `remit.grants.ports.GrantRepository` in one process."""
+    """Implements `remit.grants.ports.GrantRepository` in one process. `gone` are people who left, in lower case."""
 
-    def __init__(self) -> None:
+    def __init__(self, gone: frozenset[str] = frozenset()) -> None:
+        self._gone = gone
         self._state = MemoryUnit({}, {}, {})
         self._buckets: dict[tuple[str, str, str, object], Used] = {}
         self._lock = RLock()
@@ -97,4 +103,4 @@ class MemoryGrantRepository:
 
     def _copy(self) -> MemoryUnit:
         state = self._state
-        return MemoryUnit(state.grants, state.history, state.first, list(self._buckets.values()))
+        return MemoryUnit(state.grants, state.history, state.first, self._gone, list(self._buckets.values()))

@@ -25,6 +25,7 @@ from remit.grants.service import Authorship, NotWritten
 from remit.grants.tree import Tree
 from remit.settings import (
     ApiSettings,
+    BreakerSettings,
     GatewaySettings,
     NotifySettings,
     Settings,
@@ -165,6 +166,8 @@ def _settings(folder: Path, vendor_url: str, webhook_url: str) -> Settings:
         gateway=GatewaySettings(listen="127.0.0.1:0", request_seconds=60, hold_seconds=70, drain_seconds=10),
         api=ApiSettings(listen="127.0.0.1:0"),
         notify=NotifySettings(webhook_url=webhook_url),
+        # Here an hour passes in minutes, and a probe says the same over and over.
+        breaker=BreakerSettings(enabled=False),
         vendors={"openai": VendorSettings(base_url=vendor_url)},
         sweep_seconds=2.0,
         renew_url="https://remit.acme.example/grants/{path}",

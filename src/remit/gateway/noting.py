@@ -1,0 +1,59 @@
+"""What is told to the security people about requests, and the tags a request says."""
+
+from collections.abc import Callable
+from typing import Any
+
+from remit.gateway.answers import Ids
+from remit.gateway.decide import Admission, CallerTags, caller_tags
+from remit.gateway.principal import holder_of
+from remit.gateway.proving import Presented
+from remit.gateway.snapshot import TreeSnapshot
+from remit.gateway.wire.exchange import Exchange
+from remit.grants.attempts import Attempt
+from remit.grants.tags import parse_tag_header
+from remit.kernel.decisions import RefusalCode, Refused
+from remit.providers.openai import ChatRequest, Problem
+
+_COUNTED = (RefusalCode.class_mismatch, RefusalCode.capability_revoked, RefusalCode.surface_not_allowed)
+
+
+class Noting:
+    """Counts what is refused, or said in vain, under the name of the holder the issuer gave: no caller chooses it."""
+
+    def __init__(self, note: Callable[[Attempt], None], report: Callable[[str, dict[str, Any]], None]) -> None:
+        self._note = note
+        self._report = report
+
+    def refused(self, snapshot: TreeSnapshot, presented: Presented, refused: Refused, ids: Ids) -> None:
+        """Counts a refused request, if it is one for security and somebody who is known here sent it."""
+        stopped = any(one.startswith("breaker.") for one in refused.policy_ids)
+        if not stopped and refused.code not in _COUNTED:
+            return
+        holder = holder_of(snapshot, presented)
+        if holder is None:
+            return
+        grant_id, subject = holder
+        tag, value = str(refused.extra.get("tag", "")), str(refused.extra.get("value", ""))
+        kind = "stopped" if stopped else refused.code.name
+        self._note(Attempt(grant_id, kind, subject, tag[:128], value[:128]))
+        if refused.code is RefusalCode.class_mismatch:
+            self._report(grant_id, {**refused.extra, "request_id": ids.request})
+
+    def admitted(self, admission: Admission) -> None:
+        """Counts tags of a caller's that what the issuer fixed wins over: the call goes on, under the issuer's."""
+        principal = admission.principal
+        for tag, value in admission.tags.conflicts.items():
+            subject = principal.key_id or principal.verified.block_ids[0]
+            self._note(Attempt(principal.leaf.grant.leaf.id, "tag_conflict", subject, tag[:128], value[:128]))
+
+
+def tags_of(exchange: Exchange, request: ChatRequest | Problem) -> CallerTags | Problem:
+    """What the caller says in the header `remit-tags` and in `metadata`, or what is wrong with it."""
+    values = [value for name, value in exchange.headers if name == b"remit-tags"]
+    try:
+        parsed = parse_tag_header(b",".join(values).decode("utf-8"))
+    except UnicodeDecodeError:
+        parsed = "it is not UTF-8"
+    if isinstance(parsed, str):
+        return Problem(RefusalCode.malformed_request, f"header `remit-tags`: {parsed}")
+    return caller_tags(parsed, request.metadata)

@@ -1,0 +1,2 @@
+-- Whether there is anybody.
+SELECT EXISTS (SELECT FROM people)
