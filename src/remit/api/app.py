@@ -17,6 +17,7 @@ from remit.api.auth import PersonAuthentication
 from remit.api.bodies import MAX_BODY_BYTES, StrictRequest
 from remit.api.capabilities import Capabilities
 from remit.api.care import doctor, gateways, health, notifications
+from remit.api.delegation import Delegation
 from remit.api.edge import BodyTooSlowError, Edge
 from remit.api.grants import Grants
 from remit.api.keys import Keys
@@ -50,6 +51,7 @@ def make_app(services: Services) -> Edge:
     app = Litestar(
         route_handlers=[
             Grants,
+            Delegation,
             apply_manifest,
             Keys,
             Capabilities,
