@@ -185,10 +185,14 @@ def test_a_transfer_stays_inside_the_boundary_of_the_parent() -> None:
     """A sibling that would come to hold more than the boundary allows gets nothing from another's owner."""
     world = World(Boundary(max_nanousd=60 * USD))
     world.create(ADA, "acme/team/other", EVE, usd(50), shape=Shape(models=("gpt-4o",)))
-    move = ("acme/team/sub", "acme/team/other", "usd", "month")
-    assert codes(world.service.transfer(*move, 11 * USD, world.by(SAM))) == {"outside_boundary"}
-    assert isinstance(world.service.transfer(*move, 10 * USD, world.by(SAM)), Written)
-    assert isinstance(world.service.transfer(*move, 10 * USD, world.by(ADA)), Written)
+
+    def move(amount: int, name: str) -> Any:
+        ends = ("acme/team/sub", "acme/team/other")
+        return world.service.transfer(*ends, "usd", "month", amount * USD, world.by(name))
+
+    assert codes(move(11, SAM)) == {"outside_boundary"}
+    assert isinstance(move(10, SAM), Written)
+    assert isinstance(move(10, ADA), Written)
 
 
 def test_only_siblings_exchange() -> None:
