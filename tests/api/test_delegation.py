@@ -1,7 +1,6 @@
 """Handing on over HTTP: boundaries on every path of writing, splits, transfers, what is taken back, and why."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -28,14 +27,12 @@ class Team:
         self.id = admin.made(self.path, 100, owner=self.owner, delegation=terms, expires_at=SOON)["id"]
 
     def spend(self, plane: Plane, posted: int, held: int) -> None:
-        month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        plane.insert(
-            "INSERT INTO buckets (node_id, dimension, period_kind, period_start, period_end, target, limit_amount, posted,"
-            " held) VALUES (%(id)s, 'usd', 'month', %(start)s, %(start)s + interval '1 month', 100, 100, %(posted)s,"
-            " %(held)s) ON CONFLICT (node_id, dimension, period_kind, period_start)"
-            " DO UPDATE SET posted = excluded.posted, held = excluded.held RETURNING node_id",
-            {"id": self.id, "start": month, "posted": posted, "held": held},
+        """Puts the bucket of the present month where calls would have brought it."""
+        found = plane.insert(
+            "UPDATE buckets SET posted = %(posted)s, held = %(held)s WHERE node_id = %(id)s RETURNING period_kind",
+            {"id": self.id, "posted": posted, "held": held},
         )
+        assert found == [("month",)]
 
 
 def create(owner: Caller, _: Caller, path: str) -> httpx.Response:
@@ -182,6 +179,7 @@ def test_what_is_used_stays_where_it_is(plane: Plane, admin: Caller, name: str) 
     team.spend(plane, 40, 10)
     refused(admin.act("transfer", team.path, to=f"{name}/other", limit=usd(51)), 422, "not_unspent")
     assert admin.act("reclaim", team.path, limit=usd(20)).json()["limits"] == [usd(80)]
+    team.spend(plane, 40, 10)  # a changed limit has its bucket made anew, from a ledger that knows nothing of this
     assert admin.act("reclaim", team.path).json()["limits"] == [usd(50)]
     refused(admin.act("reclaim", team.path, limit=usd(1)), 422, "not_unspent")
 
