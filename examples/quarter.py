@@ -37,6 +37,7 @@ OLGA, FINN, SELA = "olga", "finn", "sela"  # owner of the organisation, finance,
 DEPARTMENTS = {"research": "ria", "product": "pete", "data": "dan"}
 LEADS = ("sam", "tom", "eve", "lee", "kim", "noa")
 PEOPLE = (OLGA, FINN, SELA, *DEPARTMENTS.values(), *LEADS)
+_ESCROW = 'overdraft: {usd: "2"}'
 TEAMS = [
     (department, f"team{number}", LEADS[(4 * place + number) % len(LEADS)])
     for place, department in enumerate(DEPARTMENTS)
@@ -46,6 +47,10 @@ TEAMS = [
 
 def mail(name: str) -> str:
     return f"{name}@acme.example"
+
+
+def _money(dollars: int) -> str:
+    return f'limits: [{{usd: "{dollars}", per: month}}]'
 
 
 def manifest() -> str:
@@ -78,10 +83,8 @@ def manifest() -> str:
                 f"            owner: {mail(lead)}",
                 '            limits: [{usd: "5000", per: month}]',
                 "            children:",
-                f"              app: {{owner: {mail(lead)}, expires: {END_OF_QUARTER}, overdraft: {{usd: \"2\"}},"
-                ' limits: [{usd: "1000", per: month}]}',
-                f"              eval: {{owner: {mail(lead)}, class: experimentation, expires: {END_OF_QUARTER},"
-                ' limits: [{usd: "50", per: month}]}',
+                f"              app: {{owner: {mail(lead)}, expires: {END_OF_QUARTER}, {_money(1000)}, {_ESCROW}}}",
+                f"              eval: {{owner: {mail(lead)}, class: experimentation, expires: {END_OF_QUARTER}, {_money(50)}}}",
             ]
     return "\n".join(lines) + "\n"
 
@@ -179,7 +182,9 @@ class Acme:
         if path not in self.keys:
             made = self.write(owner, "/keys", {"grant": path, "name": "app", "reason": "to spend"})
             self.keys[path] = made["secret"]
-        return openai.OpenAI(base_url=self.gateway_url.removesuffix("/v1") + "/v1", api_key=self.keys[path], max_retries=0)
+        return openai.OpenAI(
+            base_url=self.gateway_url.removesuffix("/v1") + "/v1", api_key=self.keys[path], max_retries=0
+        )
 
     def call(self, client: openai.OpenAI, prompt: str, tokens: int = 50) -> str:
         """`served`, or the code of the refusal."""
@@ -236,7 +241,9 @@ def january(acme: Acme, story: Story) -> None:
         body = {"grant": f"acme/{department}/{team}/eval", "limits": small, "reason": "one more dataset"}
         auto = acme.write(lead, "/tickets/increase", body)
         story.tell(acme.today, lead, f"asks for 10 percent more: {auto['decision_reason']}")
-        story.check("a small increase needs nobody", holds=auto["state"] == "approved" and auto["decided_by"] == "remit")
+        story.check(
+            "a small increase needs nobody", holds=auto["state"] == "approved" and auto["decided_by"] == "remit"
+        )
         beyond = {"reason": "x", "limits": [{"dimension": "usd", "amount": 10_001 * USD, "period": "month"}]}
         outside = acme.ask("ria", "PATCH", f"/grants/{quote(f'acme/{department}/{team}', safe='')}", beyond)
         story.check(
@@ -260,7 +267,9 @@ def runaway(acme: Acme, story: Story) -> None:
         story.check("its sibling goes on", holds=acme.call(other, "still here?") == "served")
         found = acme.wait_for("a ticket about the trip", lambda: acme.tickets(lead, mine=True, kind="finding"))
         acme.decide(lead, "approve", found[0]["id"], "a retry without a counter; fixed")
-        story.tell(acme.today, lead, f"finds the ticket, fixes the loop and says so ({found[0]['evidence']['trip']['rule']})")
+        story.tell(
+            acme.today, lead, f"finds the ticket, fixes the loop and says so ({found[0]['evidence']['trip']['rule']})"
+        )
 
 
 def overdraft(acme: Acme, story: Story) -> None:
@@ -287,12 +296,18 @@ def overdraft(acme: Acme, story: Story) -> None:
 def leaving(acme: Acme, story: Story) -> None:
     """Lee leaves; what was Lee's is Kim's within one transaction, and Lee's token is no good."""
     with acme.at("2027-02-15T17:00:00Z"):
-        owned = [one["path"] for one in acme.ask(OLGA, "GET", "/grants", limit=1000).json()["grants"] if one["owner"] == mail("lee")]
+        owned = [
+            one["path"]
+            for one in acme.ask(OLGA, "GET", "/grants", limit=1000).json()["grants"]
+            if one["owner"] == mail("lee")
+        ]
         acme.write(OLGA, f"/people/{mail('lee')}/leave", {"successor": mail("kim"), "reason": "lee moves on"})
         after = {one["path"]: one["owner"] for one in acme.ask(OLGA, "GET", "/grants", limit=1000).json()["grants"]}
         moved = all(after[path] == mail("kim") for path in owned)
         story.tell(acme.today, OLGA, f"says that lee left: {len(owned)} grants go to kim")
-        story.check("no grant is left without an owner", holds=moved and bool(owned) and mail("lee") not in after.values())
+        story.check(
+            "no grant is left without an owner", holds=moved and bool(owned) and mail("lee") not in after.values()
+        )
         story.check("who left is shut out", holds=acme.ask("lee", "GET", "/grants").status_code == 401)
 
 
@@ -322,8 +337,11 @@ def renewals(acme: Acme, story: Story) -> dict[str, str]:
                 acme.decide(head, "approve", ticket["id"], "quarter end")
                 decided += 1
         story.tell(acme.today, "heads", f"go through their queues and approve {decided}")
-        story.check("every request is decided", holds=decided + auto == asked and not acme.tickets(OLGA, in_state="open", kind="renew"))
-    return {"silent": silent, "late": late, **{"owner": owners[silent]}}
+        story.check(
+            "every request is decided",
+            holds=decided + auto == asked and not acme.tickets(OLGA, in_state="open", kind="renew"),
+        )
+    return {"silent": silent, "late": late, "owner": owners[silent]}
 
 
 def april(acme: Acme, story: Story, last: dict[str, str]) -> None:
@@ -334,7 +352,11 @@ def april(acme: Acme, story: Story, last: dict[str, str]) -> None:
             "the grace of the production grant",
             lambda: (one := acme.ask(OLGA, "GET", f"/grants/{path}").json())["expires_at"] > END_OF_QUARTER and one,
         )
-        story.tell("2027-03-31", "remit", f"{last['late']} goes on until {grant['expires_at'][:16]} by the grace of its boundary")
+        story.tell(
+            "2027-03-31",
+            "remit",
+            f"{last['late']} goes on until {grant['expires_at'][:16]} by the grace of its boundary",
+        )
     with acme.at("2027-04-01T08:00:00Z"):
         owner = last["owner"]
         answer = acme.call(acme.client(last["silent"], owner), "anybody there?")
@@ -368,7 +390,11 @@ def verify(acme: Acme, story: Story) -> None:
         }
         revisions = [(path, one) for path, all_of in histories.items() for one in all_of]
         strangers = [(path, one["changed_by"]) for path, one in revisions if not _was_theirs(histories, path, one)]
-        story.check(f"each of {len(revisions)} revisions of {len(grants)} grants was its author's to write", holds=not strangers, shown=strangers or "")
+        story.check(
+            f"each of {len(revisions)} revisions of {len(grants)} grants was its author's to write",
+            holds=not strangers,
+            shown=strangers or "",
+        )
         tickets = acme.tickets(OLGA)
         own = [one["id"] for one in tickets if one["decided_by"] == one["requester"] and one["state"] != "withdrawn"]
         story.check(f"none of {len(tickets)} tickets was decided by who asked", holds=not own)
@@ -407,7 +433,9 @@ def main() -> int:
         verify(acme, story)
     print("\nthe quarter:")
     print("\n".join(f"  {line}" for line in story.lines))
-    print(f"\n{'each acted on what was theirs, and everything agrees' if not story.wrong else 'NOT everything came out as it should'}")
+    print(
+        f"\n{'each acted on what was theirs, and everything agrees' if not story.wrong else 'NOT everything came out as it should'}"
+    )
     return 1 if story.wrong else 0
 
 

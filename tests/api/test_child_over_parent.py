@@ -84,6 +84,36 @@ def resume_above_narrowed_parent(admin: Caller, name: str) -> httpx.Response:
     return admin.patch(name, limits=[usd(59)])
 
 
+def split_over(admin: Caller, name: str) -> httpx.Response:
+    parts = [{"name": "a", "owner": ADMIN, "amount": 60}, {"name": "b", "owner": ADMIN, "amount": 41}]
+    return admin.act("split", name, parts=parts)
+
+
+def split_wider_models(admin: Caller, name: str) -> httpx.Response:
+    admin.made(f"{name}/small", 10, shape={"models": ["gpt-4o-mini"]})
+    return admin.act("split", f"{name}/small", parts=[{"name": "a", "owner": ADMIN, "percent": 50, "models": ["*"]}])
+
+
+def transfer_over_shared_child(admin: Caller, name: str) -> httpx.Response:
+    """What the source has handed on cannot be given away as well."""
+    admin.made(f"{name}/source", 60)
+    admin.made(f"{name}/source/child", 50)
+    admin.made(f"{name}/target", 40)
+    return admin.act("transfer", f"{name}/source", to=f"{name}/target", limit=usd(11))
+
+
+def transfer_more_than_there_is(admin: Caller, name: str) -> httpx.Response:
+    admin.made(f"{name}/source", 60)
+    admin.made(f"{name}/target", 40)
+    return admin.act("transfer", f"{name}/source", to=f"{name}/target", limit=usd(61))
+
+
+def reclaim_from_under_a_child(admin: Caller, name: str) -> httpx.Response:
+    admin.made(f"{name}/child", 60)
+    admin.made(f"{name}/child/deep", 50)
+    return admin.act("reclaim", f"{name}/child", limit=usd(11))
+
+
 PATHS: list[tuple[Callable[[Caller, str], httpx.Response], str]] = [
     (create, "limit_not_contained"),
     (create_sum, "shares_exceeded"),
@@ -98,6 +128,11 @@ PATHS: list[tuple[Callable[[Caller, str], httpx.Response], str]] = [
     (apply_sum, "shares_exceeded"),
     (renew_past_parent, "expires_after_parent"),
     (resume_above_narrowed_parent, "limit_not_contained"),
+    (split_over, "shares_exceeded"),
+    (split_wider_models, "shape_not_contained"),
+    (transfer_over_shared_child, "limit_not_contained"),
+    (transfer_more_than_there_is, "not_unspent"),
+    (reclaim_from_under_a_child, "not_unspent"),
 ]
 
 

@@ -3,11 +3,14 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 
 from remit.grants.model import (
+    Boundary,
     Delegation,
+    Envelope,
     Grant,
     Limit,
     OnExhausted,
@@ -20,6 +23,7 @@ from remit.grants.model import (
 )
 from remit.grants.ports import GrantRepository, PathTakenError, Remembered, StaleRevisionError
 from remit.grants.serialise import to_body
+from remit.grants.usage import Usage, Used
 from remit.kernel.ids import new_id
 
 WHEN = datetime(2026, 6, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -49,7 +53,21 @@ def full(path: str, parent: Grant) -> Grant:
         shape=Shape(models=("gpt-4o*",), vendors=(), surfaces=("chat",), max_input_tokens=1, tools=False),
         data_classes=(),
         required_tags=("feature", "team"),
-        delegation=Delegation(allowed=False, max_depth=0, overcommit_percent=50, max_term_days=90),
+        delegation=Delegation(
+            allowed=False,
+            max_depth=0,
+            overcommit_percent=50,
+            max_term_days=90,
+            boundary=Boundary(
+                max_share_percent=20,
+                max_nanousd=2**63 - 1,
+                classes=("production",),
+                models=(),
+                owners=("*@acme.example",),
+                grace_hours=24,
+                auto_approve=Envelope(max_increase_percent=1, max_nanousd=2, max_renewals=3, max_term_days=4),
+            ),
+        ),
         on_exhausted=OnExhausted(pace_from_percent=None, page_percents=(), webhook="https://acme.example/ü?a=1"),
         overdraft=Overdraft(max_nanousd=1),
         renewal=Renewal(lead_time_days=0, auto_tier="small"),
@@ -83,6 +101,28 @@ class GrantRepositoryContract:
     def repository(self) -> GrantRepository:
         """An empty repository."""
         raise NotImplementedError
+
+    def use(self, repository: GrantRepository, used: Used) -> None:
+        """Puts what gateways would have used of one limit in one period."""
+        raise NotImplementedError
+
+    def test_what_is_used_is_read_for_the_present_period(self, repository: GrantRepository) -> None:
+        """Of the grants asked for, every limit whose period holds the instant, and neither past periods nor others' use."""
+        root, other = replace(plain(), time_zone="Europe/Madrid"), plain("other")
+        put(repository, root, other)
+        month = datetime(2026, 5, 31, 22, tzinfo=UTC)
+        day: Any = {"dimension": "tokens", "period": "day", "posted": 3, "held": 0}
+        june = Used(grant_id=root.id, dimension="usd", period="month", starts_at=month, posted=7, held=5, borrowed=2)
+        past = Used(grant_id=root.id, starts_at=datetime(2026, 5, 30, 22, tzinfo=UTC), **day)
+        theirs = Used(grant_id=other.id, starts_at=datetime(2026, 6, 1, tzinfo=UTC), **day)
+        for used in (june, past, theirs):
+            self.use(repository, used)
+        with repository.read() as reads:
+            assert reads.used([root.id], WHEN) == [june]
+            assert sorted(reads.used([root.id, other.id], WHEN), key=lambda one: one.posted) == [theirs, june]
+            assert reads.used([], WHEN) == []
+        with repository.write() as unit:
+            assert Usage(unit.used([root.id], WHEN), WHEN).left(root, Limit("usd", 20, "month")) == 8
 
     def test_an_empty_repository_holds_nothing(self, repository: GrantRepository) -> None:
         """Nothing is found where nothing was written."""

@@ -7,8 +7,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remit.grants.boundary import owner_within
 from remit.grants.division import Part, handed_out
 from remit.grants.edits import GrantEdit, NewGrant
+from remit.grants.manifest import Manifest, parse_manifest
 from remit.grants.model import Actor, Boundary, Delegation, Envelope, Limit, Shape
 from remit.grants.serialise import from_body, to_body
 from remit.grants.service import Authorship, GrantService, NotWritten, Written
@@ -103,7 +105,9 @@ def test_a_boundary_binds_changes_and_not_what_gives_back() -> None:
     assert isinstance(
         world.service.change("acme/team/sub", GrantEdit(expires_at=NOW + timedelta(days=30)), world.by(RITA)), Written
     )
-    assert codes(world.service.renew("acme/team/sub", later, world.by(RITA))) == set()
+    # A renewal hands out again what stands outside, so it takes somebody above.
+    assert codes(world.service.renew("acme/team/sub", later, world.by(RITA))) == {"outside_boundary"}
+    assert isinstance(world.service.renew("acme/team/sub", later, world.by(ADA)), Written)
 
 
 def test_nobody_widens_their_own_boundary() -> None:
@@ -171,7 +175,7 @@ def test_a_split_is_all_or_nothing() -> None:
 def test_a_transfer_conserves_what_siblings_hold(amount: int, name: str) -> None:
     """Both limits together are what they were; only who owns the source or stands above moves anything."""
     world = World(None)
-    world.create(ADA, "acme/team/other", EVE, usd(50))
+    world.create(ADA, "acme/team/other", EVE, usd(50), shape=Shape(models=("gpt-4o",)))
     answer = world.service.transfer("acme/team/sub", "acme/team/other", "usd", "month", amount * USD, world.by(name))
     assert world.amount("acme/team/sub") + world.amount("acme/team/other") == 150 * USD
     moved = 0 < amount <= 100 and name != EVE
@@ -182,11 +186,15 @@ def test_a_transfer_conserves_what_siblings_hold(amount: int, name: str) -> None
 def test_a_transfer_stays_inside_the_boundary_of_the_parent() -> None:
     """A sibling that would come to hold more than the boundary allows gets nothing from another's owner."""
     world = World(Boundary(max_nanousd=60 * USD))
-    world.create(ADA, "acme/team/other", EVE, usd(50))
-    move = ("acme/team/sub", "acme/team/other", "usd", "month")
-    assert codes(world.service.transfer(*move, 11 * USD, world.by(SAM))) == {"outside_boundary"}
-    assert isinstance(world.service.transfer(*move, 10 * USD, world.by(SAM)), Written)
-    assert isinstance(world.service.transfer(*move, 10 * USD, world.by(ADA)), Written)
+    world.create(ADA, "acme/team/other", EVE, usd(50), shape=Shape(models=("gpt-4o",)))
+
+    def move(amount: int, name: str) -> Any:
+        ends = ("acme/team/sub", "acme/team/other")
+        return world.service.transfer(*ends, "usd", "month", amount * USD, world.by(name))
+
+    assert codes(move(11, SAM)) == {"outside_boundary"}
+    assert isinstance(move(10, SAM), Written)
+    assert isinstance(move(10, ADA), Written)
 
 
 def test_only_siblings_exchange() -> None:
@@ -208,3 +216,41 @@ def test_what_was_never_spent_comes_back_whole() -> None:
     assert isinstance(world.service.reclaim("acme/team/sub", world.by(RITA)), Written)
     assert world.amount("acme/team/sub") == 0
     assert isinstance(world.create(RITA, "acme/team/new", SAM, usd(400)), Written)
+
+
+def test_a_file_says_the_whole_boundary() -> None:
+    """Every part is read in dollars, hours and percent, and what is none of its parts is refused with its place."""
+    auto = {"max_increase_percent": 20, "max_usd": "500.00", "max_renewals": 2, "max_term_days": 30}
+    said = {"max_share_percent": 20, "max_usd": 2000, "classes": ["experimentation"], "owners": ["*@acme.example"]}
+    node: dict[str, Any] = {"owner": ADA, "delegation": {"boundary": {**said, "grace_hours": 24, "auto_approve": auto}}}
+    read = parse_manifest({"grants": {"acme": node}})
+    assert isinstance(read, Manifest)
+    assert read.grants[0].delegation.boundary == Boundary(
+        max_share_percent=20,
+        max_nanousd=2000 * USD,
+        classes=("experimentation",),
+        owners=("*@acme.example",),
+        grace_hours=24,
+        auto_approve=Envelope(max_increase_percent=20, max_nanousd=500 * USD, max_renewals=2, max_term_days=30),
+    )
+    node["delegation"]["boundary"]["share"] = 5
+    wrong = parse_manifest({"grants": {"acme": node}})
+    assert isinstance(wrong, list) and [one.field for one in wrong] == ["grants.acme.delegation.boundary.share"]
+
+
+def test_owners_are_matched_whole() -> None:
+    """A pattern of a domain covers no other domain that ends alike, and case does not count."""
+    assert owner_within("Ada@ACME.example", "*@acme.example")
+    assert not owner_within("ada@not-acme.example", "*@acme.example")
+    assert not owner_within("*@acme.example", "ada@acme.example")
+    assert owner_within("*@acme.example", "*") and not owner_within("*", "*@acme.example")
+
+
+def test_a_grant_between_counts_for_what_is_below_it() -> None:
+    """A grant without a money limit can spend what the one between it and the boundary can, and a daily one 31 days of it."""
+    world = World(Boundary(max_nanousd=310 * USD))
+    assert isinstance(world.create(SAM, "acme/team/sub/open", SAM, shape=Shape(models=("gpt-4o",))), Written)
+    assert codes(world.create(RITA, "acme/team/open", SAM)) == {"outside_boundary"}
+    assert isinstance(world.create(RITA, "acme/team/daily", SAM, Limit("usd", 9 * USD, "day")), Written)
+    assert codes(world.service.change("acme/team/daily", GrantEdit(limits=()), world.by(ADA))) == set()
+    assert codes(world.create(SAM, "acme/team/daily/all", SAM)) == {"outside_boundary"}

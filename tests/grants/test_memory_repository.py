@@ -3,6 +3,7 @@
 import pytest
 
 from remit.grants.ports import GrantRepository
+from remit.grants.usage import Used
 from remit.testing.grants import MemoryGrantRepository
 from tests.grants.repository_contract import GrantRepositoryContract
 
@@ -14,3 +15,7 @@ class TestMemoryGrantRepository(GrantRepositoryContract):
     def repository(self) -> GrantRepository:
         """An empty repository."""
         return MemoryGrantRepository()
+
+    def use(self, repository: GrantRepository, used: Used) -> None:
+        assert isinstance(repository, MemoryGrantRepository)
+        repository.use(used)

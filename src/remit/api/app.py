@@ -18,6 +18,7 @@ from remit.api.bodies import MAX_BODY_BYTES, StrictRequest
 from remit.api.capabilities import Capabilities
 from remit.api.care import doctor, gateways, health, notifications
 from remit.api.debts import debts
+from remit.api.delegation import Delegation
 from remit.api.edge import BodyTooSlowError, Edge
 from remit.api.findings import findings
 from remit.api.grants import Grants
@@ -52,6 +53,7 @@ def make_app(services: Services) -> Edge:
     app = Litestar(
         route_handlers=[
             Grants,
+            Delegation,
             apply_manifest,
             Keys,
             Capabilities,

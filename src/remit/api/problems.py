@@ -20,6 +20,7 @@ AnyRequest = Request[Actor, StoredPerson, State]
 
 _STATUSES: Final[Mapping[str, int]] = {
     "not_permitted": 403,
+    "outside_boundary": 403,
     "grant_unknown": 404,
     "unknown_grant": 404,
     "unknown_key": 404,

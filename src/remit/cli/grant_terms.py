@@ -9,7 +9,7 @@ from cyclopts import Group, Parameter
 from remit.cli.codes import CommandError
 from remit.cli.values import parse_limit, parse_limit_key, parse_moment, parse_names
 from remit.grants.edits import NewGrant
-from remit.grants.model import Grant, Limit, Overdraft
+from remit.grants.model import Boundary, Envelope, Grant, Limit, Overdraft
 from remit.kernel.decisions import GrantClass
 from remit.kernel.money import InvalidAmountError, parse_usd
 
@@ -18,6 +18,7 @@ _SCOPE = Group("Scope", sort_key=3)
 _SHAPE = Group("What requests may be", sort_key=4)
 _HAND_ON = Group("Delegation and renewal", sort_key=5)
 _AT_CAP = Group("Near and at the cap", sort_key=6)
+_BOUND = Group("Boundary: the most that may be handed out below", sort_key=5.5)
 
 # Option name to the model field it belongs to and the name in it; a name of None is the whole field.
 _PARTS: Final[Mapping[str, tuple[str, str | None]]] = {
@@ -41,6 +42,16 @@ _PARTS: Final[Mapping[str, tuple[str, str | None]]] = {
     "max_depth": ("delegation", "max_depth"),
     "overcommit_percent": ("delegation", "overcommit_percent"),
     "max_term_days": ("delegation", "max_term_days"),
+    "boundary_share_percent": ("delegation", "boundary.max_share_percent"),
+    "boundary_usd": ("delegation", "boundary.max_nanousd"),
+    "boundary_classes": ("delegation", "boundary.classes"),
+    "boundary_models": ("delegation", "boundary.models"),
+    "boundary_owners": ("delegation", "boundary.owners"),
+    "grace_hours": ("delegation", "boundary.grace_hours"),
+    "envelope_increase_percent": ("delegation", "boundary.auto_approve.max_increase_percent"),
+    "envelope_usd": ("delegation", "boundary.auto_approve.max_nanousd"),
+    "envelope_renewals": ("delegation", "boundary.auto_approve.max_renewals"),
+    "envelope_term_days": ("delegation", "boundary.auto_approve.max_term_days"),
     "lead_time_days": ("renewal", "lead_time_days"),
     "auto_tier": ("renewal", "auto_tier"),
     "overdraft": ("overdraft", None),
@@ -48,9 +59,13 @@ _PARTS: Final[Mapping[str, tuple[str, str | None]]] = {
     "page_percents": ("on_exhausted", "page_percents"),
     "webhook": ("on_exhausted", "webhook"),
 }
-_LISTS: Final = ("models", "vendors", "surfaces", "data_classes", "required_tags")
+_LISTS: Final = (
+    *("models", "vendors", "surfaces", "data_classes", "required_tags"),
+    *("boundary_classes", "boundary_models", "boundary_owners"),
+)
+_EMPTY: Final[Mapping[str, Any]] = {"boundary": Boundary(), "auto_approve": Envelope()}
 _BLANK: Final = NewGrant(path="", owner="")
-UNSET_NAMES: Final = tuple(name.replace("_", "-") for name in _PARTS)
+UNSET_NAMES: Final = (*(name.replace("_", "-") for name in _PARTS), "boundary")
 
 _Names = tuple[str, ...] | None
 
@@ -110,6 +125,42 @@ class Terms:
         str | None, Parameter(group=_HAND_ON, help="Tier of renewal that is granted without a person.")
     ] = None
 
+    boundary_share_percent: Annotated[
+        int | None,
+        Parameter(group=_BOUND, help="Share of what this grant has left that one grant below may be handed."),
+    ] = None
+    boundary_usd: Annotated[
+        str | None,
+        Parameter(group=_BOUND, help="Dollars one grant below may be handed, per period of this grant's limits."),
+    ] = None
+    boundary_classes: Annotated[
+        _Names, Parameter(name="--boundary-class", group=_BOUND, help="Class that may be handed out; repeatable.")
+    ] = None
+    boundary_models: Annotated[
+        _Names, Parameter(name="--boundary-model", group=_BOUND, help="Model that may be handed out; repeatable.")
+    ] = None
+    boundary_owners: Annotated[
+        _Names,
+        Parameter(
+            name="--boundary-owner", group=_BOUND, help="To whom: an address, or such as *@acme.example; repeatable."
+        ),
+    ] = None
+    grace_hours: Annotated[
+        int | None, Parameter(group=_BOUND, help="How long a production grant below goes on after its expiry, once.")
+    ] = None
+    envelope_increase_percent: Annotated[
+        int | None, Parameter(group=_BOUND, help="Increase that is approved without a person.")
+    ] = None
+    envelope_usd: Annotated[
+        str | None, Parameter(group=_BOUND, help="Dollars a month up to which requests are approved without a person.")
+    ] = None
+    envelope_renewals: Annotated[
+        int | None, Parameter(group=_BOUND, help="Renewals in a row that are approved without a person.")
+    ] = None
+    envelope_term_days: Annotated[
+        int | None, Parameter(group=_BOUND, help="For how long a renewal is approved without a person.")
+    ] = None
+
     overdraft: Annotated[
         str | None, Parameter(group=_AT_CAP, help="Dollars escrowed above each money limit; production only.")
     ] = None
@@ -140,13 +191,15 @@ class Terms:
             if option in unset and stated is not None:
                 raise CommandError(f"`{option.replace('_', '-')}` is both given and unset")
             if option in unset:
-                value = getattr(_BLANK, field) if part is None else getattr(getattr(_BLANK, field), part)
+                value = getattr(_BLANK, field) if part is None else _part(getattr(_BLANK, field), part)
             elif stated is not None:
                 value = _value(option, stated)
             else:
                 continue
             old = found.get(field, getattr(base, field))
-            found[field] = value if part is None else replace(old, **{part: value})
+            found[field] = value if part is None else _with_part(old, part, value)
+        if "boundary" in unset:
+            found["delegation"] = replace(found.get("delegation", base.delegation), boundary=None)
         return found
 
 
@@ -163,14 +216,32 @@ def with_limits(old: tuple[Limit, ...], stated: tuple[str, ...], unset: tuple[st
     return tuple(limits.values())
 
 
+def _part(value: Any, part: str) -> Any:
+    """A part by its dotted name; of what is absent, what it would be by default."""
+    for name in part.split("."):
+        inner = getattr(value, name)
+        value = _EMPTY.get(name) if inner is None else inner
+    return value
+
+
+def _with_part(value: Any, part: str, new: Any) -> Any:
+    """The value with the part of that dotted name replaced, and made where it was absent."""
+    name, _, rest = part.partition(".")
+    if not rest:
+        return replace(value, **{name: new})
+    inner = getattr(value, name)
+    return replace(value, **{name: _with_part(_EMPTY[name] if inner is None else inner, rest, new)})
+
+
 def _value(option: str, stated: Any) -> Any:
     if option in _LISTS:
         return parse_names(stated)
     if option in ("tools", "delegation"):
         return stated == "yes"
-    if option == "overdraft":
+    if option in ("overdraft", "boundary_usd", "envelope_usd"):
         try:
-            return Overdraft(max_nanousd=parse_usd(stated))
+            amount = parse_usd(stated)
         except InvalidAmountError as error:
-            raise CommandError(f"--overdraft: {error}") from None
+            raise CommandError(f"--{option.replace('_', '-')}: {error}") from None
+        return Overdraft(max_nanousd=amount) if option == "overdraft" else amount
     return stated

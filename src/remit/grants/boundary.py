@@ -1,53 +1,13 @@
-"""Budget boundaries: the most a delegator may ever hand out.
+"""Budget boundaries compared: which of two is wider, what one leaves open, whom it lets be handed anything.
 
-A boundary binds every write below its grant whose author's authority does not come from above that grant: its owner, and
-whoever stands below. It never stands in the way of giving authority back.
+Whether a write stays inside one is judged in `outside.py`.
 """
 
-import re
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from fnmatch import translate
 
-from remit.grants.model import Actor, Boundary, Envelope, Grant, Problem, same_person
+from remit.grants.model import Boundary, Envelope
 from remit.grants.shapes import names_outside, patterns_outside
-from remit.grants.tree import Tree
-from remit.grants.words import amount_text, listed, period_text
-from remit.kernel.decisions import Dimension
-from remit.kernel.periods import PeriodKind
-
-Used = Mapping[tuple[str, Dimension, PeriodKind], int]
-"""What is posted and held in the present period, by grant id, dimension and kind of period."""
-
-_Found = tuple[str, str]  # field, the half of the sentence that says by how much
-
-
-def boundary_problems(after: Tree, old: Grant | None, new: Grant, actor: Actor, used: Used) -> list[Problem]:
-    """Where a write that hands out authority leaves a boundary that binds its author. `after` is the tree with the write."""
-    problems = []
-    for node in after.ancestors(new):
-        boundary = node.delegation.boundary
-        if boundary is None or not binds(after, node, actor):
-            continue
-        above = after.ancestors(node)
-        helper = (
-            f"the owner of `{above[-1].path}`, {above[-1].owner}, can" if above else "an owner of the organisation can"
-        )
-        for field, excess in [*_plain(boundary, new), *_amounts(boundary, node, old, new, used)]:
-            detail = (
-                f"`{new.path}` {excess}, outside the boundary of `{node.path}`; {helper} allow that: ask with a ticket"
-            )
-            problems.append(Problem(code="outside_boundary", path=new.path, field=field, detail=detail))
-    return problems
-
-
-def binds(tree: Tree, node: Grant, actor: Actor) -> bool:
-    """Whether a boundary at this grant binds the author: unless their authority comes from above it."""
-    above = tree.ancestors(node)
-    return not actor.is_admin and not any(
-        same_person(actor.name, one.owner) or one.id in actor.acts_for for one in above
-    )
 
 
 def raised_boundary(old: Boundary | None, new: Boundary | None) -> bool:
@@ -59,7 +19,7 @@ def raised_boundary(old: Boundary | None, new: Boundary | None) -> bool:
     return (
         any(_opened(getattr(old, name), getattr(new, name)) for name in ("classes", "models", "owners"))
         or bool(names_outside(new.classes, old.classes))
-        or bool(names_outside(new.owners, old.owners))
+        or bool(owners_outside(new.owners, old.owners))
         or bool(patterns_outside(new.models, old.models))
         or any(_above(getattr(old, name), getattr(new, name)) for name in ("max_share_percent", "max_nanousd"))
         or new.grace_hours > old.grace_hours
@@ -74,51 +34,17 @@ def filled_in(above: Boundary, own: Boundary) -> Boundary:
     return replace(own, **open_ones)
 
 
-def _plain(boundary: Boundary, new: Grant) -> Iterator[_Found]:
-    if boundary.classes is not None and new.grant_class not in boundary.classes:
-        yield "class", f"is {new.grant_class} where only {listed(boundary.classes) or 'nothing'} may be handed out"
-    outside = patterns_outside(new.shape.models, boundary.models)
-    if boundary.models is not None and new.shape.models is None:
-        yield "shape.models", f"names no models where only {listed(boundary.models) or 'none'} may be handed out"
-    elif outside:
-        yield (
-            "shape.models",
-            f"allows {listed(outside)} where only {listed(boundary.models or ()) or 'none'} may be handed out",
-        )
-    if boundary.owners is not None and not any(_matches(one, new.owner) for one in boundary.owners):
-        yield "owner", f"goes to {new.owner} where only {listed(boundary.owners) or 'nobody'} may be given anything"
+def owner_within(inner: str, outer: str) -> bool:
+    """Whether an address, or a pattern of addresses, is covered by another. A pattern has one `*`, in front."""
+    inner, outer = inner.casefold(), outer.casefold()
+    return inner.removeprefix("*").endswith(outer[1:]) if outer.startswith("*") else inner == outer
 
 
-def _amounts(boundary: Boundary, node: Grant, old: Grant | None, new: Grant, used: Used) -> Iterator[_Found]:
-    """Limits in usd: each new or raised one against the most, and against the share of what is left at this moment."""
-    before = {} if old is None else {(one.dimension, one.period): one.amount for one in old.limits}
-    for limit in new.limits:
-        if limit.dimension != "usd" or limit.amount <= before.get((limit.dimension, limit.period), -1):
-            continue
-        field = f"limits.usd/{limit.period}"
-        written = f"would hold {amount_text('usd', limit.amount)} {period_text(limit.period)}"
-        if boundary.max_nanousd is not None and limit.amount > boundary.max_nanousd:
-            yield field, f"{written}, more than {amount_text('usd', boundary.max_nanousd)}"
-        own = [one for one in node.limits if one.dimension == "usd"]
-        own = [one for one in own if one.period == limit.period] or own
-        if boundary.max_share_percent is None or not own:
-            continue
-        left = min(max(0, one.amount - used.get((node.id, "usd", one.period), 0)) for one in own)
-        most = left * boundary.max_share_percent // 100
-        if limit.amount > most:
-            share = (
-                f"{boundary.max_share_percent} percent of the {amount_text('usd', left)} that `{node.path}` has left"
-            )
-            yield field, f"{written}, more than {amount_text('usd', most)}, which is {share}"
-    if boundary.max_nanousd is not None and not any(one.dimension == "usd" for one in new.limits):
-        yield (
-            "limits",
-            f"states no usd limit where at most {amount_text('usd', boundary.max_nanousd)} may be handed out",
-        )
-
-
-def _matches(pattern: str, owner: str) -> bool:
-    return re.fullmatch(translate(pattern.casefold()), owner.casefold()) is not None
+def owners_outside(inner: tuple[str, ...] | None, outer: tuple[str, ...] | None) -> list[str]:
+    """The patterns of `inner` that no single one of `outer` covers; silence of either side is within."""
+    if inner is None or outer is None:
+        return []
+    return [one for one in inner if not any(owner_within(one, wide) for wide in outer)]
 
 
 def _opened(old: object | None, new: object | None) -> bool:

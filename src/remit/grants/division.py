@@ -8,14 +8,20 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from remit.grants.boundary import Used
 from remit.grants.edits import NewGrant, resolve_new
-from remit.grants.model import Grant, Limit, Problem, Shape
+from remit.grants.model import Actor, Grant, Limit, Problem, Shape, same_person
+from remit.grants.outside import ReadUsage, usd_limits
+from remit.grants.permissions import raised_fields
 from remit.grants.serialise import to_plain
-from remit.grants.shares import shares_of
+from remit.grants.shares import amount_with_escrow, is_comparable, longest_rank, shares_of
 from remit.grants.tree import Tree
-from remit.grants.words import amount_text, limit_text, period_text
+from remit.grants.usage import Usage
+from remit.grants.words import amount_text, limit_text, listed, period_text
 from remit.kernel.decisions import GrantClass
+from remit.kernel.periods import PeriodKind
+
+# In what a sibling must not allow more than the grant whose owner gives to it: money stays as narrow as it was given.
+_KEPT_NARROW = ("class", "shape", "data_classes", "required_tags", "expires_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +55,14 @@ class HandedOut:
         return max(0, self.limit.amount - self.amount)
 
     def text(self) -> str:
-        """`$80.00 of $100.00 per month handed out`, and by how much too much, where that is allowed and done."""
-        handed = amount_text(self.limit.dimension, self.amount)
-        over = self.amount - self.limit.amount
-        beyond = f", {amount_text(self.limit.dimension, over)} more than it holds" if over > 0 else ""
-        return f"{handed} of {limit_text(self.limit)} handed out{beyond}"
+        """`$120.00 of $100.00 per month handed out, 20 % overcommitted`, or `..., $20.00 not handed out`."""
+        dimension, whole = self.limit.dimension, self.limit.amount
+        words = f"{amount_text(dimension, self.amount)} of {limit_text(self.limit)} handed out"
+        if self.amount <= whole:
+            return f"{words}, {amount_text(dimension, self.left)} not handed out"
+        over = self.amount - whole
+        share = f"{-(-over * 100 // whole)} %" if whole else amount_text(dimension, over)
+        return f"{words}, {share} overcommitted"
 
 
 def handed_out(tree: Tree, grant: Grant, now: datetime) -> list[HandedOut]:
@@ -68,15 +77,26 @@ def handed_out(tree: Tree, grant: Grant, now: datetime) -> list[HandedOut]:
     ]
 
 
-def split_grants(
-    tree: Tree, parent: Grant, parts: Sequence[Part], make_id: Callable[[datetime], str], now: datetime
+def split_grants(  # noqa: PLR0917 - one parameter per part of the split, and what it is made in
+    tree: Tree,
+    parent: Grant,
+    parts: Sequence[Part],
+    period: PeriodKind | None,
+    make_id: Callable[[datetime], str],
+    now: datetime,
 ) -> list[Grant] | Problem:
-    """The new children of a split, each with the period of the parent's usd limit; or what is wrong with the parts."""
-    money = [one for one in handed_out(tree, parent, now) if one.limit.dimension == "usd"]
-    if len(money) != 1:
-        detail = f"`{parent.path}` has {len(money)} usd limits; a split divides the one that a grant has"
-        return Problem(code="split_unclear", path=parent.path, field="limits", detail=detail)
-    (whole,) = money
+    """The new children of a split, or what is wrong with the parts.
+
+    They divide the parent's usd limit of that period, and get limits of the same period; without a period the parent has
+    one usd limit. Percentages are of what is not handed out before the split.
+    """
+    known = usd_limits(parent)
+    wanted = [one for one in known if period in (None, one.period)]
+    if len(wanted) != 1:
+        has = listed(limit_text(one) for one in known) or "no usd limit"
+        detail = f"`{parent.path}` has {has}; a split divides one usd limit, so say of which period"
+        return Problem(code="split_unclear", path=parent.path, field="period", detail=detail)
+    (whole,) = (one for one in handed_out(tree, parent, now) if one.limit == wanted[0])
     if not parts or sum(part.percent or 0 for part in parts) > 100:
         return Problem(
             code="split_invalid", path=parent.path, detail="a split has parts, and shares of at most 100 percent"
@@ -104,7 +124,9 @@ def split_grants(
     return grants
 
 
-def moved_limit(tree: Tree, source_ref: str, target_ref: str, part: Limit, used: Used) -> tuple[Grant, Grant] | Problem:
+def moved_limit(
+    tree: Tree, source_ref: str, target_ref: str, part: Limit, read: ReadUsage
+) -> tuple[Grant, Grant] | Problem:
     """The two revisions of a move between siblings; their limits sum to what they did before."""
     found = [tree.find(ref) for ref in (source_ref, target_ref)]
     for ref, one in zip((source_ref, target_ref), found, strict=True):
@@ -116,26 +138,71 @@ def moved_limit(tree: Tree, source_ref: str, target_ref: str, part: Limit, used:
         return Problem(code="not_siblings", path=source.path, detail=detail)
     for grant in (source, target):
         if _limit(grant, part) is None:
-            detail = f"`{grant.path}` has no limit in {part.dimension} {period_text(part.period)}"
-            return Problem(code="limit_unknown", path=grant.path, field="limits", detail=detail)
-    given, spent = _limit(source, part), used.get((source.id, part.dimension, part.period), 0)
+            return _no_such_limit(grant, part)
+    given = _limit(source, part)
     assert given is not None
-    unspent = max(0, given.amount - spent)
+    unspent = read([source.id]).left(source, given)
     if not 0 < part.amount <= unspent:
-        detail = (
-            f"`{source.path}` has {amount_text(part.dimension, unspent)} unspent {period_text(part.period)},"
-            f" and {amount_text(part.dimension, part.amount)} cannot be moved from it"
-        )
-        return Problem(code="not_unspent", path=source.path, field="amount", detail=detail)
+        return _not_unspent(source, part, unspent, "moved")
     return _with(source, part, -part.amount), _with(target, part, part.amount)
 
 
-def reclaimed(grant: Grant, used: Used) -> Grant:
-    """The grant with every limit at what is posted and held of it, where that is less."""
-    limits = tuple(
-        replace(one, amount=min(one.amount, used.get((grant.id, one.dimension, one.period), 0))) for one in grant.limits
+def giver_of(actor: Actor, source: Grant, target: Grant) -> Actor:
+    """The author of a move, with the authority over both siblings that giving away one's own carries.
+
+    Only to a sibling that is no wider than the source: what was given for small models must not come to pay for large ones.
+    """
+    owns = same_person(actor.name, source.owner) or source.id in actor.acts_for
+    wider = set(raised_fields(source, target)) & set(_KEPT_NARROW)
+    if not owns or wider or source.parent_id is None:
+        return actor
+    return replace(actor, acts_for=actor.acts_for | {source.parent_id})
+
+
+def reclaimed(tree: Tree, grant: Grant, part: Limit | None, usage: Usage, now: datetime) -> Grant | Problem:
+    """The grant with its limits lowered: one of them by an amount, or without a part each to the least it can be.
+
+    That is what is posted and held, and what its own live children hold: theirs is taken back from them first.
+    """
+    if part is None:
+        limits = tuple(
+            replace(one, amount=min(one.amount, _least(tree, grant, one, usage, now))) for one in grant.limits
+        )
+        return grant if limits == grant.limits else replace(grant, limits=limits, revision=grant.revision + 1)
+    own = _limit(grant, part)
+    if own is None:
+        return _no_such_limit(grant, part)
+    free = max(0, own.amount - _least(tree, grant, own, usage, now))
+    return (
+        _with(grant, part, -part.amount) if 0 < part.amount <= free else _not_unspent(grant, part, free, "taken back")
     )
-    return grant if limits == grant.limits else replace(grant, limits=limits, revision=grant.revision + 1)
+
+
+def _least(tree: Tree, grant: Grant, limit: Limit, usage: Usage, now: datetime) -> int:
+    """The least a limit can be lowered to without undoing what was used of it or handed on."""
+    handed = sum(share.amount for share in shares_of(tree, grant, limit, now))
+    longest = longest_rank(tree.path_to(grant), limit.dimension)
+    single = [
+        amount_with_escrow(node, one)
+        for node in tree.live_below(grant.id, now)
+        for one in node.limits
+        if one.dimension == limit.dimension and is_comparable(one.period, limit.period, longest)
+    ]
+    covered = -(-handed * 100 // (100 + grant.delegation.overcommit_percent))
+    return max([usage.taken(grant, limit), covered, *single])
+
+
+def _no_such_limit(grant: Grant, part: Limit) -> Problem:
+    detail = f"`{grant.path}` has no limit in {part.dimension} {period_text(part.period)}"
+    return Problem(code="limit_unknown", path=grant.path, field="limits", detail=detail)
+
+
+def _not_unspent(grant: Grant, part: Limit, unspent: int, deed: str) -> Problem:
+    detail = (
+        f"`{grant.path}` has {amount_text(part.dimension, unspent)} {period_text(part.period)} that is neither used nor "
+        f"handed on, and {amount_text(part.dimension, part.amount)} cannot be {deed}"
+    )
+    return Problem(code="not_unspent", path=grant.path, field="amount", detail=detail)
 
 
 def _limit(grant: Grant, like: Limit) -> Limit | None:

@@ -30,8 +30,8 @@ _WEBHOOK = re.compile(r"https?://[^\s]{1,2000}")
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,30}(/[A-Za-z0-9_+-]{1,30}){0,2}")
 # Names that tz databases carry but that mean the machine's own zone, leap-second time or nothing at all.
 _UNUSABLE_ZONES: Final = ("localtime", "posixrules", "Factory", "posix/", "right/")
-# An address, or a pattern of addresses: `*` stands for any characters.
-_OWNERS = re.compile(r"[A-Za-z0-9._%+*@-]{1,254}")
+# Any address, all addresses of one domain, or one address.
+_OWNERS = re.compile(rf"\*(@[A-Za-z0-9][A-Za-z0-9.-]{{0,252}})?|{PERSON_NAME.pattern}")
 _MAX_GRACE_HOURS: Final = 24 * 30
 _MAX_ITEMS: Final = 200
 _MAX_DAYS: Final = 36_525

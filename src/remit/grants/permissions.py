@@ -33,6 +33,11 @@ def may_change(tree: Tree, actor: Actor, old: Grant, new: Grant) -> list[Problem
     return [_not_permitted(tree, actor, old, f"raise {listed(raised)} of `{old.path}`")] if raised else []
 
 
+def stands_above(tree: Tree, actor: Actor, grant: Grant) -> bool:
+    """Whether the actor's authority over a grant of the tree comes from above it."""
+    return _owns_above(tree, actor, grant)
+
+
 def _owns_above(tree: Tree, actor: Actor, grant: Grant) -> bool:
     path = tree.path_to(grant)
     return may(actor, "write_grants", path) or (

@@ -1,14 +1,13 @@
 """What the grant service needs from storage: one serial unit of work over the tree."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from remit.grants.model import Grant, Problem, Revision
-from remit.kernel.decisions import Dimension
-from remit.kernel.periods import PeriodKind
+from remit.grants.usage import Used
 
 
 class StaleRevisionError(Exception):
@@ -47,8 +46,8 @@ class GrantReads(Protocol):
         """The grant of that id, or else of that path."""
         ...
 
-    def used(self, now: datetime) -> Mapping[tuple[str, Dimension, PeriodKind], int]:
-        """What is posted and held in the periods that hold `now`, by grant id, dimension and kind; nothing for none."""
+    def used(self, grant_ids: Collection[str], now: datetime) -> list[Used]:
+        """What is used of the limits of these grants in the periods that hold `now`; nothing for a limit never used."""
         ...
 
     def revisions(self, grant_id: str) -> list[Revision]:

@@ -1,6 +1,6 @@
 """A plan as readable text: `+` is created, `~` is changed, `-` is revoked, `!` forbids it all."""
 
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -87,6 +87,14 @@ def value_text(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(value_text(item) for item in value) or "none"
     if hasattr(value, "__dataclass_fields__"):
-        parts = ((name, item) for name, item in asdict(value).items() if item is not None)
-        return ", ".join(f"{name} {value_text(item)}" for name, item in parts) or "none"
+        parts = ((one.name, getattr(value, one.name)) for one in fields(value))
+        return ", ".join(_part_text(name, item) for name, item in parts if item is not None) or "none"
     return str(value)
+
+
+def _part_text(name: str, value: Any) -> str:
+    """One part of a value; what has parts itself stands in brackets, money is in dollars."""
+    if name.endswith("_nanousd"):
+        return f"{name.removesuffix('_nanousd')}_usd {format_usd(value)}"
+    text = value_text(value)
+    return f"{name} ({text})" if hasattr(value, "__dataclass_fields__") else f"{name} {text}"

@@ -1,22 +1,23 @@
 """Every write to the grant tree: load, judge by the rules, save, remember, in one unit of work."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from remit.grants.boundary import Used, boundary_problems
-from remit.grants.division import Part, moved_limit, reclaimed, split_grants
+from remit.grants.division import Part, giver_of, moved_limit, reclaimed, split_grants
 from remit.grants.edits import GrantEdit, NewGrant, apply_edit, is_later, resolve_new
 from remit.grants.fields import field_problems
 from remit.grants.leaving import owned_by
 from remit.grants.model import Actor, Grant, GrantStatus, Limit, Problem, Revision, parent_path_of, same_person
-from remit.grants.permissions import may_change, may_create, raised_fields
+from remit.grants.outside import ReadUsage, boundary_problems
+from remit.grants.permissions import may_change, may_create
 from remit.grants.plan import Plan, make_plan, written_grants
 from remit.grants.ports import GrantReads, GrantRepository, GrantUnit, Remembered
 from remit.grants.rules import change_problems, state_problems
-from remit.grants.serialise import format_instant, from_body, to_body
+from remit.grants.serialise import format_instant, from_body, to_body, to_plain
 from remit.grants.tree import Tree
+from remit.grants.usage import Usage
 from remit.kernel.clock import Clock
 from remit.kernel.decisions import Dimension
 from remit.kernel.ids import new_id
@@ -60,10 +61,8 @@ class NotWritten:
 
 
 Answer = Written | NotWritten
-ReadUsed = Callable[[datetime], Used]
-"""What is posted and held at an instant, asked for where a boundary needs it."""
 _Decision = list[Grant] | list[Problem]
-_Decide = Callable[[Tree, datetime, ReadUsed], _Decision]
+_Decide = Callable[[Tree, datetime, ReadUsage], _Decision]
 
 
 class GrantService:
@@ -82,7 +81,7 @@ class GrantService:
     def create(self, new: NewGrant, by: Authorship) -> Answer:
         """Create an active grant, or a requested one, below its parent."""
 
-        def decide(tree: Tree, now: datetime, used: ReadUsed) -> _Decision:
+        def decide(tree: Tree, now: datetime, read: ReadUsage) -> _Decision:
             if new.status not in ("active", "requested"):
                 detail = f"a grant begins active or requested, not {new.status}"
                 return [Problem(code="status_not_allowed", path=new.path, field="status", detail=detail)]
@@ -91,14 +90,14 @@ class GrantService:
             grant = resolve_new(new, parent, self._make_id(now), now)
             if isinstance(grant, Problem):
                 return [grant]
-            return self._judge(tree, [grant], by.actor, now, used) or [grant]
+            return self._judge(tree, [grant], by.actor, now, read) or [grant]
 
         return self._write(by, {"operation": "create", **new.body()}, decide)
 
     def change(self, grant_ref: str, edit: GrantEdit, by: Authorship, expected_revision: int | None = None) -> Answer:
         """Give some fields new values. With an expected revision, another stored one is a problem."""
 
-        def decide(tree: Tree, now: datetime, used: ReadUsed) -> _Decision:
+        def decide(tree: Tree, now: datetime, read: ReadUsage) -> _Decision:
             old = tree.find(grant_ref)
             if old is None:
                 return [_unknown(grant_ref)]
@@ -106,7 +105,7 @@ class GrantService:
                 detail = f"`{old.path}` is at revision {old.revision}, not {expected_revision}"
                 return [Problem(code="revision_conflict", path=old.path, detail=detail)]
             new = apply_edit(old, edit, now)
-            return self._judge(tree, [new], by.actor, now, used) or [new]
+            return self._judge(tree, [new], by.actor, now, read) or [new]
 
         body = {"operation": "change", "grant": grant_ref, "expected_revision": expected_revision, **edit.body()}
         return self._write(by, body, decide)
@@ -114,7 +113,7 @@ class GrantService:
     def renew(self, grant_ref: str, expires_at: datetime, by: Authorship) -> Answer:
         """Move the expiry later; an expired grant becomes active again."""
 
-        def decide(tree: Tree, now: datetime, used: ReadUsed) -> _Decision:
+        def decide(tree: Tree, now: datetime, read: ReadUsage) -> _Decision:
             old = tree.find(grant_ref)
             if old is None:
                 return [_unknown(grant_ref)]
@@ -122,7 +121,7 @@ class GrantService:
                 detail = f"`{old.path}` expires at {format_instant(old.expires_at)}: a renewal is later than that and than now"
                 return [Problem(code="expiry_not_later", path=old.path, field="expires_at", detail=detail)]
             new = apply_edit(old, GrantEdit(expires_at=expires_at), now)
-            return self._judge(tree, [new], by.actor, now, used) or [new]
+            return self._judge(tree, [new], by.actor, now, read) or [new]
 
         body = {"operation": "renew", "grant": grant_ref, "expires_at": format_instant(expires_at)}
         return self._write(by, body, decide)
@@ -148,47 +147,53 @@ class GrantService:
     ) -> Answer:
         """Move a part of one grant's limit, unspent in its present period, to a sibling's limit of the same period.
 
-        It takes the owner of something above both, or the source's own owner: who gives away hands out nothing new.
+        It takes the owner of something above both, or the source's own owner where the sibling is no wider than the source.
         """
 
-        def decide(tree: Tree, now: datetime, used: ReadUsed) -> _Decision:
-            moved = moved_limit(tree, source, target, Limit(dimension, amount, period), used(now))
+        def decide(tree: Tree, now: datetime, read: ReadUsage) -> _Decision:
+            moved = moved_limit(tree, source, target, Limit(dimension, amount, period), read)
             if isinstance(moved, Problem):
                 return [moved]
-            old = tree[moved[0].id]
-            giver = by.actor
-            if old.parent_id is not None and same_person(giver.name, old.owner):
-                giver = replace(giver, acts_for=giver.acts_for | {old.parent_id})
-            return self._judge(tree, list(moved), giver, now, used) or list(moved)
+            giver = giver_of(by.actor, tree[moved[0].id], tree[moved[1].id])
+            return self._judge(tree, list(moved), giver, now, read) or list(moved)
 
         body = {"operation": "transfer", "source": source, "target": target}
         return self._write(by, {**body, "dimension": dimension, "period": period, "amount": amount}, decide)
 
-    def reclaim(self, grant_ref: str, by: Authorship) -> Answer:
-        """Lower every limit of a grant to what is posted and held of it now; what it leaves unspent is its parent's again."""
+    def reclaim(self, grant_ref: str, by: Authorship, part: Limit | None = None) -> Answer:
+        """Take back what a grant has neither used nor handed on: of every limit, or an amount of one.
 
-        def decide(tree: Tree, now: datetime, used: ReadUsed) -> _Decision:
+        What is lowered is its parent's again at once; calls under way are settled.
+        """
+
+        def decide(tree: Tree, now: datetime, read: ReadUsage) -> _Decision:
             old = tree.find(grant_ref)
             if old is None:
                 return [_unknown(grant_ref)]
-            new = reclaimed(old, used(now))
-            return self._judge(tree, [new], by.actor, now, used) or [new]
+            new = reclaimed(tree, old, part, read([old.id]), now)
+            if isinstance(new, Problem):
+                return may_change(tree, by.actor, old, old) or [new]
+            return self._judge(tree, [new], by.actor, now, read) or [new]
 
-        return self._write(by, {"operation": "reclaim", "grant": grant_ref}, decide)
+        body = {"operation": "reclaim", "grant": grant_ref, "part": None if part is None else to_plain(asdict(part))}
+        return self._write(by, body, decide)
 
-    def split(self, grant_ref: str, parts: Sequence[Part], by: Authorship) -> Answer:
-        """Several grants below one, all of them or none, from amounts or from shares of what is not handed out yet."""
+    def split(self, grant_ref: str, parts: Sequence[Part], by: Authorship, period: PeriodKind | None = None) -> Answer:
+        """Several grants below one, all of them or none, from amounts or from shares of what is not handed out yet.
 
-        def decide(tree: Tree, now: datetime, used: ReadUsed) -> _Decision:
+        They divide the usd limit of that period; it may be left out where the grant has one usd limit.
+        """
+
+        def decide(tree: Tree, now: datetime, read: ReadUsage) -> _Decision:
             parent = tree.find(grant_ref)
             if parent is None:
                 return [_unknown(grant_ref)]
-            made = split_grants(tree, parent, parts, self._make_id, now)
+            made = split_grants(tree, parent, parts, period, self._make_id, now)
             if isinstance(made, Problem):
                 return [made]
-            return self._judge(tree, made, by.actor, now, used) or list[Grant](made)
+            return self._judge(tree, made, by.actor, now, read) or list[Grant](made)
 
-        body = {"operation": "split", "grant": grant_ref, "parts": [part.body() for part in parts]}
+        body = {"operation": "split", "grant": grant_ref, "parts": [part.body() for part in parts], "period": period}
         return self._write(by, body, decide)
 
     def hand_over(self, leaver: str, successor: str, by: Authorship) -> Answer:
@@ -197,11 +202,11 @@ class GrantService:
         What cannot change owner by the rules stays as it is; compare the written grants with `leaving.owned_by`.
         """
 
-        def decide(tree: Tree, now: datetime, used: ReadUsed) -> _Decision:
+        def decide(tree: Tree, now: datetime, read: ReadUsage) -> _Decision:
             moved = []
             for old in owned_by(tree, leaver, now):
                 new = replace(old, owner=successor, revision=old.revision + 1)
-                if not self._judge(tree, [new], by.actor, now, used):
+                if not self._judge(tree, [new], by.actor, now, read):
                     moved.append(new)
             return moved
 
@@ -210,7 +215,7 @@ class GrantService:
     def expire_due(self, by: Authorship) -> Answer:
         """Give the status `expired` to every grant past its expiry; they stopped spending at that instant already."""
 
-        def decide(tree: Tree, now: datetime, _used: ReadUsed) -> _Decision:
+        def decide(tree: Tree, now: datetime, _read: ReadUsage) -> _Decision:
             due = [one for one in tree if one.status in ("active", "suspended") and not one.is_live(now)]
             due = [one for one in due if not change_problems(tree, one)]
             grants = [replace(one, status="expired", revision=one.revision + 1) for one in due]
@@ -222,7 +227,7 @@ class GrantService:
     def apply(self, plan: Plan, by: Authorship) -> Answer:
         """Carry out a plan, all of it or nothing; a plan made for another tree than the stored one is a problem."""
 
-        def decide(tree: Tree, now: datetime, used: ReadUsed) -> _Decision:
+        def decide(tree: Tree, now: datetime, read: ReadUsage) -> _Decision:
             fresh = make_plan(plan.manifest, tree, now, prune=plan.prune)
             if fresh.problems:
                 return list(fresh.problems)
@@ -232,11 +237,11 @@ class GrantService:
             grants = written_grants(fresh, tree, self._make_id, now)
             if isinstance(grants, Problem):
                 return [grants]
-            return self._judge(tree, grants, by.actor, now, used) or grants
+            return self._judge(tree, grants, by.actor, now, read) or grants
 
         return self._write(by, {"operation": "apply", "plan": plan.body()}, decide)
 
-    def _judge(self, tree: Tree, grants: list[Grant], actor: Actor, now: datetime, used: ReadUsed) -> list[Problem]:
+    def _judge(self, tree: Tree, grants: list[Grant], actor: Actor, now: datetime, read: ReadUsage) -> list[Problem]:
         """All problems of writing these grants together: first permission, then the rules."""
         problems: list[Problem] = [problem for grant in grants for problem in field_problems(grant)]
         if problems:
@@ -252,12 +257,12 @@ class GrantService:
             while above.parent_id in known and tree.find(above.parent_id) is None:
                 above = known[above.parent_id]
             problems += may_create(tree, actor, above)
-        return problems or state_problems(tree, grants, now) or _outside(tree, grants, actor, now, used)
+        return problems or state_problems(tree, grants, now) or boundary_problems(tree, grants, actor, read)
 
     def _set_status(
         self, verb: str, grant_ref: str, start: set[GrantStatus], end: GrantStatus, by: Authorship
     ) -> Answer:
-        def decide(tree: Tree, now: datetime, used: ReadUsed) -> _Decision:
+        def decide(tree: Tree, now: datetime, read: ReadUsage) -> _Decision:
             old = tree.find(grant_ref)
             if old is None:
                 return [_unknown(grant_ref)]
@@ -268,7 +273,7 @@ class GrantService:
                 return [Problem(code="status_not_allowed", path=old.path, field="status", detail=detail)]
             new = old.revoked() if end == "revoked" else replace(old, status=end, revision=old.revision + 1)
             if end == "active":
-                return self._judge(tree, [new], by.actor, now, used) or [new]
+                return self._judge(tree, [new], by.actor, now, read) or [new]
             # Giving authority back breaks no rule, so not even a grant in disorder can withstand it.
             return may_change(tree, by.actor, old, new) or change_problems(tree, old) or [new]
 
@@ -285,7 +290,7 @@ class GrantService:
                 return _first_answer(first, body)
             now = self._clock.now()
             tree = Tree(unit.load_tree())
-            decided = decide(tree, now, unit.used)
+            decided = decide(tree, now, lambda ids: Usage(unit.used(ids, now), now))
             problems = [one for one in decided if isinstance(one, Problem)]
             grants = tuple(one for one in decided if isinstance(one, Grant))
             problems += owner_problems(unit, tree, grants, now)
@@ -296,17 +301,6 @@ class GrantService:
             answer = {"grants": [to_body(grant) for grant in grants]}
             unit.remember(Remembered(key=by.idempotency_key, body=body, answer=answer))
             return Written(grants=grants)
-
-
-def _outside(tree: Tree, grants: list[Grant], actor: Actor, now: datetime, used: ReadUsed) -> list[Problem]:
-    """Where the writes that hand authority out leave a boundary that binds their author."""
-    after = tree.with_grants(grants)
-    handed = [one for one in grants if (old := tree.find(one.id)) is None or raised_fields(old, one)]
-    bounded = [one for one in handed if any(node.delegation.boundary for node in after.ancestors(one))]
-    if not bounded:
-        return []
-    spent = used(now)
-    return [problem for one in bounded for problem in boundary_problems(after, tree.find(one.id), one, actor, spent)]
 
 
 def owner_problems(reads: GrantReads, tree: Tree, grants: Sequence[Grant], now: datetime) -> list[Problem]:

@@ -30,7 +30,7 @@ class Round:
 class Upkeep:
     """Runs rounds, the queue and deliveries in a thread each until stopped: a slow receiver holds nothing else up."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one parameter per part it is joined from
         self,
         care: PostgresCare,
         grants: GrantService,

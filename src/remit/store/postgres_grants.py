@@ -1,18 +1,17 @@
 """The grant tree in PostgreSQL: `remit.grants.ports.GrantRepository`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from remit.grants.model import Grant, Revision
+from remit.grants.model import LIMIT_PERIODS, Grant, Revision
 from remit.grants.ports import PathTakenError, Remembered, StaleRevisionError
 from remit.grants.serialise import from_body, to_body
-from remit.kernel.decisions import Dimension
-from remit.kernel.periods import PeriodKind
+from remit.grants.usage import Used
 from remit.leases.rules import bucket_lines
 from remit.leases.terms import terms_of_grant
 from remit.store.connect import connect
@@ -38,9 +37,22 @@ class TreeUnit:
         row = self._connection.execute(query("tree_grant"), {"ref": id_or_path}).fetchone()
         return None if row is None else from_body(row[0])
 
-    def used(self, now: datetime) -> Mapping[tuple[str, Dimension, PeriodKind], int]:
-        rows = self._connection.execute(query("buckets_now"), {"now": now, "node_ids": None}).fetchall()
-        return {(row[0], row[1], row[2]): row[4] + row[5] + row[7] + row[8] for row in rows}
+    def used(self, grant_ids: Collection[str], now: datetime) -> list[Used]:
+        parameters = {"now": now, "node_ids": list(grant_ids)}
+        rows = self._connection.execute(query("buckets_now"), parameters).fetchall()
+        return [
+            Used(
+                grant_id=row[0],
+                dimension=row[1],
+                period=row[2],
+                starts_at=row[3].astimezone(UTC),
+                posted=row[4],
+                held=row[5],
+                borrowed=row[7] + row[8],
+            )
+            for row in rows
+            if row[2] in LIMIT_PERIODS  # rates have buckets too
+        ]
 
     def revisions(self, grant_id: str) -> list[Revision]:
         rows = self._connection.execute(query("tree_revisions"), {"grant_id": grant_id}).fetchall()

@@ -3,15 +3,16 @@
 It passes the same conformance suite as the real one. One writer at a time; a block that raises leaves no trace.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from threading import RLock
+from zoneinfo import ZoneInfo
 
 from remit.grants.model import Grant, Revision
 from remit.grants.ports import PathTakenError, Remembered, StaleRevisionError
-from remit.kernel.decisions import Dimension
-from remit.kernel.periods import PeriodKind
+from remit.grants.usage import Used
+from remit.kernel.periods import period_of
 
 
 class MemoryUnit:
@@ -23,15 +24,21 @@ class MemoryUnit:
         revisions: dict[str, list[Revision]],
         first: dict[str, Remembered],
         gone: frozenset[str] = frozenset(),
+        buckets: Collection[Used] = (),
     ) -> None:
         self.grants = dict(grants)
         self.history = {grant_id: list(kept) for grant_id, kept in revisions.items()}
         self.first = dict(first)
         self.gone = gone
+        self.buckets = tuple(buckets)
 
-    def used(self, now: datetime) -> Mapping[tuple[str, Dimension, PeriodKind], int]:
-        """Nothing is ever spent here."""
-        return {}
+    def used(self, grant_ids: Collection[str], now: datetime) -> list[Used]:
+        return [
+            one
+            for one in self.buckets
+            if one.grant_id in grant_ids
+            and now in period_of(one.period, one.starts_at, ZoneInfo(self.grants[one.grant_id].time_zone))
+        ]
 
     def load_tree(self) -> list[Grant]:
         return list(self.grants.values())
@@ -74,6 +81,7 @@ class MemoryGrantRepository:
     def __init__(self, gone: frozenset[str] = frozenset()) -> None:
         self._gone = gone
         self._state = MemoryUnit({}, {}, {})
+        self._buckets: dict[tuple[str, str, str, object], Used] = {}
         self._lock = RLock()
 
     @contextmanager
@@ -89,6 +97,10 @@ class MemoryGrantRepository:
         """The state of this moment, unaffected by later writes."""
         yield self._copy()
 
+    def use(self, used: Used) -> None:
+        """Puts what is used of one limit in one period, which in the real repository gateways do."""
+        self._buckets[used.grant_id, used.dimension, used.period, used.starts_at] = used
+
     def _copy(self) -> MemoryUnit:
         state = self._state
-        return MemoryUnit(state.grants, state.history, state.first, self._gone)
+        return MemoryUnit(state.grants, state.history, state.first, self._gone, list(self._buckets.values()))
