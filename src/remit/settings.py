@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from remit.channel_settings import ChannelSettings
 from remit.kernel.durations import InvalidDurationError, parse_duration
 from remit.kernel.money import InvalidAmountError, parse_usd
 
@@ -174,6 +175,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     notify: NotifySettings = NotifySettings()
     vendors: dict[str, VendorSettings] = {}
     workloads: tuple[WorkloadSettings, ...] = ()
+    channels: tuple[ChannelSettings, ...] = ()
     prices: tuple[dict[str, Any], ...] = ()
     renew_url: str | None = None
     sweep_seconds: Seconds = 5.0
@@ -201,6 +203,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         # None of these messages quotes a value: whoever put a secret in the wrong place must not find it in a log.
         if not _is_web_address(self.notify.webhook_url or "https://none"):
             raise SettingsError("`notify.webhook_url` is not an http or https URL")
+        names = [channel.name for channel in self.channels]
+        if len(set(names)) != len(names):
+            raise SettingsError("`channels`: two channels have one name")
         for name, vendor in self.vendors.items():
             if vendor.api_key_env is not None and not _VARIABLE.fullmatch(vendor.api_key_env):
                 raise SettingsError(f"`vendors.{name}.api_key_env` is not the name of an environment variable")
@@ -281,6 +286,9 @@ def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
         tables.append((f"workloads[{number}].", WorkloadSettings, table))
         if isinstance(table, Mapping):
             tables.append((f"workloads[{number}].delegate.", WorkloadDelegate, table.get("delegate")))
+    channels = document.get("channels")
+    for number, table in enumerate(channels if isinstance(channels, list | tuple) else ()):
+        tables.append((f"channels[{number}].", ChannelSettings, table))
     gateway = document.get("gateway")
     if isinstance(gateway, Mapping):
         tables.append(("gateway.bearer.", BearerSettings, gateway.get("bearer")))
@@ -329,6 +337,36 @@ def webhook_secret(notify: NotifySettings, environment: Mapping[str, str] = os.e
         return None
     if len(secret) < MIN_WEBHOOK_SECRET_BYTES:
         raise SettingsError(f"the webhook's secret in {where} needs at least {MIN_WEBHOOK_SECRET_BYTES} bytes")
+    return secret
+
+
+def channel_secret(
+    channel: ChannelSettings, what: Literal["token", "signing_secret"], environment: Mapping[str, str] = os.environ
+) -> str | None:
+    """A secret of a channel, read once at start; None where none is named. Raises SettingsError.
+
+    Of a file, white space at both ends is no part of it, and nobody but its owner may read it.
+    """
+    path: Path | None = getattr(channel, f"{what}_file")
+    variable: str | None = getattr(channel, f"{what}_env")
+    if path is not None:
+        try:
+            if path.stat().st_mode & 0o077:
+                raise SettingsError(f"`{path}` may be read by others; its mode has to be 0600")
+            secret = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"cannot read `{what}_file` of the channel `{channel.name}`: {error}") from None
+    elif variable is not None:
+        secret = environment.get(variable, "")
+    else:
+        return None
+    # Every one of these services gives longer ones; a shorter signing secret can be guessed.
+    if len(secret) < (MIN_WEBHOOK_SECRET_BYTES if what == "signing_secret" else 1):
+        raise SettingsError(
+            f"the channel `{channel.name}` needs its {what.replace('_', ' ')}: it is missing or too short"
+        )
+    if not (secret.isascii() and secret.isprintable()):
+        raise SettingsError(f"the {what.replace('_', ' ')} of the channel `{channel.name}` has characters none has")
     return secret
 
 

@@ -17,8 +17,10 @@ from remit.api.auth import PersonAuthentication
 from remit.api.bodies import MAX_BODY_BYTES, StrictRequest
 from remit.api.capabilities import Capabilities
 from remit.api.care import doctor, health, notifications
+from remit.api.deliveries import dead_letters, retry_dead_letter
 from remit.api.edge import BodyTooSlowError, Edge
 from remit.api.grants import Grants
+from remit.api.hooks import hear
 from remit.api.keys import Keys
 from remit.api.ledger import Ledger
 from remit.api.params import refuse_unknown_parameters
@@ -54,6 +56,9 @@ def make_app(services: Services) -> Edge:
             health,
             doctor,
             notifications,
+            dead_letters,
+            retry_dead_letter,
+            hear,
             openapi_document,
         ],
         dependencies={"services": Provide(provide, sync_to_thread=False)},

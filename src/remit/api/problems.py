@@ -24,6 +24,7 @@ _STATUSES: Final[Mapping[str, int]] = {
     "unknown_key": 404,
     "unknown_subject": 404,
     "unknown_revocation": 404,
+    "unknown_dead_letter": 404,
     "already_revoked": 409,
     "grant_inactive": 409,
     "issuer_key_not_signing": 409,

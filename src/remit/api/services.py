@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from remit.api.exchange import Exchange
+from remit.api.hearing import Hearing
 from remit.api.people import PeopleService
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import CapabilityService, CapabilityStore
@@ -12,6 +13,7 @@ from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.kernel.clock import Clock
 from remit.store.kept import KeptConnections
+from remit.store.postgres_deliveries import PostgresDeliveries
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
@@ -39,6 +41,8 @@ class Services:
     ledger: PostgresLedger
     notifications: PostgresNotifications
     people: PeopleService
+    deliveries: PostgresDeliveries
+    hearing: Hearing | None = None
 
     def grants_over(self, repository: GrantRepository) -> GrantService:
         """The grant service over a repository bound to one transaction."""

@@ -1,7 +1,7 @@
 """The rounds of upkeep."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import structlog
 
 from remit.grants.model import Actor
 from remit.grants.service import Authorship, GrantService, NotWritten
+from remit.jobs.carrier import Carrier
 from remit.kernel.clock import Clock
 from remit.store.postgres_care import PostgresCare
 
@@ -26,7 +27,10 @@ class Round:
 
 
 class Upkeep:
-    """Runs rounds in one thread and deliveries in another until stopped: a slow receiver holds nothing else up."""
+    """Runs rounds in one thread, deliveries in another and each channel in its own until stopped.
+
+    A slow receiver holds nothing else up.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,8 @@ class Upkeep:
         clock: Clock,
         every_seconds: float,
         send: Callable[[dict[str, Any]], bool] | None,
+        *,
+        carriers: Sequence[Carrier] = (),
     ) -> None:
         self._care = care
         self._grants = grants
@@ -46,9 +52,13 @@ class Upkeep:
             threading.Thread(target=self._repeat, args=("upkeep", self.round), name="upkeep", daemon=True),
             threading.Thread(target=self._repeat, args=("delivery", self.deliver), name="delivery", daemon=True),
         ]
+        for carrier in carriers:
+            self._threads.append(
+                threading.Thread(target=self._repeat, args=("channel", carrier.round), name="channel", daemon=True)
+            )
 
     def start(self) -> None:
-        """Starts both threads."""
+        """Starts the threads."""
         for thread in self._threads:
             thread.start()
 
