@@ -125,8 +125,7 @@ class JiraHook:
             account = str(author["accountId"])
             own = account == self.own_account or author.get("accountType", "atlassian") == "app"
             return [
-                Heard(action=action, author=account, is_own=own, text=text, remote_ref=key)
-                for action, text in done
+                Heard(action=action, author=account, is_own=own, text=text, remote_ref=key) for action, text in done
             ]
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("the payload has not the shape of its event") from error
