@@ -33,8 +33,17 @@ UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
     "remit_reader": set(),
     # notifications: only the columns about delivery
-    "remit_authority": {"grants", "issuer_keys", "access_keys", "people_tokens", "notifications", "tickets",
-                        "deliveries", "ticket_threads", "heard"},
+    "remit_authority": {
+        "grants",
+        "issuer_keys",
+        "access_keys",
+        "people_tokens",
+        "notifications",
+        "tickets",
+        "deliveries",
+        "ticket_threads",
+        "heard",
+    },
 }
 CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",
