@@ -71,7 +71,7 @@ class Office:
             link_thread(connection, "jira", "BUD-4", TICKET)
 
     def post(self, kind: str, posted: Posted) -> httpx.Response:
-        return self.http.post(f"/v1/hooks/{kind}", headers=posted[0], content=posted[1])
+        return self.http.post(f"/hooks/{kind}", headers=posted[0], content=posted[1])
 
     def now(self) -> int:
         return int(datetime.now(UTC).timestamp())
@@ -177,7 +177,7 @@ def test_what_remit_and_other_machines_do_is_not_heard(office: Office) -> None:
     """An echo of our own comment or closing is no intent and gets no answer, so nothing goes round."""
     office.post("github", office.label("remit-bot"))
     office.post("github", office.github.event("issues", "closed", 4, "remit-bot"))
-    office.post("github", office.label("bob-gh", sender={"login": "bob-gh", "type": "Bot"}))
+    office.post("github", office.label("bob-gh", performer="Bot"))
     office.post("jira", office.move("remit-jira"))
     assert office.decides.intents == [] and office.github.issues[4]["comments"] == []
 
@@ -235,7 +235,7 @@ def test_what_is_not_genuine_is_refused(office: Office, case: str) -> None:
     """Wrong, old, moved or missing signatures get 401, before anything of the body is read."""
     kind, posted = FORGED[case](office)
     headers = {name.encode(): value.encode("latin-1") for name, value in posted[0].items()}
-    answer = office.http.post(f"/v1/hooks/{kind}", headers=list(headers.items()), content=posted[1])
+    answer = office.http.post(f"/hooks/{kind}", headers=list(headers.items()), content=posted[1])
     assert answer.status_code == 401, answer.text
     assert answer.json()["code"] == "unauthenticated" and office.decides.intents == []
 

@@ -1,5 +1,6 @@
 """Mail over a real SMTP server with STARTTLS and a login."""
 
+import socket
 import ssl
 from collections.abc import Iterator
 from email import message_from_bytes, policy
@@ -138,9 +139,10 @@ def test_an_unknown_authority_is_not_trusted(server: Server) -> None:
 
 def test_a_server_that_is_away_is_tried_again(server: Server) -> None:
     """A refused connection is an outcome, not an exception."""
-    away = server.mail(timeout_seconds=1)
-    server.controller.stop()
-    assert isinstance(away.deliver(message()), TryAgain)
+    with socket.socket() as taken:  # bound, and never listening
+        taken.bind(("127.0.0.1", 0))
+        away = server.mail(port=taken.getsockname()[1], timeout_seconds=1)
+        assert isinstance(away.deliver(message()), TryAgain)
 
 
 def test_mail_without_tls_is_for_this_machine_only() -> None:

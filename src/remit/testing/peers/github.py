@@ -54,7 +54,15 @@ class GitHubPeer(Peer):
         return PeerReply(201, self.issues[number])
 
     def event(
-        self, name: str, action: str, number: int, sender: str, *, repository: str = REPOSITORY, **more: Any
+        self,
+        name: str,
+        action: str,
+        number: int,
+        sender: str,
+        *,
+        repository: str = REPOSITORY,
+        performer: str = "User",
+        **more: Any,
     ) -> tuple[dict[str, str], bytes]:
         """Headers and body of an event; `more` is what else its payload has."""
         serial = next(self._events)
@@ -63,7 +71,7 @@ class GitHubPeer(Peer):
             "action": action,
             "issue": issue,
             "repository": {"full_name": repository},
-            "sender": {"login": sender, "type": "User"},
+            "sender": {"login": sender, "type": performer},
             **more,
         }
         return signed(json.dumps(payload).encode(), name, f"delivery-{serial}")
