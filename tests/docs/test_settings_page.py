@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from remit import settings
+from remit.channel_settings import ChannelSettings
 from remit.pricing import overrides
 from remit.settings import load_settings
 
@@ -20,6 +21,7 @@ TABLES = {
     "`[notify]`": settings.NotifySettings,
     "`[vendors.NAME]`": settings.VendorSettings,
     "`[[workloads]]`": settings.WorkloadSettings,
+    "`[[channels]]`": ChannelSettings,
 }
 
 
