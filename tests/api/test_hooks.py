@@ -1,6 +1,7 @@
 """What people do in Slack, GitHub and Jira, heard over HTTP."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -61,7 +62,7 @@ class Office:
             }
             for type_, (url, more) in heard.items()
         ]  # fmt: skip
-        self.plane = stack.enter_context(Plane(self.decides, channels=channels))
+        self.plane = stack.enter_context(Plane(self.decides, channels=channels, sweep_seconds=0.2))
         self.http = stack.enter_context(httpx.Client(base_url=self.plane.server.url))
         self.slack.member("U1", "bob@acme.example")
         self.github.issues[4] = {"comments": []}
@@ -272,3 +273,38 @@ def test_dead_letters_are_listed_and_retried_over_the_api(office: Office) -> Non
     assert admin.write("POST", retry).json() == {"id": row[0], "channels": ["github"]}
     assert admin.write("POST", retry).json()["code"] == "unknown_dead_letter"
     assert admin.get("/notifications/dead").json() == {"dead": [], "next": None}
+
+
+def test_upkeep_carries_to_every_channel_of_the_settings(office: Office) -> None:
+    """A thread each: what is written while upkeep runs arrives in Slack, GitHub and Jira."""
+    upkeep = office.plane.authority.upkeep()
+    before = [len(office.slack.messages), len(office.github.issues), len(office.jira.issues)]
+    delivered = (
+        "SELECT count(*) FROM deliveries JOIN notifications AS n ON n.id = notification_id"
+        " WHERE state = 'delivered' AND n.kind = 'overdraft'"
+    )
+    upkeep.start()
+    try:
+        known = "SELECT count(*) FROM channels"
+        wait_until(office.plane.url, known, 3)
+        with psycopg.connect(office.plane.url, autocommit=True, options="-c search_path=remit") as connection:
+            connection.execute(
+                "INSERT INTO notifications (kind, audience, node_id, body, created_at, next_attempt_at)"
+                " VALUES ('overdraft', 'owner', 'grant_z', '{}', now(), now())"
+            )
+        wait_until(office.plane.url, delivered, 3)
+    finally:
+        upkeep.stop()
+    after = [len(office.slack.messages), len(office.github.issues), len(office.jira.issues)]
+    assert all(now > then for now, then in zip(after, before, strict=True))
+
+
+def wait_until(url: str, query: str, count: int) -> None:
+    """Until the query counts so many, or half a minute."""
+    with psycopg.connect(url, autocommit=True, options="-c search_path=remit") as connection:
+        for _ in range(300):
+            row = connection.execute(query.encode()).fetchone()
+            if row is not None and row[0] >= count:
+                return
+            time.sleep(0.1)
+    raise AssertionError(query)
