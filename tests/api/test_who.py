@@ -49,6 +49,8 @@ ROUTES = [
     ("GET", "/ledger/entries"),
     ("GET", "/doctor"),
     ("GET", "/notifications"),
+    ("GET", "/notifications/dead"),
+    ("POST", "/notifications/7/retry"),
 ]
 
 
@@ -58,12 +60,16 @@ def test_every_route_of_the_document_is_known_here(plane: Plane) -> None:
     documented = {
         (
             method.upper(),
-            route.replace("{grant}", "x").replace("{key}", "x").replace("{revocation}", "x").removeprefix("/v1"),
+            route.replace("{grant}", "x")
+            .replace("{key}", "x")
+            .replace("{revocation}", "x")
+            .replace("{notification}", "7")
+            .removeprefix("/v1"),
         )
         for route, methods in document["paths"].items()
         for method in methods
     }
-    assert documented - {("GET", "/health"), ("POST", "/token")} == set(ROUTES)
+    assert documented - {("GET", "/health"), ("POST", "/token"), ("POST", "/hooks/{kind}")} == set(ROUTES)
 
 
 @pytest.mark.parametrize(("method", "route"), ROUTES)
