@@ -29,9 +29,12 @@ from remit.grants.minting import BlockIssuer, CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
 from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
+from remit.jobs.carrier import Carrier
 from remit.jobs.upkeep import Upkeep
 from remit.kernel.clock import Clock, ShiftedClock, SystemClock
 from remit.kernel.money import parse_usd
+from remit.notify.channels import OpenChannel, open_channel
+from remit.notify.ports import Decides
 from remit.notify.signature import Signer
 from remit.notify.webhook import Webhook
 from remit.pricing.book import LayeredPriceBook
@@ -49,6 +52,7 @@ from remit.store.migrate import migrate
 from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_chains import PostgresChains
+from remit.store.postgres_deliveries import PostgresDeliveries
 from remit.store.postgres_findings import PostgresFindings
 from remit.store.postgres_grants import PostgresGrants
 from remit.store.postgres_keys import PostgresKeys
@@ -63,6 +67,7 @@ from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 if TYPE_CHECKING:
     from remit.api.exchange import Exchange
+    from remit.api.hearing import Hearing
     from remit.api.server import ApiServer
     from remit.api.services import Services
     from remit.api.sign_in import SignIn
@@ -136,6 +141,9 @@ class Authority:
         self.chains = PostgresChains(opener(url, "remit_authority"))
         self.care = PostgresCare(url, self.clock)
         self.trips = PostgresTrips(opener(url, "remit_authority"))
+        self.deliveries = PostgresDeliveries(opener(url, "remit_authority"), self.clock)
+        # Where what people do in other systems is carried out, if not on the tickets here.
+        self.decides: Decides | None = None
 
     def keys(self) -> KeyService:
         """The service for access keys; makes the issuer key on first use."""
@@ -291,6 +299,8 @@ class Authority:
             roster_over=self.roster_over,
             sign_in=self._sign_in(),
             scim_token=scim_token(self.settings.api),
+            deliveries=PostgresDeliveries(connections.use, self.clock),
+            hearing=self._hearing(),
         )
 
     def _sign_in(self) -> "SignIn | None":
@@ -300,6 +310,18 @@ class Authority:
         if terms is None:
             return None
         return SignIn(terms, sign_in_secret(terms), str(self.settings.api.public_url), self.clock, secrets.token_bytes)
+
+    def channels(self) -> tuple[OpenChannel, ...]:
+        """The channels of the settings; none is asked anything yet. Raises SettingsError for one that cannot be used."""
+        return tuple(open_channel(channel, self.clock) for channel in self.settings.channels)
+
+    def _hearing(self) -> "Hearing":
+        from remit.api.decides import TicketDecisions  # noqa: PLC0415 - a gateway process must not load it
+        from remit.api.hearing import Hearing  # noqa: PLC0415 - a gateway process must not load it
+
+        decides = self.decides or TicketDecisions(self.writes, self.tickets_over)
+        # Connections of its own: each message holds one while another is used to carry it out.
+        return Hearing(self.channels(), self.deliveries, decides, self.clock)
 
     def _exchange(self, connections: KeptConnections) -> "Exchange | None":
         from remit.api.exchange import Exchange  # noqa: PLC0415 - a gateway process must not load it
@@ -330,7 +352,10 @@ class Authority:
             raise SettingsError(f"`notify`: {error}") from None
         # With nowhere to send them, notifications stay due: a webhook set up later gets them.
         send = webhook.send if notify.webhook_url or notify.grant_webhook_hosts else None
-        return Upkeep(self.care, self.grants, self.clock, self.settings.sweep_seconds, send, self.renewals_round)
+        carriers = [Carrier(channel, self.deliveries, self.clock) for channel in self.channels()]
+        return Upkeep(
+            self.care, self.grants, self.clock, self.settings.sweep_seconds, send, self.renewals_round, carriers
+        )
 
 
 def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:

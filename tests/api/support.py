@@ -13,6 +13,7 @@ import psycopg
 
 from remit.api.people import NewPerson
 from remit.bootstrap import Authority, open_database
+from remit.notify.ports import Decides
 from remit.settings import load_settings
 from tests.store.database import leave_embedded
 
@@ -69,7 +70,7 @@ class Caller:
 class Plane(AbstractContextManager["Plane"]):
     """The server in a thread of this process, on a database of its own."""
 
-    def __init__(self, **settings_more: Any) -> None:
+    def __init__(self, decides: Decides | None = None, **settings_more: Any) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="remit-api-", ignore_cleanup_errors=True)
         settings = load_settings(
             overrides={"data_dir": Path(self._folder.name), "api": {"listen": "127.0.0.1:0"}, **settings_more},
@@ -77,6 +78,7 @@ class Plane(AbstractContextManager["Plane"]):
         )
         self.url = open_database(settings)
         self.authority = Authority(settings, self.url)
+        self.authority.decides = decides
         try:
             self.server = self.authority.api()
         except BaseException:

@@ -217,6 +217,26 @@ def test_notifications_are_listed(cli: Cli, system: System) -> None:
     assert "loud" in text and "100%: $0.10 of $0.10" in text
 
 
+def test_dead_letters_are_shown_with_the_reason_and_retried(cli: Cli, system: System) -> None:
+    """What did not reach a channel stands in a list of its own until it is made due again."""
+    deliveries = system.authority.deliveries
+    deliveries.fan_out("room", (), ())  # known from now on
+    system.apply({"lost": root("0.10")})
+    client = system.client(system.key("lost"))
+    client.chat.completions.create(model="sim-dime", messages=HELLO, max_completion_tokens=1)
+    deliveries.fan_out("room", ("threshold",), ())
+    lost = deliveries.claim("room")
+    assert lost is not None
+    deliveries.end("room", lost, "dead", error="channel_not_found")
+    number = str(lost["id"])
+    (row,) = [one for one in cli.ok("notifications", "--dead", "--json").json() if one["id"] == lost["id"]]
+    assert (row["channel"], row["error"]) == ("room", "channel_not_found")
+    assert "channel_not_found" in cli.ok("notifications", "--dead").out
+    assert f"notification {number} is due again: room" in cli.ok("notifications", "retry", number).out
+    assert cli("notifications", "retry", number).code == 2
+    assert cli.ok("notifications", "--dead").out == "no dead letters\n"
+
+
 def test_the_doctor_finds_a_healthy_system_healthy(cli: Cli, spent: str) -> None:
     """Nothing differs: exit code 0, and each check says how much it looked at."""
     text = cli.ok("doctor").out

@@ -24,6 +24,8 @@ def commands(above: App, prefix: str) -> Iterator[str]:
             continue
         if any(not one.startswith("-") for one in below):
             yield from commands(below, f"{prefix} {name}")
+            if below.default_command is not None:  # it does something by itself as well
+                yield f"{prefix} {name}"
         else:
             yield f"{prefix} {name}"
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from remit import settings
+from remit.channel_settings import ChannelSettings
 from remit.pricing import overrides
 from remit.settings import load_settings
 
@@ -25,6 +26,7 @@ TABLES = {
     "`[vendors.NAME]`": settings.VendorSettings,
     "`[[workloads]]`": settings.WorkloadSettings,
     "`[renewals]`": settings.RenewalSettings,
+    "`[[channels]]`": ChannelSettings,
 }
 
 

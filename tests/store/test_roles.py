@@ -13,14 +13,15 @@ TABLES = (
     "tree_state", "grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "buckets", "replaced_buckets",
     "holds", "entries", "notifications", "people_tokens", "capability_blocks", "used_proofs", "revocations", "gateways",
     "tickets", "ticket_events", "graces", "break_glasses", "people", "role_bindings",
-    "trips", "trip_ends", "security_attempts",
+    "trips", "trip_ends", "security_attempts", "channels", "deliveries", "ticket_threads", "heard",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
     "remit_gateway": {"tree_state", "grants", "issuer_keys", "access_keys", "revocations", "trips", "trip_ends"},
     "remit_reader": {"tree_state", "grants", "grant_revisions", "issuer_keys", "buckets", "holds", "entries",
                      "notifications", "capability_blocks", "revocations", "gateways", "tickets", "ticket_events",
-                     "graces", "break_glasses", "people", "role_bindings", "trips", "trip_ends", "security_attempts"},
+                     "graces", "break_glasses", "people", "role_bindings", "trips", "trip_ends", "security_attempts",
+                     "channels", "deliveries", "ticket_threads"},
     "remit_authority": set(TABLES) - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
@@ -28,14 +29,15 @@ INSERTABLE: dict[Role, set[str]] = {
     "remit_reader": set(),
     "remit_authority": {"grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "people_tokens",
                         "capability_blocks", "revocations", "notifications", "tickets", "ticket_events", "graces",
-                        "break_glasses", "people", "role_bindings", "trip_ends"},
+                        "break_glasses", "people", "role_bindings", "trip_ends", "channels", "deliveries",
+                        "ticket_threads", "heard"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
     "remit_reader": set(),
     # notifications: only the columns about delivery; role_bindings: only their end
     "remit_authority": {"grants", "issuer_keys", "access_keys", "people_tokens", "notifications", "tickets",
-                        "break_glasses", "people", "role_bindings"},
+                        "break_glasses", "people", "role_bindings", "deliveries", "ticket_threads", "heard"},
 }  # fmt: skip
 CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",

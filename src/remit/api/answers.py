@@ -324,6 +324,34 @@ class GatewayPage(Given, frozen=True, kw_only=True):
     gateways: list[GatewayStateGiven]
 
 
+class DeadLetter(Given, frozen=True, kw_only=True):
+    """A notification, by its id, that did not reach a channel and is not tried any more."""
+
+    id: int
+    channel: str
+    kind: str
+    audience: str
+    path: str | None
+    attempts: int
+    error: str
+    created_at: datetime
+    ticket_id: str
+
+
+class DeadLetterPage(Given, frozen=True, kw_only=True):
+    """Dead letters, oldest first; `next` continues the list as `after`."""
+
+    dead: list[DeadLetter]
+    next: int | None
+
+
+class RetriedGiven(Given, frozen=True, kw_only=True):
+    """The channels to which a notification is due again."""
+
+    id: int
+    channels: list[str]
+
+
 class Health(Given, frozen=True, kw_only=True):
     """That the authority and its database answer."""
 

@@ -19,9 +19,11 @@ from remit.api.capabilities import Capabilities
 from remit.api.care import doctor, gateways, health, notifications
 from remit.api.debts import debts
 from remit.api.delegation import Delegation
+from remit.api.deliveries import dead_letters, retry_dead_letter
 from remit.api.edge import BodyTooSlowError, Edge
 from remit.api.findings import findings
 from remit.api.grants import Grants
+from remit.api.hooks import hear
 from remit.api.keys import Keys
 from remit.api.ledger import Ledger
 from remit.api.params import refuse_unknown_parameters
@@ -75,6 +77,9 @@ def make_app(services: Services) -> Edge:
             doctor,
             gateways,
             notifications,
+            dead_letters,
+            retry_dead_letter,
+            hear,
             openapi_document,
         ],
         dependencies={"services": Provide(provide, sync_to_thread=False)},

@@ -34,6 +34,7 @@ _STATUSES: Final[Mapping[str, int]] = {
     "owner_left": 409,
     "too_many_tokens": 409,
     "unknown_trip": 404,
+    "unknown_dead_letter": 404,
     "already_revoked": 409,
     "approved_already": 409,
     "ticket_not_open": 409,

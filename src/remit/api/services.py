@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from remit.api.exchange import Exchange
+from remit.api.hearing import Hearing
 from remit.api.people import PeopleService
 from remit.api.roster import RosterService
 from remit.api.sign_in import SignIn
@@ -17,6 +18,7 @@ from remit.grants.service import GrantService
 from remit.kernel.clock import Clock
 from remit.renewals.service import TicketService
 from remit.store.kept import KeptConnections
+from remit.store.postgres_deliveries import PostgresDeliveries
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
@@ -55,6 +57,8 @@ class Services:
     roster_over: Callable[[WriteUnit], RosterService]
     sign_in: SignIn | None
     scim_token: bytes | None
+    deliveries: PostgresDeliveries
+    hearing: Hearing | None = None
 
     @contextmanager
     def tickets(self) -> Iterator[PostgresTickets]:

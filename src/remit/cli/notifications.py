@@ -2,18 +2,23 @@
 
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from remit.cli.codes import EXIT_OK, CommandError
 from remit.cli.options import Json, Where
 
 _MAX_COUNT = 100_000
+app_command = App(name="notifications")
 
 
+@app_command.default
 def notifications(
     *,
     count: Annotated[int, Parameter(name=["--count", "-n"], help="How many of the newest; 50 if left out.")] = 50,
     undelivered: Annotated[bool, Parameter(help="Show only those that no webhook has taken yet.")] = False,
+    dead: Annotated[
+        bool, Parameter(help="Show what did not reach a channel and is not tried any more, and why.")
+    ] = False,
     json: Json = False,
     where: Where | None = None,
 ) -> int:
@@ -26,6 +31,8 @@ def notifications(
 
     if not 1 <= count <= _MAX_COUNT:
         raise CommandError(f"--count is a number from 1 to {_MAX_COUNT:,}")
+    if dead:
+        return _print_dead(open_authority(where).deliveries.dead(0, count), json=json)
     rows = open_authority(where).ledger.notifications(count, undelivered=undelivered)
     if json:
         print_json(rows)
@@ -55,3 +62,35 @@ def _what(row: dict[str, Any]) -> str:
         used = f"{amount_text(dimension, body['posted'])} of {amount_text(dimension, body['limit'])}"
         return f"{row['threshold']}%: {used}" if row["threshold"] else used
     return str(body.get("detail", ""))
+
+
+def _print_dead(rows: list[dict[str, Any]], *, json: bool) -> int:
+    from remit.cli.output import moment_text, print_json, print_table, table
+
+    if json:
+        print_json(rows)
+        return EXIT_OK
+    if not rows:
+        print("no dead letters")
+        return EXIT_OK
+    shown = table("id", "when", "channel", "about", "grant", "attempts", "why")
+    for row in rows:
+        when, path = moment_text(row["created_at"]), row["path"] or ""
+        shown.add_row(str(row["id"]), when, row["channel"], row["kind"], path, str(row["attempts"]), row["error"])
+    print_table(shown)
+    return EXIT_OK
+
+
+@app_command.command
+def retry(notification: int, /, *, where: Where | None = None) -> int:
+    """Try again to bring a notification to the channels that it did not reach.
+
+    The number is the id that `remit notifications --dead` shows. All attempts are before it again.
+    """
+    from remit.cli.session import open_authority
+
+    channels = open_authority(where).deliveries.retry(notification)
+    if not channels:
+        raise CommandError(f"notification {notification} is dead in no channel")
+    print(f"notification {notification} is due again: {', '.join(channels)}")
+    return EXIT_OK

@@ -1,7 +1,7 @@
 """The rounds of upkeep."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import structlog
 
 from remit.grants.model import Actor
 from remit.grants.service import Authorship, GrantService, NotWritten
+from remit.jobs.carrier import Carrier
 from remit.kernel.clock import Clock
 from remit.renewals.rounds import Did
 from remit.store.postgres_care import PostgresCare
@@ -28,7 +29,10 @@ class Round:
 
 
 class Upkeep:
-    """Runs rounds, the queue and deliveries in a thread each until stopped: a slow receiver holds nothing else up."""
+    """Runs rounds, the queue, deliveries and each channel in a thread of its own until stopped.
+
+    A slow receiver holds nothing else up.
+    """
 
     def __init__(  # noqa: PLR0917 - one parameter per part it is joined from
         self,
@@ -38,6 +42,7 @@ class Upkeep:
         every_seconds: float,
         send: Callable[[dict[str, Any]], bool] | None,
         queue_round: Callable[[], Did],
+        carriers: Sequence[Carrier] = (),
     ) -> None:
         self._care = care
         self._grants = grants
@@ -51,9 +56,13 @@ class Upkeep:
             threading.Thread(target=self._repeat, args=("delivery", self.deliver), name="delivery", daemon=True),
             threading.Thread(target=self._repeat, args=("queue", self.queue), name="queue", daemon=True),
         ]
+        for carrier in carriers:
+            self._threads.append(
+                threading.Thread(target=self._repeat, args=("channel", carrier.round), name="channel", daemon=True)
+            )
 
     def start(self) -> None:
-        """Starts both threads."""
+        """Starts the threads."""
         for thread in self._threads:
             thread.start()
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
+from remit.notify.calls import NoRedirects, reason
 from remit.notify.signature import HEADER, Signer
 
 _log = structlog.get_logger(__name__)
@@ -34,7 +35,7 @@ class Webhook:
         self._grant_hosts = frozenset(_host_and_port(text) for text in grant_hosts)
         self._timeout_seconds = timeout_seconds
         self._signer = signer
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._opener = urllib.request.build_opener(NoRedirects)
 
     def send(self, notification: dict[str, Any]) -> bool:
         """Whether it was accepted, or has nowhere to go; a refusal or failure is logged and answered False."""
@@ -53,7 +54,7 @@ class Webhook:
             with self._opener.open(request, timeout=self._timeout_seconds) as answer:
                 return 200 <= int(answer.status) < 300
         except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-            _log.warning("notification_not_delivered", id=notification["id"], error=_reason(error))
+            _log.warning("notification_not_delivered", id=notification["id"], error=reason(error))
             return False
 
     def _target(self, own: str | None) -> str | None:
@@ -80,13 +81,3 @@ def _host_and_port(text: str) -> tuple[str | None, int | None]:
     if parts.hostname is None or parts.netloc != text or "@" in text or text.endswith(":"):
         raise ValueError(f"`{text}` is not `host` or `host:port`")
     return parts.hostname, parts.port
-
-
-def _reason(error: Exception) -> str:
-    """Why a delivery failed. An address often is a secret, and what is said about one that is malformed quotes it."""
-    return str(error) if isinstance(error, OSError) else type(error).__name__
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path, PurePath
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import msgspec
 
+from remit.channel_settings import ChannelSettings
 from remit.settings.tables import (
     ORIGIN,
     ApiSettings,
@@ -89,6 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     vendors: dict[str, VendorSettings] = {}
     workloads: tuple[WorkloadSettings, ...] = ()
     renewals: RenewalSettings = RenewalSettings()
+    channels: tuple[ChannelSettings, ...] = ()
     prices: tuple[dict[str, Any], ...] = ()
     renew_url: str | None = None
     sweep_seconds: Seconds = 5.0
@@ -120,6 +122,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         # None of these messages quotes a value: whoever put a secret in the wrong place must not find it in a log.
         if not is_web_address(self.notify.webhook_url or "https://none"):
             raise SettingsError("`notify.webhook_url` is not an http or https URL")
+        names = [channel.name for channel in self.channels]
+        if len(set(names)) != len(names):
+            raise SettingsError("`channels`: two channels have one name")
         for name, vendor in self.vendors.items():
             if vendor.api_key_env is not None and not _VARIABLE.fullmatch(vendor.api_key_env):
                 raise SettingsError(f"`vendors.{name}.api_key_env` is not the name of an environment variable")
@@ -212,6 +217,9 @@ def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
     roles = sign_in.get("roles") if isinstance(sign_in, Mapping) else ()
     for number, table in enumerate(roles if isinstance(roles, list | tuple) else ()):
         tables.append((f"sign_in.roles[{number}].", SignInRole, table))
+    channels = document.get("channels")
+    for number, table in enumerate(channels if isinstance(channels, list | tuple) else ()):
+        tables.append((f"channels[{number}].", ChannelSettings, table))
     gateway = document.get("gateway")
     if isinstance(gateway, Mapping):
         tables.append(("gateway.bearer.", BearerSettings, gateway.get("bearer")))
@@ -283,6 +291,36 @@ def _secret(  # noqa: PLR0917 - what it is, and the two places where it may be
         return None
     if len(secret) < least_bytes:
         raise SettingsError(f"{what} in {where} needs at least {least_bytes} bytes")
+    return secret
+
+
+def channel_secret(
+    channel: ChannelSettings, what: Literal["token", "signing_secret"], environment: Mapping[str, str] = os.environ
+) -> str | None:
+    """A secret of a channel, read once at start; None where none is named. Raises SettingsError.
+
+    Of a file, white space at both ends is no part of it, and nobody but its owner may read it.
+    """
+    path: Path | None = getattr(channel, f"{what}_file")
+    variable: str | None = getattr(channel, f"{what}_env")
+    if path is not None:
+        try:
+            if path.stat().st_mode & 0o077:
+                raise SettingsError(f"`{path}` may be read by others; its mode has to be 0600")
+            secret = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"cannot read `{what}_file` of the channel `{channel.name}`: {error}") from None
+    elif variable is not None:
+        secret = environment.get(variable, "")
+    else:
+        return None
+    # Every one of these services gives longer ones; a shorter signing secret can be guessed.
+    if len(secret) < (MIN_WEBHOOK_SECRET_BYTES if what == "signing_secret" else 1):
+        raise SettingsError(
+            f"the channel `{channel.name}` needs its {what.replace('_', ' ')}: it is missing or too short"
+        )
+    if not (secret.isascii() and secret.isprintable()):
+        raise SettingsError(f"the {what.replace('_', ' ')} of the channel `{channel.name}` has characters none has")
     return secret
 
 

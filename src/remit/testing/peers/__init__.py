@@ -1,0 +1,1 @@
+"""Servers shaped like the systems that people are in."""
