@@ -19,6 +19,7 @@ from remit.renewals.rounds import Did
 from remit.renewals.service import Asked
 from remit.settings import load_settings
 from remit.testing.clock import ManualClock
+from tests.leases.trial import Trial, node_of
 from tests.store.database import fresh_database
 
 START = datetime(2027, 1, 4, 9, 0, tzinfo=UTC)
@@ -123,6 +124,18 @@ class Office:
     def authors(self) -> list[tuple[Any, ...]]:
         """(path, who, why) of every revision."""
         return self._rows("SELECT body ->> 'path', changed_by, reason FROM grant_revisions")
+
+    def owe(self, path: str, amount: int) -> None:
+        """A call of so many nano-USD through a grant that has no limit left but its overdraft."""
+        leaf = self.grant(path)
+        trial = Trial(self.authority.url)
+        trial.clock = self.clock
+        trial.grants = {one.id: one for one in self.tree()}
+        trial.oracle.nodes = {one.id: node_of(one) for one in self.tree()}
+        hold = trial.hold(leaf, amount)
+        assert trial.take(hold) == [True]
+        assert trial.settle(hold.id, amount) == "settled"
+        trial.close()
 
     def notices(self, kind: str) -> list[dict[str, Any]]:
         rows = self.authority.ledger.notifications(1000, undelivered=False)

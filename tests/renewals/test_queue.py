@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from remit.grants.edits import NewGrant
+from remit.grants.model import Overdraft
 from remit.renewals import requests
 from tests.renewals.office import ADMIN, EVE, RITA, SAM, TOM, USD, Office, codes, usd
 
@@ -193,3 +194,16 @@ def test_a_ticket_is_handed_to_who_may_decide_it(office: Office) -> None:
     assert hand(TOM).code == "not_permitted"  # type: ignore[attr-defined]
     assert hand(SAM).code == "not_permitted"  # type: ignore[attr-defined]
     assert hand(ADMIN).assignees == (ADMIN,)  # type: ignore[attr-defined]
+
+
+def test_who_owes_a_debt_does_not_decide_about_it(office: Office) -> None:
+    """A debt's ticket goes to the owner above, forgiving it settles it once, and declining leaves it to be repaid."""
+    office.make("acme/research/prod", SAM, usd(0), by=ADMIN, overdraft=Overdraft(max_nanousd=5 * USD))
+    office.owe("acme/research/prod", 2 * USD)
+    assert office.round().opened == 1
+    (ticket,) = office.authority.tickets_listed(state="open", kind="debt")
+    assert (ticket.requester, ticket.assignees) == (SAM, (RITA,))
+    assert codes(office.decide("approve", SAM, ticket.id)) == ["not_permitted"]
+    assert office.decide("approve", RITA, ticket.id).state == "approved"
+    assert office.authority.ledger.debts() == []
+    assert office.round().opened == 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from remit.grants.edits import GrantEdit
-from remit.grants.model import Grant, same_person
+from remit.grants.model import Actor, Grant, same_person
 from remit.grants.serialise import format_instant
 from remit.grants.service import GrantService, NotWritten
 from remit.grants.tree import Tree
@@ -215,6 +215,10 @@ class Rounds:
             by = system_author(
                 "an overdraft is owed: approving forgives it, else the next period repays it", debt.key, now
             )
+            # Whoever answers for the debt is who asks: they do not decide about it.
+            owner = tree[debt.grant_id].owner
+            if self._people.is_active(owner):
+                by = replace(by, actor=Actor(owner, is_admin=True))
             opened += not isinstance(self._service.open(asked, by), list)
         for trip in self._queue.trips_without_ticket():
             opened += self._open_finding(trip.grant_id, "runaway", f"trip:{trip.id}", {"trip": dict(trip.about)})
