@@ -248,7 +248,7 @@ def january(acme: Acme, story: Story) -> None:
         outside = acme.ask("ria", "PATCH", f"/grants/{quote(f'acme/{department}/{team}', safe='')}", beyond)
         story.check(
             "the head of a department stays inside the boundary",
-            holds=outside.status_code == 422 and outside.json()["code"] == "outside_boundary",
+            holds=outside.status_code == 403 and outside.json()["code"] == "outside_boundary",
         )
 
 
@@ -400,7 +400,7 @@ def verify(acme: Acme, story: Story) -> None:
         story.check(f"none of {len(tickets)} tickets was decided by who asked", holds=not own)
         report = acme.ask(FINN, "GET", "/ledger/report", by="team").json()
     checked = json.loads(acme.remit("doctor", "--json", moment=moment))
-    story.check("the doctor finds no difference in the books", holds=bool(checked["agree"]))
+    story.check("the doctor finds no difference in the books", holds=bool(checked["healthy"]))
     booked, billed = report["total"]["amount_nanousd"], sum(row.amount_nanousd for row in acme.vendor.rows())
     story.check("vendor and ledger agree to the nano-dollar", holds=booked == billed, shown=f"{format_usd(booked)}")
 
