@@ -1,11 +1,13 @@
 """Tickets: who is asked, who decides, what an approval does, what silence does."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from remit.grants.edits import NewGrant
-from remit.grants.model import Overdraft
+from remit.grants.model import Actor, Overdraft
 from remit.renewals import requests
 from tests.renewals.office import ADMIN, EVE, RITA, SAM, TOM, USD, Office, codes, usd
 
@@ -167,6 +169,38 @@ def test_break_glass_takes_two_ends_by_itself_and_is_reviewed(office: Office) ->
     (review,) = office.authority.tickets_listed(state="open", kind="finding")
     assert review.evidence["break_glass"] == ticket.id
     assert office.round().ended == 0
+
+
+def test_what_was_handed_on_meanwhile_is_said_and_not_taken_back(office: Office) -> None:
+    """A grant made out of a break-glass's extra stays, the round goes on, and the review says what could not be lowered."""
+    ends = office.clock.now() + timedelta(hours=4)
+    ticket = office.opened(SAM, requests.break_glass, "acme/research/search", 100 * USD, ends, "api")
+    office.decide("approve", RITA, ticket.id)
+    office.decide("approve", ADMIN, ticket.id)
+    office.make("acme/research/search/child", SAM, usd(250), by=SAM)
+    office.clock.advance(timedelta(hours=4))
+    assert office.round().ended == 1
+    (review,) = office.authority.tickets_listed(state="open", kind="finding")
+    assert "acme/research/search/child" in review.evidence["not_taken_back"][0]
+    assert office.spend_limit("acme/research/search") == 300
+    assert office.round().ended == 0
+
+
+def test_a_token_held_to_one_grant_asks_and_decides_about_nothing_else(office: Office) -> None:
+    """A narrowed token of an owner above neither asks for nor approves what lies outside the grant it is held to."""
+    ticket = _increase(office)
+
+    def decide(within: str) -> object:
+        by = replace(office.by(RITA), actor=Actor(RITA, within=office.grant(within).id))
+
+        def do(unit: Any) -> Any:
+            answer = office.authority.tickets_over(unit).approve(ticket, by)
+            return answer[0] if isinstance(answer, list) else (answer, {})
+
+        return office.authority.writes.once(f"decide-{within}", {}, do)
+
+    assert decide("acme/research/eval").code == "not_permitted"  # type: ignore[attr-defined]
+    assert decide("acme/research").state == "approved"  # type: ignore[attr-defined]
 
 
 def test_break_glass_is_bounded(office: Office) -> None:

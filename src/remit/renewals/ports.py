@@ -83,6 +83,10 @@ class People(Protocol):
 
     def is_active(self, name: str) -> bool: ...
 
+    def left(self) -> frozenset[str]:
+        """Everybody who left, by their key."""
+        ...
+
     def delegate_of(self, name: str, now: datetime) -> str | None:
         """Who stands in for a person at the moment."""
         ...

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from remit.grants.edits import GrantEdit
+from remit.grants.leaving import ownerless
 from remit.grants.model import Actor, Grant, same_person
 from remit.grants.serialise import format_instant
 from remit.grants.service import GrantService, NotWritten
@@ -91,7 +92,9 @@ class Rounds:
             or bool(self._queue.debts_without_ticket(now))
             or bool(self._queue.trips_without_ticket())
             or any(self._grace_of(tree, grant, now) is not None for grant in tree)
-            or any(not self._queue.was_ever_open(_ownerless_key(one)) for one in _ownerless(tree, self._people, now))
+            or any(
+                not self._queue.was_ever_open(_ownerless_key(one)) for one in ownerless(tree, self._people.left(), now)
+            )
         )
 
     def _overdue(self, now: datetime) -> tuple[int, int]:
@@ -193,11 +196,16 @@ class Rounds:
             by = system_author(
                 f"the break-glass of ticket {glass.ticket_id} ends", f"break-glass:{glass.ticket_id}", now
             )
-            self._writer.lower(glass.raised, by)
+            kept = self._writer.lower(glass.raised, by)
             self._queue.end_break_glass(glass.ticket_id, now)
             ticket = self._tickets.find(glass.ticket_id)
             assert ticket is not None and ticket.grant_id is not None
-            self._open_finding(ticket.grant_id, "break_glass_review", f"review:{ticket.id}", {"break_glass": ticket.id})
+            self._open_finding(
+                ticket.grant_id,
+                "break_glass_review",
+                f"review:{ticket.id}",
+                {"break_glass": ticket.id, "not_taken_back": kept},
+            )
             ended += 1
         return ended
 
@@ -222,7 +230,7 @@ class Rounds:
             opened += not isinstance(self._service.open(asked, by), list)
         for trip in self._queue.trips_without_ticket():
             opened += self._open_finding(trip.grant_id, "runaway", f"trip:{trip.id}", {"trip": dict(trip.about)})
-        for grant in _ownerless(tree, self._people, now):
+        for grant in ownerless(tree, self._people.left(), now):
             opened += self._open_finding(grant.id, "no_active_owner", _ownerless_key(grant), {})
         return opened
 
@@ -262,7 +270,3 @@ def _grace_hours(grant: Grant) -> int:
 
 def _ownerless_key(grant: Grant) -> str:
     return f"ownerless:{grant.id}:{grant.owner.casefold()}"
-
-
-def _ownerless(tree: Tree, people: People, now: datetime) -> list[Grant]:
-    return [grant for grant in tree if grant.is_live(now) and not people.is_active(grant.owner)]

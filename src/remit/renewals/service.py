@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from remit.grants.model import Actor, Grant, Problem, same_person
+from remit.grants.roles import reaches
 from remit.grants.service import Authorship, authorship_problems
 from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
@@ -215,11 +216,13 @@ class TicketService:
         if standing is not None:
             detail = f"ticket {standing.id} asks for this already and waits for {', '.join(standing.assignees)}"
             return [Problem(code="ticket_open_already", path=path, detail=detail)]
-        if isinstance(effect, CreateGrant):
-            return []
-        grant = tree.find(effect.about if isinstance(effect, Acknowledge) else _grant_id(effect))
-        if grant is None:
+        grant = None if isinstance(effect, CreateGrant) else tree.find(_grant_id(effect))
+        known = isinstance(effect, CreateGrant) or grant is not None
+        # A token that is held to one grant asks about nothing else.
+        if not known or not reaches(actor, subject_of(tree, effect) if grant is None else tree.path_to(grant)):
             return [Problem(code="grant_unknown", path=path, detail=f"there is no grant `{path}`")]
+        if grant is None:
+            return []
         if isinstance(effect, BreakGlass):
             problems = self._break_glass_problems(grant, effect, now)
             if problems:

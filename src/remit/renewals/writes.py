@@ -73,8 +73,12 @@ class EffectWriter:
             done = self.carry_out(effect, by)
         return done if isinstance(done, list) else []
 
-    def lower(self, raised: Sequence[Mapping[str, Any]], by: Authorship) -> None:
-        """Takes back what a break-glass raised, from the leaf up, where the grants still have those limits."""
+    def lower(self, raised: Sequence[Mapping[str, Any]], by: Authorship) -> list[str]:
+        """Takes back what a break-glass raised, from the leaf up, where the grants still have those limits.
+
+        Answers why it could not be, for each that somebody has handed on meanwhile: a person has to look at those.
+        """
+        kept = []
         for one in reversed(raised):
             grant = self._read_tree().find(one["grant_id"])
             if grant is None or grant.status == "revoked":
@@ -83,7 +87,8 @@ class EffectWriter:
             if limits != grant.limits:
                 answer = self._grants.change(grant.id, GrantEdit(limits=limits), _step(by, grant))
                 if isinstance(answer, NotWritten):
-                    raise LoweringError("; ".join(problem.detail for problem in answer.problems))
+                    kept += [problem.detail for problem in answer.problems]
+        return kept
 
     def _move(self, effect: MoveLimit, by: Authorship) -> Done | list[Problem]:
         tree = self._read_tree()
@@ -126,10 +131,6 @@ class ReadTree(Protocol):
     """The tree as the transaction has left it so far."""
 
     def __call__(self) -> Tree: ...
-
-
-class LoweringError(Exception):
-    """What a break-glass raised could not be taken back; the message says why."""
 
 
 def _extra(grant: Grant, amount: int) -> list[dict[str, Any]]:

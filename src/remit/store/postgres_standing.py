@@ -24,6 +24,9 @@ class PostgresStanding:
     def is_active(self, name: str) -> bool:
         return not self._roster.left([name])
 
+    def left(self) -> frozenset[str]:
+        return self._roster.left()
+
     def delegate_of(self, name: str, now: datetime) -> str | None:
         found = self._roster.find(person_key(name))
         return None if found is None else found.delegate_at(now)
