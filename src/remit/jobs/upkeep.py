@@ -16,6 +16,7 @@ from remit.store.postgres_care import PostgresCare
 
 _log = structlog.get_logger(__name__)
 STOP_SECONDS = 10.0
+QUEUE_SECONDS = 2.0
 _SYSTEM = Actor(name="remit", is_admin=True)
 
 
@@ -114,7 +115,9 @@ class Upkeep:
             _log.error("grants_not_expired", problems=[problem.detail for problem in answer.problems])
 
     def _repeat(self, name: str, work: Callable[[], object]) -> None:
-        while not self._stop.wait(self._every_seconds):
+        # What waits for people is not in a hurry, and looking costs more than a sweep.
+        every = max(self._every_seconds, QUEUE_SECONDS) if name == "queue" else self._every_seconds
+        while not self._stop.wait(every):
             try:
                 work()
             except Exception:  # noqa: BLE001 - logged; the next round runs all the same
