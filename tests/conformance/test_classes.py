@@ -167,7 +167,7 @@ def delivered(system: System, pages: Pages, path: str, count: int) -> list[tuple
 
 
 def test_overdraft_is_used_posted_as_debt_and_bounded(dated: tuple[System, Pages], noon: System) -> None:
-    """$0.50 and $0.20 of escrow: seven calls, $0.20 of debt, never more; every page goes out exactly once."""
+    """$0.50 and $0.20 of escrow: seven calls, $0.20 of debt and a ticket about it; every page goes out exactly once."""
     _, pages = dated
     noon.apply({"prod": limited(("0.50", "month"), overdraft={"usd": "0.20"})})
     key = noon.key("prod")
@@ -179,15 +179,16 @@ def test_overdraft_is_used_posted_as_debt_and_bounded(dated: tuple[System, Pages
     assert (remit["limit"], remit["posted"], remit["held"]) == (5 * DIME, 7 * DIME, 0)
     assert "overdraft of $0.20" in remit["detail"]
     noon.reconcile_with_vendor("prod")
-    posted = delivered(noon, pages, "prod", 5)
+    posted = delivered(noon, pages, "prod", 6)
     rows = noon.sql(
         "SELECT kind, threshold, audience FROM notifications WHERE body ->> 'path' = 'prod' ORDER BY kind, threshold"
     )
     assert {(kind, threshold) for kind, threshold, _ in rows} == {
         ("cap_reached", 100), ("threshold", 80), ("threshold", 100), ("overdraft", 0), ("forecast_exhaustion", 0),
+        ("ticket_opened", 0),
     }  # fmt: skip
     assert [kind for kind, _, _ in rows].count("overdraft") == 1  # for the two calls it lent to
-    assert {audience for _, _, audience in rows} == {"on_call"}
+    assert {(kind == "ticket_opened", audience) for kind, _, audience in rows} == {(False, "on_call"), (True, "named")}
     assert posted == sorted(rows)
 
 

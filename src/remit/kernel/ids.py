@@ -4,16 +4,18 @@ The 26 characters are a ULID (48 bits of milliseconds, 80 random bits) in Crockf
 """
 
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS = 80
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 
 
 def new_id(prefix: str, now: datetime) -> str:
     """A fresh id such as `grant_01k9...`; ids of one prefix sort by the instant they were made at."""
-    milliseconds = int(now.timestamp() * 1000)
+    # In whole numbers: a float loses the last millisecond of some instants.
+    milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
     return f"{prefix}_{encode_ulid((milliseconds << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS))}"
 
 
