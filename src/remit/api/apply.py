@@ -14,7 +14,7 @@ from remit.api.params import IfMatch, Injected, MaybeIdempotencyKey
 from remit.api.problems import PROBLEM_RESPONSES, Refusal, items, refuse
 from remit.api.services import Services
 from remit.api.sight import Sight, unknown_grant
-from remit.api.writes import Done, authorship, read_terms, require_no_match, tree_of, write_once, written
+from remit.api.writes import Done, authorship, read_terms, require_no_match, write_once, written
 from remit.grants.manifest import Manifest, parse_manifest
 from remit.grants.model import Actor, Problem, parent_path_of
 from remit.grants.plan import Plan, make_plan
@@ -52,7 +52,7 @@ def apply_manifest(  # noqa: PLR0917 - one parameter per part of the request
     reason = data.reason
 
     def do(unit: WriteUnit) -> Done:
-        plan = _plan(services, tree_of(unit), actor, manifest, prune=data.prune)
+        plan = _plan(services, unit.tree(), actor, manifest, prune=data.prune)
         if data.plan not in (None, plan_digest(plan)):
             raise refuse("plan_stale", "the tree has changed since the plan was made; plan again", field="plan")
         answer = services.grants_over(unit.grants).apply(plan, authorship(actor, reason, terms))

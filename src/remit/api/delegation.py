@@ -21,7 +21,7 @@ from remit.api.grants import Ref, found
 from remit.api.params import IdempotencyKey, IfMatch, Injected, grant_ref
 from remit.api.problems import PROBLEM_RESPONSES
 from remit.api.sight import Sight
-from remit.api.writes import Done, authorship, matching_grant, read_terms, tree_of, write_once, written
+from remit.api.writes import Done, authorship, matching_grant, read_terms, write_once, written
 from remit.grants.division import handed_out
 from remit.grants.tree import Tree
 from remit.grants.usage import Usage
@@ -76,7 +76,7 @@ class Delegation(Controller):
             parts = [part.part() for part in data.parts_]
             answer = services.grants_over(unit.grants).split(parent.id, parts, by, data.period)
             made = [grant_given(one) for one in written(unit, actor, answer).grants]
-            after = handed_out(tree_of(unit), parent, services.clock.now())
+            after = handed_out(unit.tree(), parent, services.clock.now())
             given = SplitGiven(grants=made, handed_out=[handed_out_given(one) for one in after])
             return Done(201, given, given)
 
@@ -98,7 +98,7 @@ class Delegation(Controller):
 
         def do(unit: WriteUnit) -> Done:
             source = matching_grant(unit, actor, ref, terms)
-            target = found(Sight(tree_of(unit), actor), data.to)
+            target = found(Sight(unit.tree(), actor), data.to)
             moved = data.moved()
             by = authorship(actor, data.reason, terms)
             answer = services.grants_over(unit.grants).transfer(

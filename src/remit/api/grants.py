@@ -20,7 +20,6 @@ from remit.api.writes import (
     matching_grant,
     read_terms,
     require_no_match,
-    tree_of,
     write_once,
     written,
 )
@@ -104,7 +103,7 @@ class Grants(Controller):
         actor = request.user
 
         def do(unit: WriteUnit) -> Done:
-            require_parent(Sight(tree_of(unit), actor), data.path, actor)
+            require_parent(Sight(unit.tree(), actor), data.path, actor)
             service = services.grants_over(unit.grants)
             return _done(unit, actor, 201, service.create(data.new_grant(), authorship(actor, data.reason, terms)))
 

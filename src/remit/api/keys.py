@@ -13,7 +13,7 @@ from remit.api.grants import found, seen
 from remit.api.params import IdempotencyKey, IfMatch, Injected, PageSize, grant_ref
 from remit.api.problems import PROBLEM_RESPONSES, Refusal
 from remit.api.sight import Sight
-from remit.api.writes import Done, authorship, matching_grant, read_terms, require_no_match, tree_of, write_once
+from remit.api.writes import Done, authorship, matching_grant, read_terms, require_no_match, write_once
 from remit.grants.keys import NewKey
 from remit.grants.model import Actor, Grant, Problem
 from remit.store.postgres_writes import WriteUnit
@@ -144,7 +144,7 @@ class Keys(Controller):
 def _grant_of(unit: WriteUnit, key_id: str, actor: Actor) -> Grant:
     """The grant of a key that the person sees. Raises Refusal, one and the same for any other key."""
     stored = unit.keys.find(key_id) if _KEY_ID.fullmatch(key_id) else None
-    grant = None if stored is None else Sight(tree_of(unit), actor).find(stored.grant_id)
+    grant = None if stored is None else Sight(unit.tree(), actor).find(stored.grant_id)
     if not isinstance(grant, Grant):
         raise Refusal([Problem(code="unknown_key", path="", detail=f"there is no access key `{key_id}`")])
     return grant

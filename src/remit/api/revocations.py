@@ -12,7 +12,7 @@ from remit.api.grants import seen
 from remit.api.params import IdempotencyKey, IfMatch, Injected
 from remit.api.problems import PROBLEM_RESPONSES, Refusal
 from remit.api.sight import Sight
-from remit.api.writes import Done, authorship, read_terms, require_no_match, tree_of, write_once
+from remit.api.writes import Done, authorship, read_terms, require_no_match, write_once
 from remit.grants.model import Actor, Problem
 from remit.grants.revocations import Revocation, Subject
 from remit.grants.roles import may
@@ -80,7 +80,7 @@ def _seen(unit: WriteUnit, actor: Actor, found: Subject | Problem, data: Revoke)
         if isinstance(found, Problem):
             raise Refusal([found])
         return found
-    if isinstance(found, Problem) or found.grant is None or not _sees(Sight(tree_of(unit), actor), found.grant.id):
+    if isinstance(found, Problem) or found.grant is None or not _sees(Sight(unit.tree(), actor), found.grant.id):
         shown = "this capability" if data.token is not None else f"`{data.word[:80]}`"
         detail = f"nothing of yours is named {shown}"
         raise Refusal([Problem(code="unknown_subject", path="", field="subject", detail=detail)])

@@ -14,7 +14,7 @@ from remit.api.params import IdempotencyKey, IfMatch, Injected
 from remit.api.problems import PROBLEM_RESPONSES, Refusal, refuse
 from remit.api.roster import Left
 from remit.api.sight import Sight
-from remit.api.writes import Done, authorship, read_terms, require_no_match, tree_of, write_once
+from remit.api.writes import Done, authorship, read_terms, require_no_match, write_once
 from remit.grants.model import Problem, Role, RoleBinding, same_person
 from remit.grants.roles import may
 from remit.store.postgres_people import StoredPerson
@@ -183,7 +183,7 @@ class Roles(Controller):
         actor = request.user
 
         def do(unit: WriteUnit) -> Done:
-            grant = None if data.grant is None else found(Sight(tree_of(unit), actor), data.grant)
+            grant = None if data.grant is None else found(Sight(unit.tree(), actor), data.grant)
             binding = RoleBinding(data.role, None if grant is None else grant.id)
             given = role_given(_made(services.roster_over(unit).give(data.person, binding, actor, "command")))
             return Done(201, given, given)
@@ -321,7 +321,7 @@ class Tokens(Controller):
         actor, shown = request.user, request.auth
 
         def do(unit: WriteUnit) -> Done:
-            tree = tree_of(unit)
+            tree = unit.tree()
             made = _made(
                 services.people_over(unit.people).narrow(
                     shown,

@@ -25,7 +25,7 @@ from remit.api.ticket_bodies import (
     changes,
     ticket_given,
 )
-from remit.api.writes import Done, Terms, authorship, read_terms, require_no_match, tree_of, write_once
+from remit.api.writes import Done, Terms, authorship, read_terms, require_no_match, write_once
 from remit.grants.model import Actor, Grant, Problem, same_person
 from remit.grants.service import Authorship
 from remit.grants.tree import Tree
@@ -267,7 +267,7 @@ def _open(  # noqa: PLR0917 - the five routes pass what they were given
     reason: str = data.parts()["reason"]
 
     def do(unit: WriteUnit) -> Done:
-        tree = tree_of(unit)
+        tree = unit.tree()
         sight = Sight(tree, actor)
         if own is not None and isinstance(problem := sight.find(own), Problem):
             raise Refusal([problem])
@@ -293,7 +293,7 @@ def _act(  # noqa: PLR0917 - the five routes pass what they were given
     reason: str = data.parts().get("reason", f"{verb} over the API")
 
     def do(unit: WriteUnit) -> Done:
-        sight = Sight(tree_of(unit), actor)
+        sight = Sight(unit.tree(), actor)
         ticket = _seen(sight, actor, unit.tickets(services.clock).find(ticket_id), ticket_id)
         if terms.if_match not in (None, ticket.revision):
             detail = f"ticket {ticket.id} is at revision {ticket.revision}, not {terms.if_match}"

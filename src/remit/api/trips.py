@@ -13,7 +13,7 @@ from remit.api.grants import seen
 from remit.api.params import AfterNumber, IdempotencyKey, IfMatch, Injected, PageSize, Since
 from remit.api.problems import PROBLEM_RESPONSES, Refusal, refuse
 from remit.api.sight import Sight
-from remit.api.writes import Done, read_terms, require_no_match, tree_of, write_once
+from remit.api.writes import Done, read_terms, require_no_match, write_once
 from remit.grants.model import Problem
 from remit.kernel.decisions import GrantClass
 from remit.leases.breaker import Rule, ScopeKind, TripMode
@@ -122,7 +122,7 @@ class Trips(Controller):
 
         def do(unit: WriteUnit) -> Done:
             found = unit.trips.find(trip, now)
-            if found is None or isinstance(Sight(tree_of(unit), actor).find(found["grant_id"]), Problem):
+            if found is None or isinstance(Sight(unit.tree(), actor).find(found["grant_id"]), Problem):
                 raise Refusal([Problem(code="unknown_trip", path="", detail=f"there is no trip `{trip[:40]}`")])
             ended = unit.trips.end(trip, actor.name, data.reason, now)
             assert not isinstance(ended, Problem)

@@ -13,7 +13,6 @@ from remit.api.services import Services
 from remit.api.sight import Sight
 from remit.grants.model import Actor, Grant, Problem
 from remit.grants.service import Answer, Authorship, NotWritten, Written
-from remit.grants.tree import Tree
 from remit.store.postgres_writes import WriteUnit
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
@@ -88,15 +87,9 @@ def _etag(revision: int | None) -> dict[str, str]:
     return {} if revision is None else {"etag": f'"{revision}"'}
 
 
-def tree_of(unit: WriteUnit) -> Tree:
-    """The tree as the transaction has left it so far."""
-    with unit.grants.read() as reads:
-        return Tree(reads.load_tree())
-
-
 def matching_grant(unit: WriteUnit, actor: Actor, ref: str, terms: Terms) -> Grant:
     """The grant that a write is about, if its author sees it and it is at the expected revision. Raises Refusal."""
-    grant = Sight(tree_of(unit), actor).find(ref)
+    grant = Sight(unit.tree(), actor).find(ref)
     if isinstance(grant, Problem):
         raise Refusal([grant])
     if terms.if_match not in (None, grant.revision):
@@ -113,5 +106,5 @@ def authorship(actor: Actor, reason: str, terms: Terms) -> Authorship:
 def written(unit: WriteUnit, actor: Actor, answer: Answer) -> Written:
     """The write that stands; raises Refusal for one that does not, with what its author may know of the reasons."""
     if isinstance(answer, NotWritten):
-        raise Refusal(Sight(tree_of(unit), actor).shown(answer.problems))
+        raise Refusal(Sight(unit.tree(), actor).shown(answer.problems))
     return answer

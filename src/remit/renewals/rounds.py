@@ -71,7 +71,8 @@ class Rounds:
     def remind(self) -> int:
         """Tells people what ends, or has ended; answers how many notifications were new. Writes nothing else."""
         now = self._clock.now()
-        return self._remind(now) + self._tell_lapsed(now)
+        tree = self._read_tree()
+        return self._remind(tree, now) + self._tell_lapsed(tree, now)
 
     def decide(self) -> Did:
         """Everything else, in a transaction that has the tree to itself."""
@@ -108,10 +109,10 @@ class Rounds:
                 escalated, expired = escalated + after.is_open, expired + (not after.is_open)
         return escalated, expired
 
-    def _remind(self, now: datetime) -> int:
+    def _remind(self, tree: Tree, now: datetime) -> int:
         """Tells owner and stand-in that their grant ends, once per step of its window; not while a renewal waits."""
         told = 0
-        for grant in self._read_tree():
+        for grant in tree:
             # No window opens earlier than this, and most grants are far from it.
             early = grant.expires_at - timedelta(days=2 * grant.renewal.lead_time_days)
             if not grant.is_live(now) or grant.status != "active" or now < early:
@@ -132,10 +133,9 @@ class Rounds:
             told += self._tell("renewal_due", grant, self._owner_side(grant, now), body, step)
         return told
 
-    def _tell_lapsed(self, now: datetime) -> int:
+    def _tell_lapsed(self, tree: Tree, now: datetime) -> int:
         """Tells those around a grant that it has expired: its owner, their stand-in, and the owner above."""
         told = 0
-        tree = self._read_tree()
         for grant in tree:
             over = grant.status not in ("revoked", "requested") and now >= grant.expires_at
             if not over or now > grant.expires_at + _LAPSED_SINCE:

@@ -79,10 +79,9 @@ class TicketService:
         problems = authorship_problems(by) or self._asking_problems(tree, asked, by.actor, now)
         if problems:
             return problems
-        system = system_author("is it possible at all", "trial", now)
-        problems = self._writer.problems(effect, system)
-        if problems:
-            return problems
+        after = self._writer.tried(effect, system_author("is it possible at all", "trial", now))
+        if isinstance(after, list):
+            return after
         above = subject_of(tree, effect)
         steps = levels(
             above, by.actor.name, effect, self._people, lambda name: self._enough(name, above, effect, by), now
@@ -92,12 +91,12 @@ class TicketService:
                 "there is nobody to decide this: no owner above, no approver and no owner of the organisation but you"
             )
             return [Problem(code="nobody_to_ask", path=_path(tree, effect), detail=detail)]
-        exposure = self._exposure(tree, effect, system)
+        exposure = _exposure(tree, after, effect)
         ticket = self._new(tree, asked, by, exposure, steps[0], now)
         self._tickets.insert(ticket)
         self._record(ticket, by.actor.name, "opened", by.reason, asked.source)
         envelope = envelope_of(above, effect, exposure, self._renewals_in_a_row(ticket), now)
-        if envelope is not None and not isinstance(effect, BreakGlass | SettleDebt):
+        if envelope is not None:
             return self._decide_by_envelope(ticket, envelope, now)
         self._tell(ticket, "ticket_opened", ticket.assignees)
         return ticket
@@ -261,22 +260,6 @@ class TicketService:
         actor = authority(Actor(name), above, self._people, now)
         return not self._writer.problems(effect, replace(by, actor=actor, idempotency_key=f"trial:{name}"[:200]))
 
-    def _exposure(self, tree: Tree, effect: Effect, by: Authorship) -> Exposure:
-        """The worst case of a month before and after; of a new grant, from nothing."""
-        if isinstance(effect, SettleDebt | Acknowledge):
-            return Exposure(0, 0)
-        ref = effect.new.path if isinstance(effect, CreateGrant) else _grant_id(effect)
-        old = tree.find(ref)
-        before = 0 if old is None else monthly_exposure(tree.path_to(old))
-        if isinstance(effect, MoveLimit):
-            return Exposure(before, before)  # what one gives the other gets
-        with self._tickets.trial():
-            self._writer.carry_out(effect, by)
-            after = self._read_tree()
-        new = after.find(ref)
-        assert new is not None, "the effect was tried before"
-        return Exposure(before, monthly_exposure(after.path_to(new)))
-
     def _new(  # noqa: PLR0917 - one parameter per thing a ticket is made of
         self, tree: Tree, asked: Asked, by: Authorship, exposure: Exposure, assignees: Sequence[str], now: datetime
     ) -> Ticket:
@@ -428,6 +411,20 @@ class TicketService:
 def unknown_ticket(ticket_id: str) -> Problem:
     """What is said of a ticket that does not exist, or is not seen."""
     return Problem(code="ticket_unknown", path="", field="ticket", detail=f"there is no ticket `{ticket_id}`")
+
+
+def _exposure(tree: Tree, after: Tree, effect: Effect) -> Exposure:
+    """The worst case of a month before and after; of a new grant, from nothing."""
+    if isinstance(effect, SettleDebt | Acknowledge):
+        return Exposure(0, 0)
+    ref = effect.new.path if isinstance(effect, CreateGrant) else _grant_id(effect)
+    old = tree.find(ref)
+    before = 0 if old is None else monthly_exposure(tree.path_to(old))
+    if isinstance(effect, MoveLimit):
+        return Exposure(before, before)  # what one gives the other gets
+    new = after.find(ref)
+    assert new is not None, "the effect was tried"
+    return Exposure(before, monthly_exposure(after.path_to(new)))
 
 
 def _grant_id(effect: Effect) -> str:

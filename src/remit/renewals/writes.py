@@ -25,12 +25,6 @@ Done = Mapping[str, Any]
 """What was written, for the event: JSON-able."""
 
 
-class Carrier(Protocol):
-    """Carries an effect out as an author, in the open transaction."""
-
-    def __call__(self, effect: Effect, by: Authorship) -> Done | list[Problem]: ...
-
-
 class EffectWriter:
     """Carries effects out over services that are bound to one transaction."""
 
@@ -72,6 +66,12 @@ class EffectWriter:
         with self._tickets.trial():
             done = self.carry_out(effect, by)
         return done if isinstance(done, list) else []
+
+    def tried(self, effect: Effect, by: Authorship) -> Tree | list[Problem]:
+        """The tree as this effect would leave it, or why it could not be carried out. Writes nothing."""
+        with self._tickets.trial():
+            done = self.carry_out(effect, by)
+            return done if isinstance(done, list) else self._read_tree()
 
     def lower(self, raised: Sequence[Mapping[str, Any]], by: Authorship) -> list[str]:
         """Takes back what a break-glass raised, from the leaf up, where the grants still have those limits.

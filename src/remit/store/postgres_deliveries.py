@@ -10,6 +10,7 @@ import psycopg
 from remit.kernel.clock import Clock
 from remit.store.connect import Opens
 from remit.store.named import query
+from remit.store.rows import dicts
 
 # An attempt that has not ended by then is made again by another worker; far more than any timeout of a channel.
 CLAIM_SECONDS = 300
@@ -45,7 +46,7 @@ class PostgresDeliveries:
         now = self._clock.now()
         parameters = {"channel": channel, "now": now, "until": now + timedelta(seconds=CLAIM_SECONDS)}
         with self._opens() as connection:
-            rows = _rows(connection.execute(query("delivery_claim"), parameters))
+            rows = dicts(connection.execute(query("delivery_claim"), parameters))
         return rows[0] if rows else None
 
     def end(
@@ -78,7 +79,7 @@ class PostgresDeliveries:
     def dead(self, after: int, count: int) -> list[dict[str, Any]]:
         """Dead letters of notifications after an id, oldest first, with `error`."""
         with self._opens() as connection:
-            return _rows(connection.execute(query("deliveries_dead"), {"after": after, "count": count}))
+            return dicts(connection.execute(query("deliveries_dead"), {"after": after, "count": count}))
 
     def retry(self, notification_id: int) -> list[str]:
         """Makes a notification's dead letters due again; the channels they are for."""
@@ -121,8 +122,3 @@ def retry_deliveries(connection: psycopg.Connection, notification_id: int, now: 
 
 def _execute(connection: psycopg.Connection, name: str, parameters: dict[str, Any]) -> None:
     connection.execute(query(name), parameters)
-
-
-def _rows(cursor: psycopg.Cursor[Any]) -> list[dict[str, Any]]:
-    names = [column.name for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

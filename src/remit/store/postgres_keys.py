@@ -9,6 +9,7 @@ from remit.grants.minting import BlockRecord
 from remit.store.connect import Opens
 from remit.store.named import query
 from remit.store.postgres_capabilities import insert_block, make_issuer_known
+from remit.store.rows import dicts
 
 
 class PostgresKeys:
@@ -72,9 +73,7 @@ class PostgresKeys:
     def list(self, grant_id: str | None) -> list[dict[str, Any]]:
         """What may be shown of the keys of a grant, or of all."""
         with self._opens() as connection:
-            cursor = connection.execute(query("key_list"), {"grant_id": grant_id})
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return dicts(connection.execute(query("key_list"), {"grant_id": grant_id}))
 
     def make_issuer_known(self, key: IssuerKey, now: datetime) -> str:
         return make_issuer_known(self._opens, key, now)
@@ -82,9 +81,7 @@ class PostgresKeys:
     def issuers(self) -> tuple[dict[str, Any], ...]:
         """What there is to show of issuer keys, oldest first."""
         with self._opens() as connection:
-            cursor = connection.execute(query("issuer_list"))
-            names = [column.name for column in cursor.description or ()]
-            return tuple(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+            return tuple(dicts(connection.execute(query("issuer_list"))))
 
     def retire_issuers_but(self, kid: str) -> None:
         """Every other key that signs is good for verifying only, from now on."""

@@ -14,6 +14,7 @@ from remit.ledger.model import CheckResult, Debt, Difference, ReportRow
 from remit.store.connect import CONNECT_TIMEOUT_SECONDS, connect, readable_address
 from remit.store.migrate import migrations
 from remit.store.named import query
+from remit.store.rows import dicts
 
 # Holds end when the sweeper comes by; an open one counts as overdue only after it has had time to.
 OVERDUE_GRACE_SECONDS = 60.0
@@ -111,9 +112,7 @@ class PostgresLedger:
     def unresolved_suspense(self) -> list[dict[str, Any]]:
         """Suspense entries that wait for evidence."""
         with self._connect() as connection:
-            cursor = connection.execute(query("suspense"))
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return dicts(connection.execute(query("suspense")))
 
     def debts(self, *, settled: bool = False) -> list[Debt]:
         """Accounts of debts by path, those on which something is owed or, with `settled`, all."""
@@ -133,9 +132,7 @@ class PostgresLedger:
     def notifications(self, count: int, *, undelivered: bool = False) -> list[dict[str, Any]]:
         """The newest notifications, oldest first."""
         with self._connect() as connection:
-            cursor = connection.execute(query("notifications_list"), {"count": count, "undelivered": undelivered})
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return dicts(connection.execute(query("notifications_list"), {"count": count, "undelivered": undelivered}))
 
     def checks(self) -> Iterable[CheckResult]:
         counts = self.counts()

@@ -5,6 +5,7 @@ from typing import Any
 
 from remit.store.connect import connect
 from remit.store.named import query
+from remit.store.rows import dicts
 
 
 class PostgresNotifications:
@@ -17,6 +18,4 @@ class PostgresNotifications:
         """Those after an id, oldest first; with `nodes` (grant ids), only those about them."""
         parameters = {"after": after, "count": count, "nodes": None if nodes is None else list(nodes)}
         with connect(self._url, "remit_reader") as connection:
-            cursor = connection.execute(query("notifications_page"), parameters)
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return dicts(connection.execute(query("notifications_page"), parameters))

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from remit.grants.model import Role
 from remit.store.connect import Opens
 from remit.store.named import query
+from remit.store.rows import dicts
 
 Source = Literal["command", "oidc", "scim"]
 
@@ -136,9 +137,7 @@ class PostgresRoster:
 
     def _rows(self, name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         with self._opens() as connection:
-            cursor = connection.execute(query(name), values)
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return dicts(connection.execute(query(name), values))
 
 
 _BOUND = ("id", "person", "role", "grant_id", "source", "created_at", "created_by")

@@ -15,6 +15,7 @@ from remit.renewals.ports import Glass, Notice, Owed, StaleTicketError, Trip
 from remit.store.named import query
 from remit.store.postgres_debts import PostgresDebts, dedupe_key
 from remit.store.postgres_trips import PostgresTrips
+from remit.store.rows import dicts
 
 _AT_ONCE = 100
 
@@ -65,9 +66,7 @@ class PostgresTickets:
         Terms are `id`, `state`, `kind`, `dedupe_key`, `person` (who asks or is asked), `assignee`, `nodes` with `viewer` (about
         these grants, or theirs), `after` with `by_id`, `count`.
         """
-        cursor = self._connection.execute(query("ticket_list"), {**_ANY, **wanted})
-        names = [column.name for column in cursor.description or ()]
-        return [_ticket(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+        return [_ticket(row) for row in dicts(self._connection.execute(query("ticket_list"), {**_ANY, **wanted}))]
 
     def record(self, event: Event) -> None:
         self._connection.execute(

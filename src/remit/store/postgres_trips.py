@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from remit.grants.model import Problem
 from remit.store.connect import Opens
 from remit.store.named import query
+from remit.store.rows import dicts
 
 
 class PostgresTrips:
@@ -41,21 +40,16 @@ class PostgresTrips:
     def without_ticket(self, count: int) -> list[dict[str, Any]]:
         """Trips that no ticket with the dedupe key `trip:<id>` was opened for, oldest first."""
         with self._opens() as connection:
-            return _dicts(connection.execute(query("trips_without_ticket"), {"count": count}))
+            return dicts(connection.execute(query("trips_without_ticket"), {"count": count}))
 
     def feed(self, count: int, nodes: Sequence[str] | None, since: datetime | None) -> list[dict[str, Any]]:
         """What was tried and is not theirs to do, by grant, kind, holder and words, the most frequent first."""
         asked = {"count": count, "nodes": None if nodes is None else list(nodes), "since": since}
         with self._opens() as connection:
-            return _dicts(connection.execute(query("security_feed"), asked))
+            return dicts(connection.execute(query("security_feed"), asked))
 
     def _rows(self, *, nodes: Sequence[str] | None, **asked: Any) -> list[dict[str, Any]]:
         with self._opens() as connection:
-            return _dicts(
+            return dicts(
                 connection.execute(query("trips_page"), {**asked, "nodes": None if nodes is None else list(nodes)})
             )
-
-
-def _dicts(cursor: psycopg.Cursor[Any]) -> list[dict[str, Any]]:
-    names = [column.name for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
