@@ -150,8 +150,9 @@ class System(AbstractContextManager["System"]):
         return f"http://127.0.0.1:{self.port}/v1"
 
     def start(self) -> None:
-        """Starts `remit up` and waits until the gateway answers."""
+        """Starts `remit up` and waits until all of it serves: one gateway that dies before that ends the others."""
         with self.log.open("ab") as log:
+            begin = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "remit", "up", "--config", str(self.config)],
                 stdout=log,
@@ -160,6 +161,15 @@ class System(AbstractContextManager["System"]):
                 env=self._environment,
             )
         self.wait_ready()
+        self._wait_up(begin)
+
+    def _wait_up(self, begin: int, timeout_seconds: float = READY_SECONDS) -> None:
+        """Waits for the line that says so, after that place of the log."""
+        deadline = time.monotonic() + timeout_seconds
+        while b"remit is up: " not in self.log.read_bytes()[begin:]:
+            assert self._process is not None and self._process.poll() is None, self.log.read_text()[-4000:]
+            assert time.monotonic() < deadline, self.log.read_text()[-4000:]
+            time.sleep(0.02)
 
     def wait_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
         """Waits until the gateway accepts connections."""
