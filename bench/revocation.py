@@ -148,7 +148,7 @@ class _Run:
             assert isinstance(done, Revocation), done
             return (time.monotonic(), done.tree_revision), {}
 
-        answer = self._authority.writes.once(os.urandom(8).hex(), {}, do)
+        answer = self._authority.writes.once(os.urandom(8).hex(), {"actor": _ADMIN.name, "operation": "revoke"}, do)
         assert not isinstance(answer, Problem | Remembered), answer
         return answer
 

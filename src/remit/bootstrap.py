@@ -26,7 +26,7 @@ from remit.findings.model import Bounds, Finding
 from remit.findings.rules import findings
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import BlockIssuer, CapabilityService, CapabilityStore
-from remit.grants.ports import GrantRepository
+from remit.grants.ports import GrantRepository, Said
 from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.jobs.carrier import Carrier
@@ -45,10 +45,13 @@ from remit.renewals.rounds import Did, Rounds
 from remit.renewals.service import TicketService
 from remit.renewals.writes import EffectWriter
 from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, webhook_secret
+from remit.store.authored import Source as AuditSource
+from remit.store.authored import say
 from remit.store.connect import opener
 from remit.store.embedded import gateway_login, start_embedded
 from remit.store.kept import KeptConnections
 from remit.store.migrate import migrate
+from remit.store.postgres_audit import PostgresAudit
 from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_chains import PostgresChains
@@ -129,17 +132,20 @@ def finding_bounds(settings: Settings) -> Bounds:
 class Authority:
     """The control plane's parts over one database. Cheap to make; nothing runs until asked."""
 
-    def __init__(self, settings: Settings, url: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, url: str, clock: Clock | None = None, source: AuditSource = "command"
+    ) -> None:
         self.settings = settings
         self.url = url
         self.clock = clock or make_clock(settings)
-        self.repository = PostgresGrants(url)
+        self.repository = PostgresGrants(url, source)
         self.grants = GrantService(self.repository, self.clock)
         self.key_store = PostgresKeys(opener(url, "remit_authority"))
-        self.writes = PostgresWrites(opener(url, "remit_authority"))
+        self.writes = PostgresWrites(opener(url, "remit_authority"), self.clock, source)
         self.ledger = PostgresLedger(url, self.clock)
         self.chains = PostgresChains(opener(url, "remit_authority"))
         self.care = PostgresCare(url, self.clock)
+        self.audit = PostgresAudit(opener(url, "remit_authority"))
         self.trips = PostgresTrips(opener(url, "remit_authority"))
         self.deliveries = PostgresDeliveries(opener(url, "remit_authority"), self.clock)
         # Where what people do in other systems is carried out, if not on the tickets here.
@@ -188,13 +194,16 @@ class Authority:
     def renewals_round(self) -> Did:
         """One round of the queue, now. The tree is taken from nobody unless there is something to decide."""
         opens = opener(self.url, "remit_authority")
+        said = Said(at=self.clock.now(), actor="remit", operation="queue round", reason="the passing of time")
         with opens() as connection, connection.transaction():
+            say(connection, said, "upkeep")
             rounds = self.rounds_over(WriteUnit(connection))
             reminded, waits = rounds.remind(), rounds.waits()
         if not waits:
             return Did(reminded=reminded)
         with opens() as connection, connection.transaction():
             connection.execute("SELECT lock_tree(true)")
+            say(connection, said, "upkeep")
             return replace(self.rounds_over(WriteUnit(connection)).decide(), reminded=reminded)
 
     def _renewals(self, unit: WriteUnit) -> tuple[TicketService, Rounds]:
@@ -278,7 +287,7 @@ class Authority:
         return Services(
             clock=self.clock,
             repository=self.repository,
-            writes=PostgresWrites(connections.use),
+            writes=PostgresWrites(connections.use, self.clock, "api"),
             connections=connections,
             keys_over=self.keys_over(),
             capabilities_over=self.capabilities_over(),
@@ -300,6 +309,7 @@ class Authority:
             sign_in=self._sign_in(),
             scim_token=scim_token(self.settings.api),
             deliveries=PostgresDeliveries(connections.use, self.clock),
+            audit=PostgresAudit(connections.use),
             hearing=self._hearing(),
         )
 
@@ -319,7 +329,8 @@ class Authority:
         from remit.api.decides import TicketDecisions  # noqa: PLC0415 - a gateway process must not load it
         from remit.api.hearing import Hearing  # noqa: PLC0415 - a gateway process must not load it
 
-        decides = self.decides or TicketDecisions(self.writes, self.tickets_over)
+        writes = PostgresWrites(opener(self.url, "remit_authority"), self.clock, "hook")
+        decides = self.decides or TicketDecisions(writes, self.tickets_over)
         # Connections of its own: each message holds one while another is used to carry it out.
         return Hearing(self.channels(), self.deliveries, decides, self.clock)
 

@@ -3,6 +3,7 @@
 import secrets
 import tempfile
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,11 +14,13 @@ import psycopg
 
 from remit.api.people import NewPerson
 from remit.bootstrap import Authority, open_database
+from remit.grants.ports import Said
 from remit.notify.ports import Decides
 from remit.settings import load_settings
-from tests.store.database import leave_embedded
+from tests.store.database import AS_A_TEST, leave_embedded
 
 ADMIN = "ada@acme.example"
+SAID = Said(at=datetime(2026, 6, 1, tzinfo=UTC), actor=ADMIN, operation="test")
 END = "2099-01-01T00:00:00Z"
 
 
@@ -120,11 +123,13 @@ class Plane(AbstractContextManager["Plane"]):
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Reads the database as its superuser."""
         with psycopg.connect(self.url, autocommit=True, options="-c search_path=remit") as connection:
+            connection.execute(AS_A_TEST)
             return connection.execute(statement.encode(), parameters).fetchall()
 
     def insert(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Puts a row there that nothing of the control plane would write."""
         with psycopg.connect(self.url, autocommit=True, options="-c search_path=remit") as connection:
+            connection.execute(AS_A_TEST)
             return connection.execute(statement.encode(), values).fetchall()
 
 

@@ -10,7 +10,7 @@ from remit.capabilities.encoding import Frame, decode_token, encode_base64url
 from remit.capabilities.model import Block0
 from remit.capabilities.payload import parse_block0
 from remit.store.postgres_writes import WriteUnit
-from tests.api.support import Caller, Plane, refused, usd
+from tests.api.support import ADMIN, Caller, Plane, refused, usd
 
 OWNER, STRANGER = "bo@acme.example", "cy@acme.example"
 
@@ -34,7 +34,9 @@ def rotate(plane: Plane) -> None:
         kid = plane.authority.rotate_issuer_key(unit)
         return kid, {"kid": kid}
 
-    assert isinstance(plane.authority.writes.once(secrets.token_hex(8), {}, do), str)
+    assert isinstance(
+        plane.authority.writes.once(secrets.token_hex(8), {"actor": ADMIN, "operation": "issuer rotate"}, do), str
+    )
 
 
 def test_an_owner_mints_and_it_is_recorded(plane: Plane, admin: Caller, name: str) -> None:

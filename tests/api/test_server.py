@@ -13,7 +13,7 @@ import pytest
 
 from remit.api.edge import Edge
 from remit.api.server import ApiServer
-from tests.api.support import ADMIN, Caller, Plane, refused
+from tests.api.support import ADMIN, SAID, Caller, Plane, refused
 from tests.system.harness import System, root
 
 
@@ -163,7 +163,7 @@ def test_a_slow_answer_is_no_slow_head(plane: Plane) -> None:
     caller = Caller(server.url, plane.token(ADMIN, is_admin=True).text)
     statuses: list[int] = []
     try:
-        with plane.authority.repository.write():
+        with plane.authority.repository.write(SAID):
             thread = threading.Thread(target=lambda: statuses.append(caller.create("slowly").status_code))
             thread.start()
             time.sleep(1)
@@ -194,7 +194,7 @@ def test_stopping_lets_requests_end(plane: Plane) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name = 'remit-authority'"
     )
-    with plane.authority.repository.write():
+    with plane.authority.repository.write(SAID):
         thread = threading.Thread(target=lambda: statuses.append(caller.create("stopping").status_code))
         thread.start()
         while plane.sql(waiting) == [(0,)]:

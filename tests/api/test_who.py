@@ -62,6 +62,7 @@ ROUTES = [
     ("POST", "/tickets/x/reassign"),
     ("GET", "/debts"),
     ("GET", "/findings"),
+    ("GET", "/audit"),
     ("GET", "/security/feed"),
     ("GET", "/trips"),
     ("POST", "/trips/x/end"),
@@ -138,10 +139,10 @@ def test_a_revoked_token_ends_at_once(plane: Plane) -> None:
     made = plane.token(ADMIN)
     caller = plane.bearer(made.text)
     assert caller.get("/grants").status_code == 200
-    first = plane.people.revoke(made.person.id)
+    first = plane.people.revoke(made.person.id, ADMIN)
     refused(caller.get("/grants"), 401, "token_revoked")
-    assert plane.people.revoke(made.person.id) == first
-    assert isinstance(plane.people.revoke("nothing"), Problem)
+    assert plane.people.revoke(made.person.id, ADMIN) == first
+    assert isinstance(plane.people.revoke("nothing", ADMIN), Problem)
 
 
 def test_an_expired_token_is_refused(plane: Plane) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from remit.api.bodies import MAX_BODY_BYTES
-from tests.api.support import ADMIN, END, Caller, Plane, ref, refused, usd
+from tests.api.support import ADMIN, END, SAID, Caller, Plane, ref, refused, usd
 
 
 def test_the_same_write_is_done_once(admin: Caller, name: str) -> None:
@@ -66,7 +66,7 @@ def test_the_same_write_at_once_is_done_once(plane: Plane, admin: Caller, name: 
 def test_a_repetition_waits_for_no_other_write(plane: Plane, admin: Caller, name: str) -> None:
     """While somebody writes the tree, a write that was done is answered, and a conflict of its key is refused."""
     first = admin.create(name, 100, key=f"{name}-1")
-    with plane.authority.repository.write():
+    with plane.authority.repository.write(SAID):
         again = admin.create(name, 100, key=f"{name}-1")
         other = admin.create(name, 101, key=f"{name}-1")
     assert (again.status_code, again.json()) == (201, first.json())

@@ -21,12 +21,13 @@ from remit.grants.model import (
     Scope,
     Shape,
 )
-from remit.grants.ports import GrantRepository, PathTakenError, Remembered, StaleRevisionError
+from remit.grants.ports import GrantRepository, PathTakenError, Remembered, Said, StaleRevisionError
 from remit.grants.serialise import to_body
 from remit.grants.usage import Usage, Used
 from remit.kernel.ids import new_id
 
 WHEN = datetime(2026, 6, 1, 12, 0, 0, 123456, tzinfo=UTC)
+SAID = Said(at=WHEN, actor="ana@acme.example", operation="test")
 
 
 def plain(path: str = "acme", parent: Grant | None = None) -> Grant:
@@ -89,7 +90,7 @@ def revision_of(grant: Grant, reason: str = "because") -> Revision:
 
 
 def put(repository: GrantRepository, *grants: Grant) -> None:
-    with repository.write() as unit:
+    with repository.write(SAID) as unit:
         for grant in grants:
             unit.insert(grant, revision_of(grant))
 
@@ -121,7 +122,7 @@ class GrantRepositoryContract:
             assert reads.used([root.id], WHEN) == [june]
             assert sorted(reads.used([root.id, other.id], WHEN), key=lambda one: one.posted) == [theirs, june]
             assert reads.used([], WHEN) == []
-        with repository.write() as unit:
+        with repository.write(SAID) as unit:
             assert Usage(unit.used([root.id], WHEN), WHEN).left(root, Limit("usd", 20, "month")) == 8
 
     def test_an_empty_repository_holds_nothing(self, repository: GrantRepository) -> None:
@@ -130,7 +131,7 @@ class GrantRepositoryContract:
             assert unit.load_tree() == []
             assert unit.find("acme") is None
             assert unit.revisions("grant_unknown") == []
-        with repository.write() as writing:
+        with repository.write(SAID) as writing:
             assert writing.remembered("key") is None
 
     def test_every_field_comes_back_as_it_was(self, repository: GrantRepository) -> None:
@@ -148,7 +149,7 @@ class GrantRepositoryContract:
     def test_a_unit_reads_its_own_writes(self, repository: GrantRepository) -> None:
         """What a unit has written it sees, before others do."""
         root = plain()
-        with repository.write() as unit:
+        with repository.write(SAID) as unit:
             unit.insert(root, revision_of(root))
             assert unit.find("acme") == root
             newer = replace(root, revision=2, owner="cy@acme.example")
@@ -164,7 +165,7 @@ class GrantRepositoryContract:
         newer = replace(root, revision=2, status="suspended")
 
         def fail() -> None:
-            with repository.write() as unit:
+            with repository.write(SAID) as unit:
                 unit.update(newer, 1, revision_of(newer))
                 unit.insert(one := plain("acme/x", root), revision_of(one))
                 unit.remember(Remembered(key="k", body={}, answer={}))
@@ -172,7 +173,7 @@ class GrantRepositoryContract:
 
         with pytest.raises(ZeroDivisionError):
             fail()
-        with repository.write() as unit:
+        with repository.write(SAID) as unit:
             assert unit.load_tree() == [root]
             assert len(unit.revisions(root.id)) == 1
             assert unit.remembered("k") is None
@@ -191,10 +192,10 @@ class GrantRepositoryContract:
         root = plain()
         put(repository, root)
         newer = replace(root, revision=3)
-        with pytest.raises(StaleRevisionError), repository.write() as unit:
+        with pytest.raises(StaleRevisionError), repository.write(SAID) as unit:
             unit.update(newer, 2, revision_of(newer))
         stranger = replace(plain("other"), revision=2)
-        with pytest.raises(StaleRevisionError), repository.write() as unit:
+        with pytest.raises(StaleRevisionError), repository.write(SAID) as unit:
             unit.update(stranger, 1, revision_of(stranger))
         with repository.read() as unit:
             assert unit.load_tree() == [root]
@@ -206,10 +207,10 @@ class GrantRepositoryContract:
             body={"operation": "create", "n": 2**63 - 1, "none": None, "list": [1, "ü"]},
             answer={"grants": [to_body(plain())]},
         )
-        with repository.write() as unit:
+        with repository.write(SAID) as unit:
             unit.remember(first)
             assert unit.remembered(first.key) == first
-        with repository.write() as unit:
+        with repository.write(SAID) as unit:
             assert unit.remembered(first.key) == first
             assert unit.remembered("k") is None
 
@@ -228,10 +229,10 @@ class GrantRepositoryContract:
 
         def second() -> None:
             entered.set()
-            with repository.write() as unit:
+            with repository.write(SAID) as unit:
                 seen.append(len(unit.load_tree()))
 
-        with repository.write() as unit:
+        with repository.write(SAID) as unit:
             unit.load_tree()
             thread = Thread(target=second)
             thread.start()

@@ -290,7 +290,9 @@ def test_a_settlement_stands_or_falls_with_the_write_it_is_a_part_of(trial: Tria
                 raise RuntimeError
             return None, {}
 
-        PostgresWrites(trial.care._connect).once("w", {}, do)
+        PostgresWrites(trial.care._connect, trial.clock).once(
+            "w", {"actor": "bo@acme.example", "operation": "test"}, do
+        )
 
     with pytest.raises(RuntimeError):
         write(fails=True)

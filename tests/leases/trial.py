@@ -12,6 +12,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from remit.grants.model import Grant, Limit, OnExhausted, Overdraft, Problem, Rate, Revision
+from remit.grants.ports import Said
 from remit.grants.serialise import to_body
 from remit.leases.debts import Lent, repayable, repaying_line
 from remit.leases.model import NodeLimit, NodeTerms, WantedHold
@@ -27,6 +28,7 @@ from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_lessor import _hold_json
 from tests.grants.builders import Clock
 from tests.leases.oracle import Hold, Node, Oracle, first_instant
+from tests.store.database import AS_A_TEST
 
 START = datetime(2026, 3, 30, 21, 30, tzinfo=UTC)
 ZONES = ("UTC", "America/New_York", "Asia/Tokyo", "Asia/Kolkata", "Pacific/Auckland")
@@ -99,7 +101,9 @@ class Trial:
         self.blocks: dict[str, tuple[str, tuple[NodeLimit, ...]]] = {}
         self.gateway = connect(url, "remit_gateway")
         self.authority = connect(url, "remit_authority")
+        self.authority.execute(AS_A_TEST)
         self.looking = psycopg.connect(url, autocommit=True, options="-c search_path=remit,public -c timezone=UTC")
+        self.looking.execute(AS_A_TEST)
         self.done: list[str] = []
         self._serial = 0
 
@@ -112,7 +116,8 @@ class Trial:
     def write(self, one: Grant) -> Grant:
         """Inserts a grant, or makes it the next revision; the oracle hears of it."""
         known = self.grants.get(one.id)
-        with self.repository.write() as unit:
+        said = Said(at=self.clock.now(), actor="ana@acme.example", operation="trial")
+        with self.repository.write(said) as unit:
             if known is None:
                 unit.insert(one, revision_of(one, self.clock.now()))
             else:

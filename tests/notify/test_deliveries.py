@@ -12,13 +12,13 @@ from psycopg.types.json import Jsonb
 from remit.jobs.carrier import Carrier, wait_seconds
 from remit.notify.channels import OpenChannel
 from remit.notify.ports import Delivered, Message, Outcome
-from remit.store.connect import opener
-from remit.store.postgres_deliveries import PostgresDeliveries
+from remit.store.connect import connect, opener
+from remit.store.postgres_deliveries import PostgresDeliveries, retry_deliveries
 from remit.testing.clock import ManualClock
 from remit.testing.peers.base import Fault
 from remit.testing.peers.github import GitHubPeer
 from tests.notify.letters import NOW, TICKET, opened
-from tests.store.database import fresh_database
+from tests.store.database import AS_A_TEST, fresh_database
 
 
 class Post:
@@ -38,8 +38,13 @@ class Post:
 
     def run(self, statement: str, *parameters: Any) -> list[Any]:
         with psycopg.connect(self.url, autocommit=True, options="-c search_path=remit") as connection:
+            connection.execute(AS_A_TEST)
             cursor = connection.execute(statement.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
+
+    def retry(self, number: int) -> list[str]:
+        with connect(self.url, "remit_authority") as connection, connection.transaction():
+            return retry_deliveries(connection, number, self.clock.now())
 
     def ticket(self) -> None:
         later = self.clock.now() + timedelta(days=2)
@@ -140,7 +145,7 @@ def test_retry_after_is_kept_and_waits_grow(post: Post, github: GitHubPeer) -> N
     assert post.states() == [("dead", 3, "after 3 attempts: answered 502")]
     (letter,) = post.deliveries.dead(0, 10)
     assert (letter["id"], letter["channel"], letter["error"]) == (number, "github", "after 3 attempts: answered 502")
-    assert post.deliveries.retry(number) == ["github"] and post.deliveries.retry(number) == []
+    assert post.retry(number) == ["github"] and post.retry(number) == []
     assert carrier.round() == 1
     assert post.deliveries.dead(0, 10) == []
     waits = [wait_seconds(attempts, 0.999) for attempts in (1, 2, 3, 9, 99)]

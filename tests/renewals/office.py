@@ -77,7 +77,9 @@ class Office:
             assert isinstance(asked, Asked)
             return self._kept(self.authority.tickets_over(unit).open(asked, self.by(name)))
 
-        return self._answer(self.authority.writes.once(secrets.token_hex(8), {"name": name}, do))
+        return self._answer(
+            self.authority.writes.once(secrets.token_hex(8), {"actor": name, "operation": "ask or decide"}, do)
+        )
 
     def opened(self, name: str, make: Any, *arguments: Any) -> Ticket:
         ticket = self.ask(name, make, *arguments)
@@ -91,7 +93,9 @@ class Office:
             service = self.authority.tickets_over(unit)
             return self._kept(getattr(service, verb)(ticket, self.by(name, admin=admin)))
 
-        return self._answer(self.authority.writes.once(secrets.token_hex(8), {"name": name}, do))
+        return self._answer(
+            self.authority.writes.once(secrets.token_hex(8), {"actor": name, "operation": "ask or decide"}, do)
+        )
 
     def round(self) -> Did:
         """What the authority does by itself at this moment."""

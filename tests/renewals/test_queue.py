@@ -197,7 +197,7 @@ def test_a_token_held_to_one_grant_asks_and_decides_about_nothing_else(office: O
             answer = office.authority.tickets_over(unit).approve(ticket, by)
             return answer[0] if isinstance(answer, list) else (answer, {})
 
-        return office.authority.writes.once(f"decide-{within}", {}, do)
+        return office.authority.writes.once(f"decide-{within}", {"actor": RITA, "operation": "ticket approve"}, do)
 
     assert decide("acme/research/eval").code == "not_permitted"  # type: ignore[attr-defined]
     assert decide("acme/research").state == "approved"  # type: ignore[attr-defined]
@@ -223,7 +223,7 @@ def test_a_ticket_is_handed_to_who_may_decide_it(office: Office) -> None:
             answer = office.authority.tickets_over(unit).reassign(ticket, to, office.by(RITA))  # type: ignore[arg-type]
             return answer[0] if isinstance(answer, list) else (answer, {})
 
-        return office.authority.writes.once(f"hand-{to}", {}, do)  # type: ignore[arg-type]
+        return office.authority.writes.once(f"hand-{to}", {"actor": RITA, "operation": "ticket reassign"}, do)  # type: ignore[arg-type]
 
     assert hand(TOM).code == "not_permitted"  # type: ignore[attr-defined]
     assert hand(SAM).code == "not_permitted"  # type: ignore[attr-defined]

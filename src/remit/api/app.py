@@ -13,6 +13,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from remit import __version__
 from remit.api.apply import apply_manifest
+from remit.api.audit import read_audit
 from remit.api.auth import PersonAuthentication
 from remit.api.bodies import MAX_BODY_BYTES, StrictRequest
 from remit.api.capabilities import Capabilities
@@ -73,6 +74,7 @@ def make_app(services: Services) -> Edge:
             *SCIM_ROUTES,
             debts,
             findings,
+            read_audit,
             health,
             doctor,
             gateways,
@@ -83,7 +85,9 @@ def make_app(services: Services) -> Edge:
             openapi_document,
         ],
         dependencies={"services": Provide(provide, sync_to_thread=False)},
-        middleware=[DefineMiddleware(PersonAuthentication, people=services.people)],
+        middleware=[
+            DefineMiddleware(PersonAuthentication, people=services.people, writes=services.writes, clock=services.clock)
+        ],
         before_request=refuse_unknown_parameters,
         request_class=StrictRequest,
         request_max_body_size=MAX_BODY_BYTES,

@@ -59,7 +59,7 @@ def apply_manifest(  # noqa: PLR0917 - one parameter per part of the request
         given = Applied(grants=[grant_given(grant) for grant in written(unit, actor, answer).grants])
         return Done(200, given, given)
 
-    response: Response[Any] = write_once(services, actor, terms, {"operation": "POST /v1/apply", **data.asked()}, do)
+    response: Response[Any] = write_once(services, actor, terms, {"operation": "grant apply", **data.asked()}, do)
     return response
 
 

@@ -7,7 +7,11 @@ from litestar.types import ASGIApp
 
 from remit.api.people import PeopleService
 from remit.api.problems import refuse
+from remit.grants.ports import Said
+from remit.kernel.clock import Clock
+from remit.store.postgres_writes import PostgresWrites
 
+_MAX_OPERATION = 200
 _DETAILS = {
     "unauthenticated": "present a person token: `Authorization: Bearer rp_...`",
     "token_expired": "this person token has expired; an admin makes a new one with `remit person create`",
@@ -22,9 +26,11 @@ class PersonAuthentication(AbstractAuthenticationMiddleware):
     Here and nowhere else a token that may only read is held to that: by the method, whatever the route does.
     """
 
-    def __init__(self, app: ASGIApp, people: PeopleService) -> None:
+    def __init__(self, app: ASGIApp, people: PeopleService, writes: PostgresWrites, clock: Clock) -> None:
         super().__init__(app)
         self._people = people
+        self._writes = writes
+        self._clock = clock
 
     async def authenticate_request(self, connection: ASGIConnection) -> AuthenticationResult:  # type: ignore[type-arg]
         headers = connection.headers.getall("authorization", [])
@@ -35,6 +41,11 @@ class PersonAuthentication(AbstractAuthenticationMiddleware):
         if isinstance(known, str):
             raise refuse(known, _DETAILS[known], status=401)
         actor, stored = known
-        if actor.read_only and connection.scope.get("method") not in ("GET", "HEAD"):
-            raise refuse("not_permitted", "this token may only read")
+        method = str(connection.scope.get("method"))
+        if actor.read_only and method not in ("GET", "HEAD"):
+            refusal = refuse("not_permitted", "this token may only read")
+            operation = f"{method} {connection.url.path}"[:_MAX_OPERATION]
+            said = Said(at=self._clock.now(), actor=actor.name, operation=operation)
+            await sync_to_thread(self._writes.refuse, said, {"token": stored.id}, refusal.problems)
+            raise refusal
         return AuthenticationResult(user=actor, auth=stored)

@@ -51,7 +51,7 @@ class Capabilities(Controller):
             kept = CapabilityMade(capability=given, token=None)
             return Done(201, CapabilityMade(capability=given, token=made.token), kept)
 
-        return write_once(services, actor, terms, {"operation": "POST /v1/capabilities", **data.asked()}, do)
+        return write_once(services, actor, terms, {"operation": "token mint", **data.asked()}, do)
 
 
 def _given(made: NewCapability) -> CapabilityGiven:

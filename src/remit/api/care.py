@@ -36,7 +36,7 @@ def doctor(request: StrictRequest, services: Injected) -> Verdict:
             examined=check.examined,
             differences=[msgspec.to_builtins(asdict(difference)) for difference in check.differences],
         )
-        for check in check_books(services.ledger)
+        for check in [*check_books(services.ledger), services.audit.check()]
     ]
     return Verdict(agree=not any(check.differences for check in checks), checks=checks)
 

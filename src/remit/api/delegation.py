@@ -80,7 +80,7 @@ class Delegation(Controller):
             given = SplitGiven(grants=made, handed_out=[handed_out_given(one) for one in after])
             return Done(201, given, given)
 
-        return write_once(services, actor, terms, {"operation": "split", "grant": ref, **data.asked()}, do)
+        return write_once(services, actor, terms, {"operation": "grant split", "grant": ref, **data.asked()}, do)
 
     @post("/{grant:str}/transfer", sync_to_thread=True, status_code=200, responses=PROBLEM_RESPONSES)
     def transfer(  # noqa: PLR0917 - one parameter per part of the request
@@ -108,7 +108,7 @@ class Delegation(Controller):
             given = MovedGiven(source=grant_given(after[0]), target=grant_given(after[1]))
             return Done(200, given, given)
 
-        return write_once(services, actor, terms, {"operation": "transfer", "grant": ref, **data.asked()}, do)
+        return write_once(services, actor, terms, {"operation": "grant transfer", "grant": ref, **data.asked()}, do)
 
     @post("/{grant:str}/reclaim", sync_to_thread=True, status_code=200, responses=PROBLEM_RESPONSES)
     def reclaim(  # noqa: PLR0917 - one parameter per part of the request
@@ -132,4 +132,4 @@ class Delegation(Controller):
             given = grant_given(after)
             return Done(200, given, given, after.revision)
 
-        return write_once(services, actor, terms, {"operation": "reclaim", "grant": ref, **data.asked()}, do)
+        return write_once(services, actor, terms, {"operation": "grant reclaim", "grant": ref, **data.asked()}, do)

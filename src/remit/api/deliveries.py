@@ -10,7 +10,6 @@ from remit.api.bodies import StrictRequest
 from remit.api.params import AfterNumber, IdempotencyKey, IfMatch, Injected, PageSize
 from remit.api.problems import PROBLEM_RESPONSES, refuse
 from remit.api.writes import Done, read_terms, require_no_match, write_once
-from remit.store.postgres_deliveries import retry_deliveries
 from remit.store.postgres_writes import WriteUnit
 
 NotificationId = Annotated[int, PathParameter(ge=1, le=2**63 - 1, description="the notification's id")]
@@ -43,16 +42,18 @@ def retry_dead_letter(
     if_match: IfMatch = None,
 ) -> Response[Any]:
     """Makes the dead letters of a notification due again; for admins."""
-    if not request.user.is_admin:
-        raise refuse("not_permitted", "trying a dead letter again takes an admin")
     terms = read_terms(idempotency_key, if_match)
     require_no_match(terms)
 
     def retry(unit: WriteUnit) -> Done:
-        channels = retry_deliveries(unit.connection, notification, services.clock.now())
+        if not request.user.is_admin:
+            raise refuse("not_permitted", "trying a dead letter again takes an admin")
+        channels = unit.retry_delivery(notification, services.clock.now())
         if not channels:
             raise refuse("unknown_dead_letter", f"notification {notification} is dead in no channel")
         given = RetriedGiven(id=notification, channels=channels)
         return Done(status=200, answer=given, kept=given)
 
-    return write_once(services, request.user, terms, {"retry": notification}, retry)
+    return write_once(
+        services, request.user, terms, {"operation": "notification retry", "notification": notification}, retry
+    )

@@ -107,7 +107,7 @@ class Grants(Controller):
             service = services.grants_over(unit.grants)
             return _done(unit, actor, 201, service.create(data.new_grant(), authorship(actor, data.reason, terms)))
 
-        return write_once(services, actor, terms, {"operation": "POST /v1/grants", **data.asked()}, do)
+        return write_once(services, actor, terms, {"operation": "grant create", **data.asked()}, do)
 
     @patch("/{grant:str}", sync_to_thread=True, responses=PROBLEM_RESPONSES)
     def edit(  # noqa: PLR0917 - one parameter per part of the request
@@ -214,7 +214,7 @@ class Grants(Controller):
             by = authorship(actor, data.reason, terms)
             return _done(unit, actor, 200, services.revocations_over(unit).revoke_grant(stored.id, by))
 
-        return write_once(services, actor, terms, {"operation": "revoke", "grant": ref, **data.asked()}, do)
+        return write_once(services, actor, terms, {"operation": "grant revoke", "grant": ref, **data.asked()}, do)
 
 
 def seen(services: Services, actor: Actor, right: Right = "read_grants") -> Sight:
@@ -259,7 +259,7 @@ def _change(  # noqa: PLR0917 - the six routes pass what they were given
             unit, actor, 200, change(services.grants_over(unit.grants), grant.id, authorship(actor, reason, terms))
         )
 
-    return write_once(services, actor, terms, {"operation": verb, "grant": ref, **data.asked()}, do)
+    return write_once(services, actor, terms, {"operation": f"grant {verb}", "grant": ref, **data.asked()}, do)
 
 
 def _done(unit: WriteUnit, actor: Actor, status: int, answer: Answer) -> Done:

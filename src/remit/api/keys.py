@@ -91,7 +91,7 @@ class Keys(Controller):
             )
             return _made(201, answer, grant.path)
 
-        return write_once(services, actor, terms, {"operation": "POST /v1/keys", **data.asked()}, do)
+        return write_once(services, actor, terms, {"operation": "key create", **data.asked()}, do)
 
     @post("/{key:str}/rotate", sync_to_thread=True, responses=PROBLEM_RESPONSES)
     def rotate(  # noqa: PLR0917 - one parameter per part of the request
@@ -112,7 +112,7 @@ class Keys(Controller):
             grant = _grant_of(unit, key, actor)
             return _made(201, services.keys_over(unit.keys, unit.grants).rotate(key, actor), grant.path)
 
-        return write_once(services, actor, terms, {"operation": "rotate", "key": key, **_reason(data)}, do)
+        return write_once(services, actor, terms, {"operation": "key rotate", "key": key, **_reason(data)}, do)
 
     @post("/{key:str}/revoke", sync_to_thread=True, status_code=200, responses=PROBLEM_RESPONSES)
     def revoke(  # noqa: PLR0917 - one parameter per part of the request
@@ -138,7 +138,7 @@ class Keys(Controller):
             given = key_given(revoked, grant.path)
             return Done(200, given, given)
 
-        return write_once(services, actor, terms, {"operation": "revoke", "key": key, **_reason(data)}, do)
+        return write_once(services, actor, terms, {"operation": "key revoke", "key": key, **_reason(data)}, do)
 
 
 def _grant_of(unit: WriteUnit, key_id: str, actor: Actor) -> Grant:

@@ -154,9 +154,9 @@ class PeopleService:
         """Every token ever made, by name."""
         return self._store.all()
 
-    def revoke(self, token_id: str) -> StoredPerson | Problem:
+    def revoke(self, token_id: str, by: str) -> StoredPerson | Problem:
         """Makes a token useless from the next request on; again, it changes nothing."""
-        self._store.revoke(token_id, self._clock.now())
+        self._store.revoke(token_id, by, self._clock.now())
         person = self._store.find(token_id)
         if person is None:
             detail = f"there is no person token `{token_id}`"

@@ -11,7 +11,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, NotFoundException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 
-from remit.grants.model import Actor, Problem
+from remit.grants.model import Actor, Problem, ProblemsError
 from remit.store.postgres_people import StoredPerson
 
 _log = structlog.get_logger(__name__)
@@ -85,13 +85,11 @@ class ProblemAnswer(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[ProblemItem]
 
 
-class Refusal(Exception):  # noqa: N818 - a refusal is no error; it is raised so that a transaction rolls back
+class Refusal(ProblemsError):  # noqa: N818 - a refusal is no error; it is raised so that a transaction rolls back
     """Ends a request with problems. The status is theirs unless given."""
 
     def __init__(self, problems: Sequence[Problem], status: int | None = None) -> None:
-        super().__init__(", ".join(problem.code for problem in problems))
-        assert problems
-        self.problems = tuple(problems)
+        super().__init__(problems)
         self.status = status or status_of(self.problems)
 
 

@@ -54,7 +54,7 @@ class Revocations(Controller):
             answer = _given(done, unit.revocations)
             return Done(201, answer, answer)
 
-        return write_once(services, actor, terms, {"operation": "POST /v1/revocations", **data.asked()}, do)
+        return write_once(services, actor, terms, {"operation": "revoke", **data.asked()}, do)
 
     @get("/{revocation:str}", sync_to_thread=True, responses=PROBLEM_RESPONSES)
     def show(self, request: StrictRequest, services: Injected, revocation: RevocationId) -> RevocationGiven:

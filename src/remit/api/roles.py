@@ -188,7 +188,7 @@ class Roles(Controller):
             given = role_given(_made(services.roster_over(unit).give(data.person, binding, actor, "command")))
             return Done(201, given, given)
 
-        return write_once(services, actor, terms, {"operation": "POST /v1/roles", **data.asked()}, do)
+        return write_once(services, actor, terms, {"operation": "role grant", **data.asked()}, do)
 
     @post("/{role:str}/revoke", sync_to_thread=True, status_code=200, responses=PROBLEM_RESPONSES)
     def end(  # noqa: PLR0917 - one parameter per part of the request
@@ -209,7 +209,7 @@ class Roles(Controller):
             given = role_given(_made(services.roster_over(unit).end(role, actor)))
             return Done(200, given, given)
 
-        return write_once(services, actor, terms, {"operation": "end role", "role": role, **data.asked()}, do)
+        return write_once(services, actor, terms, {"operation": "role revoke", "role": role, **data.asked()}, do)
 
 
 class People(Controller):
@@ -245,7 +245,7 @@ class People(Controller):
             given = left_given(_made(services.roster_over(unit).leave(person, data.successor, by)))
             return Done(200, given, given)
 
-        return write_once(services, actor, terms, {"operation": "leave", "person": person, **data.asked()}, do)
+        return write_once(services, actor, terms, {"operation": "person leave", "person": person, **data.asked()}, do)
 
     @post("/{person:str}/return", sync_to_thread=True, status_code=200, responses=PROBLEM_RESPONSES)
     def come_back(  # noqa: PLR0917 - one parameter per part of the request
@@ -266,7 +266,7 @@ class People(Controller):
             given = person_given(_made(services.roster_over(unit).come_back(person, actor)))
             return Done(200, given, given)
 
-        return write_once(services, actor, terms, {"operation": "return", "person": person, **data.asked()}, do)
+        return write_once(services, actor, terms, {"operation": "person return", "person": person, **data.asked()}, do)
 
     @post("/{person:str}/delegate", sync_to_thread=True, status_code=200, responses=PROBLEM_RESPONSES)
     def delegate(  # noqa: PLR0917 - one parameter per part of the request
@@ -290,7 +290,9 @@ class People(Controller):
             given = person_given(_made(services.roster_over(unit).delegate(person, data.delegate, until, actor)))
             return Done(200, given, given)
 
-        return write_once(services, actor, terms, {"operation": "delegate", "person": person, **data.asked()}, do)
+        return write_once(
+            services, actor, terms, {"operation": "person delegate", "person": person, **data.asked()}, do
+        )
 
 
 class Tokens(Controller):
@@ -335,7 +337,7 @@ class Tokens(Controller):
             given = token_given(made.person)
             return Done(201, TokenMade(token=given, secret=made.text), TokenMade(token=given, secret=None))
 
-        asked = {"operation": "POST /v1/tokens", "with": shown.id, **data.asked()}
+        asked = {"operation": "token make", "with": shown.id, **data.asked()}
         return write_once(services, actor, terms, asked, do)
 
     @post("/{token:str}/revoke", sync_to_thread=True, status_code=200, responses=PROBLEM_RESPONSES)
@@ -357,10 +359,10 @@ class Tokens(Controller):
             tokens = service.of(shown.name)
             if not any(one.id == token and _in_reach(one, shown, tokens) for one in tokens):
                 raise refuse("unknown_token", f"you have no token `{token[:80]}`", status=404)
-            given = token_given(_made(service.revoke(token)))
+            given = token_given(_made(service.revoke(token, actor.name)))
             return Done(200, given, given)
 
-        return write_once(services, actor, terms, {"operation": "revoke token", "token": token}, do)
+        return write_once(services, actor, terms, {"operation": "token revoke", "token": token}, do)
 
 
 def _in_reach(token: StoredPerson, shown: StoredPerson, tokens: list[StoredPerson]) -> bool:

@@ -18,6 +18,7 @@ from remit.grants.service import GrantService
 from remit.kernel.clock import Clock
 from remit.renewals.service import TicketService
 from remit.store.kept import KeptConnections
+from remit.store.postgres_audit import PostgresAudit
 from remit.store.postgres_deliveries import PostgresDeliveries
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
@@ -58,6 +59,7 @@ class Services:
     sign_in: SignIn | None
     scim_token: bytes | None
     deliveries: PostgresDeliveries
+    audit: PostgresAudit
     hearing: Hearing | None = None
 
     @contextmanager

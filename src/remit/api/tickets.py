@@ -277,8 +277,9 @@ def _open(  # noqa: PLR0917 - the five routes pass what they were given
         answer = services.tickets_over(unit).open(asked, authorship(actor, reason, terms))
         return _done(sight, answer, 201)
 
-    operation = {"operation": f"POST /v1/tickets: {type(data).__name__}", **data.asked()}
-    return write_once(services, actor, terms, operation, do)
+    # What the form asks for stands in its name: two forms with the same fields are two requests.
+    body = {"operation": "ticket open", "form": type(data).__name__, **data.asked()}
+    return write_once(services, actor, terms, body, do)
 
 
 def _act(  # noqa: PLR0917 - the five routes pass what they were given
@@ -300,7 +301,7 @@ def _act(  # noqa: PLR0917 - the five routes pass what they were given
             raise Refusal([Problem(code="revision_conflict", path=ticket.path, detail=detail)])
         return _done(sight, act(services.tickets_over(unit), authorship(actor, reason, terms)), 200)
 
-    return write_once(services, actor, terms, {"operation": verb, "ticket": ticket_id, **data.asked()}, do)
+    return write_once(services, actor, terms, {"operation": f"ticket {verb}", "ticket": ticket_id, **data.asked()}, do)
 
 
 def _done(sight: Sight, answer: Ticket | Sequence[Problem], status: int) -> Done:

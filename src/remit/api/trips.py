@@ -129,7 +129,7 @@ class Trips(Controller):
             answer = msgspec.convert(ended, TripGiven)
             return Done(200, answer, answer)
 
-        asked: dict[str, Any] = {"operation": "POST /v1/trips/end", "trip": trip, "reason": data.reason}
+        asked: dict[str, Any] = {"operation": "breaker end", "trip": trip, "reason": data.reason}
         return write_once(services, actor, terms, asked, do)
 
 

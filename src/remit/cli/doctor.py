@@ -21,7 +21,8 @@ def doctor(*, json: Json = False, where: Where | None = None) -> int:
     """Check database, keys and books; exit 1 if anything differs.
 
     Looks and changes nothing. The books: buckets equal the ledger and the open holds, every ended hold was booked once,
-    no hold is open after its time, no entry was altered, every report sums to the ledger. A vendor's key that only the
+    no hold is open after its time, no entry was altered, every report sums to the ledger. The audit: no
+    row was altered, and everything is as the last row about it says. A vendor's key that only the
     gateway's environment has is a note, not a difference.
     """
     from remit.cli.output import console, print_json, progress
@@ -50,7 +51,9 @@ def _results(settings: "Settings", url: str) -> "Iterator[CheckResult]":
     from remit.bootstrap import make_clock
     from remit.ledger.model import CheckResult
     from remit.ledger.service import check_books
+    from remit.store.connect import opener
     from remit.store.migrate import migrations
+    from remit.store.postgres_audit import PostgresAudit
     from remit.store.postgres_ledger import PostgresLedger, migration_differences
 
     schema = migration_differences(url)
@@ -60,7 +63,8 @@ def _results(settings: "Settings", url: str) -> "Iterator[CheckResult]":
     yield _prices(settings)
     # Checks of the books would only trip over a schema that is another one.
     if not schema:
-        yield from _with_paths(check_books(PostgresLedger(url, make_clock(settings))), url)
+        audit = PostgresAudit(opener(url, "remit_authority")).check()
+        yield from _with_paths([*check_books(PostgresLedger(url, make_clock(settings))), audit], url)
 
 
 def _with_paths(results: "Iterable[CheckResult]", url: str) -> "Iterator[CheckResult]":

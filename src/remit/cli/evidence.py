@@ -59,12 +59,13 @@ def evidence(
     span = _span(complete_from, complete_until, vendor)
     authority = open_authority(where)
     prices = make_price_book(authority.settings)
-    note = f"{reason or 'by a vendor statement'} (from {file.name} by {By(actor=actor).who().name})"
+    who = By(actor=actor).who().name
+    note = f"{reason or 'by a vendor statement'} (from {file.name} by {who})"
     waiting = {row["hold_id"]: row for row in authority.ledger.unresolved_suspense()}
     judged = judge_rows(rows, waiting, prices, on_difference, note)
     if span is not None:
         judged += judge_absent(rows, waiting, span, note)
-    applied = Counter[str]() if dry_run else _apply(authority, judged)
+    applied = Counter[str]() if dry_run else _apply(authority, judged, who, note)
     summary = _summary(rows, judged, waiting, applied)
     if json:
         print_json(summary)
@@ -90,14 +91,14 @@ def _span(begin: str | None, end: str | None, vendor: str | None) -> "Span | Non
     return span
 
 
-def _apply(authority: "Authority", judged: "list[Judged]") -> Counter[str]:
+def _apply(authority: "Authority", judged: "list[Judged]", by: str, note: str) -> Counter[str]:
     from remit.cli.output import progress
 
     bodies = [one.evidence for one in judged if one.evidence is not None]
     batches = [bodies[start : start + _AT_ONCE] for start in range(0, len(bodies), _AT_ONCE)]
     answers: Counter[str] = Counter()
     for batch in progress(batches, "applying evidence"):
-        answers.update(authority.care.apply_evidence(batch))
+        answers.update(authority.care.apply_evidence(batch, by=by, reason=note))
     return answers
 
 

@@ -1,11 +1,15 @@
 """`remit notifications`: pages and reports to people."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from remit.cli.codes import EXIT_OK, CommandError
-from remit.cli.options import Json, Where
+from remit.cli.once import write_once
+from remit.cli.options import By, Json, Where
+
+if TYPE_CHECKING:
+    from remit.store.postgres_writes import WriteUnit
 
 _MAX_COUNT = 100_000
 app_command = App(name="notifications")
@@ -82,15 +86,28 @@ def _print_dead(rows: list[dict[str, Any]], *, json: bool) -> int:
 
 
 @app_command.command
-def retry(notification: int, /, *, where: Where | None = None) -> int:
+def retry(notification: int, /, *, by: By | None = None, where: Where | None = None) -> int:
     """Try again to bring a notification to the channels that it did not reach.
 
     The number is the id that `remit notifications --dead` shows. All attempts are before it again.
     """
+    from remit.cli.output import refused
     from remit.cli.session import open_authority
+    from remit.grants.model import Problem
+    from remit.grants.ports import Remembered
 
-    channels = open_authority(where).deliveries.retry(notification)
-    if not channels:
-        raise CommandError(f"notification {notification} is dead in no channel")
+    authority = open_authority(where)
+
+    def do(unit: "WriteUnit") -> "tuple[list[str], dict[str, Any]] | Problem":
+        channels = unit.retry_delivery(notification, authority.clock.now())
+        if not channels:
+            detail = f"notification {notification} is dead in no channel"
+            return Problem(code="unknown_dead_letter", path="", detail=detail)
+        return channels, {"channels": channels}
+
+    done = write_once(authority, by, "notification retry", {"notification": notification}, do)
+    if isinstance(done, Problem):
+        return refused([done], json=False)
+    channels = done.answer["channels"] if isinstance(done, Remembered) else done
     print(f"notification {notification} is due again: {', '.join(channels)}")
     return EXIT_OK

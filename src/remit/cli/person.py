@@ -123,7 +123,7 @@ def revoke_person(
     authority = open_authority(where)
 
     def do(unit: "WriteUnit") -> "tuple[dict[str, Any], dict[str, Any]] | Problem":
-        revoked = authority.people_over(unit.people).revoke(token)
+        revoked = authority.people_over(unit.people).revoke(token, (by or By()).who().name)
         if isinstance(revoked, Problem):
             return revoked
         assert revoked.revoked_at is not None

@@ -44,7 +44,7 @@ def up(
             readable_address(address)
     check_start(settings, api=True)
     url = started_database(settings)
-    authority = Authority(settings, url)
+    authority = Authority(settings, url, source="upkeep")
     authority.make_issuer_known()
     first = authority.first_admin_token() if settings.database_url is None else None
     if first is not None:

@@ -4,7 +4,7 @@ Amounts are integers: nano-USD, tokens or requests. Instants are aware and in UT
 authority `None` means "says nothing here, what stands above applies"; `0` and an empty tuple admit nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
@@ -247,6 +247,15 @@ class Problem:
     path: str
     detail: str
     field: str | None = None
+
+
+class ProblemsError(Exception):
+    """Ends a write for these problems: raised, so that nothing of it stays."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        assert problems
+        super().__init__(", ".join(problem.code for problem in problems))
+        self.problems = tuple(problems)
 
 
 def parent_path_of(path: str) -> str | None:

@@ -1,6 +1,6 @@
 """What the grant service needs from storage: one serial unit of work over the tree."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +33,17 @@ class Remembered:
                 detail = f"the idempotency key `{self.key}` was used for another request: {name} differs"
                 return Problem(code=f"conflict_different_{name}", path="", field=name, detail=detail)
         return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """Who carries out which operation, when, why, and under which key: said before anything is written."""
+
+    at: datetime
+    actor: str
+    operation: str
+    reason: str = ""
+    request_key: str = ""
 
 
 class GrantReads(Protocol):
@@ -70,6 +81,10 @@ class GrantUnit(GrantReads, Protocol):
         """Replace a grant and append its revision. Raises StaleRevisionError, also for an unknown id."""
         ...
 
+    def refused(self, about: str | None, problems: Sequence[Problem]) -> None:
+        """Keep that this write was refused, and why; `about` is the id or path of the grant it is about."""
+        ...
+
     def remembered(self, key: str) -> Remembered | None:
         """The first write under this key, if there was one."""
         ...
@@ -82,7 +97,7 @@ class GrantUnit(GrantReads, Protocol):
 class GrantRepository(Protocol):
     """Where the tree is kept."""
 
-    def write(self) -> AbstractContextManager[GrantUnit]:
+    def write(self, said: Said) -> AbstractContextManager[GrantUnit]:
         """A unit that excludes all other writers; it commits when the block ends and rolls back when it raises."""
         ...
 

@@ -13,7 +13,7 @@ from remit.grants.model import Actor, Grant, GrantStatus, Limit, Problem, Revisi
 from remit.grants.outside import ReadUsage, boundary_problems
 from remit.grants.permissions import may_change, may_create
 from remit.grants.plan import Plan, make_plan, written_grants
-from remit.grants.ports import GrantReads, GrantRepository, GrantUnit, Remembered
+from remit.grants.ports import GrantReads, GrantRepository, GrantUnit, Remembered, Said
 from remit.grants.rules import change_problems, state_problems
 from remit.grants.serialise import format_instant, from_body, to_body, to_plain
 from remit.grants.tree import Tree
@@ -25,6 +25,8 @@ from remit.kernel.periods import PeriodKind
 
 _MAX_REASON = 2_000
 _MAX_KEY = 200
+# What the audit calls an operation where that is another word than requests are remembered by.
+_CALLED = {"change": "edit", "expire_due": "expire", "hand_over": "hand over"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,7 +286,7 @@ class GrantService:
         if wrong:
             return NotWritten(tuple(wrong))
         body = {**request, "reason": by.reason, "actor": by.actor.name}
-        with self._repository.write() as unit:
+        with self._repository.write(self._said(by, request)) as unit:
             first = unit.remembered(by.idempotency_key)
             if first is not None:
                 return _first_answer(first, body)
@@ -295,12 +297,23 @@ class GrantService:
             grants = tuple(one for one in decided if isinstance(one, Grant))
             problems += owner_problems(unit, tree, grants, now)
             if problems:
+                about = next((request[name] for name in ("grant", "path", "source") if name in request), None)
+                unit.refused(about, problems)
                 return NotWritten(tuple(problems))
             for grant in grants:
                 _save(unit, tree.find(grant.id), grant, by, now)
             answer = {"grants": [to_body(grant) for grant in grants]}
             unit.remember(Remembered(key=by.idempotency_key, body=body, answer=answer))
             return Written(grants=grants)
+
+    def _said(self, by: Authorship, request: Mapping[str, Any]) -> Said:
+        return Said(
+            at=self._clock.now(),
+            actor=by.actor.name,
+            operation=f"grant {_CALLED.get(request['operation'], request['operation'])}",
+            reason=by.reason,
+            request_key=by.idempotency_key,
+        )
 
 
 def owner_problems(reads: GrantReads, tree: Tree, grants: Sequence[Grant], now: datetime) -> list[Problem]:

@@ -7,6 +7,8 @@ from psycopg.types.json import Jsonb
 
 from remit.capabilities.model import IssuerKey
 from remit.grants.minting import BlockRecord
+from remit.grants.ports import Said
+from remit.store.authored import say_unless_said
 from remit.store.connect import Opens
 from remit.store.named import query
 
@@ -20,6 +22,8 @@ class PostgresCapabilities:
     def insert(self, block: BlockRecord) -> None:
         # The tree stays as it is, so nobody who holds it has to be waited for: exchanges do not slow calls down.
         with self._opens() as connection, connection.transaction():
+            said = Said(at=block.recorded_at, actor=block.issued_by, operation="token exchange", reason=block.purpose)
+            say_unless_said(connection, said, "api")
             insert_block(connection, block)
 
     def make_issuer_known(self, key: IssuerKey, now: datetime) -> str:
@@ -34,7 +38,9 @@ def make_issuer_known(opens: Opens, key: IssuerKey, now: datetime) -> str:
             status = next((str(row[2]) for row in stored if row[0] == key.kid), None)
             if status is not None:
                 return status
-            connection.execute(query("issuer_put"), {"kid": key.kid, "public_key": key.public_key, "now": now})
+            with connection.transaction():
+                say_unless_said(connection, Said(at=now, actor="remit", operation="issuer make known"), "start")
+                connection.execute(query("issuer_put"), {"kid": key.kid, "public_key": key.public_key, "now": now})
     raise AssertionError("an issuer key that was stored is not there")
 
 

@@ -1,5 +1,6 @@
 """Upkeep by the authority: ending overdue holds, forecasts, delivering notifications, applying evidence."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,7 +8,9 @@ import msgspec
 import psycopg
 
 from remit.grants.model import Problem
+from remit.grants.ports import Said
 from remit.kernel.clock import Clock
+from remit.store.authored import record_deed, say
 from remit.store.connect import connect
 from remit.store.named import query
 from remit.store.postgres_debts import How, PostgresDebts, Repaid, Settled
@@ -94,13 +97,21 @@ class PostgresCare:
                     connection.execute(query("notification_delivered"), done)
         return delivered
 
-    def apply_evidence(self, rows: Sequence[dict[str, Any]]) -> list[str]:
+    def apply_evidence(
+        self, rows: Sequence[dict[str, Any]], *, by: str = "remit", reason: str = "evidence about calls in suspense"
+    ) -> list[str]:
         """Corrects suspense entries: rows `{hold_id, usd, tokens, entry}`; answers what each did."""
-        with self._connect() as connection:
+        with self._connect() as connection, connection.transaction():
+            say(connection, Said(at=self._clock.now(), actor=by, operation="evidence", reason=reason), "command")
             answer = connection.execute(
                 "SELECT apply_evidence(%s, %s::jsonb)", (self._clock.now(), msgspec.json.encode(list(rows)).decode())
             ).fetchone()
-        assert answer is not None
+            assert answer is not None
+            done: Counter[str] = Counter(answer[0])
+            if done["corrected"]:
+                record_deed(
+                    connection, "evidence", rows[0]["hold_id"], None, {"rows": len(rows), "answers": dict(done)}
+                )
         return list(answer[0])
 
     def _debts(self) -> PostgresDebts:

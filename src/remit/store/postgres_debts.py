@@ -8,12 +8,14 @@ import msgspec
 import psycopg
 
 from remit.grants.model import Grant, Problem
+from remit.grants.ports import Said
 from remit.kernel.clock import Clock
 from remit.kernel.money import format_usd
 from remit.leases.debts import is_due, repaying_line
 from remit.leases.model import HoldLine
 from remit.leases.terms import terms_of_grant
 from remit.ledger.model import Debt
+from remit.store.authored import record_deed, say_unless_said
 from remit.store.connect import Opens
 from remit.store.lines import line_json
 from remit.store.named import query
@@ -99,7 +101,12 @@ class PostgresDebts:
                     "line": None if line is None else _json(line),
                 },
             ).fetchone()
-        assert row is not None
+            assert row is not None
+            if "settled" in row[0] and not row[0]["repeated"]:
+                said = Said(at=now, actor=by, operation=f"debt {how}", reason=note or "", request_key=key[:200])
+                say_unless_said(connection, said, "upkeep")
+                what = {"how": how, "settled_nanousd": row[0]["settled"], "outstanding_nanousd": row[0]["outstanding"]}
+                record_deed(connection, "debt", f"{grant.id}:{period}", grant.id, what)
         return _answer(row[0], grant, period, amount_nanousd)
 
     def repay_due(self) -> list[Repaid]:

@@ -81,11 +81,6 @@ class PostgresDeliveries:
         with self._opens() as connection:
             return dicts(connection.execute(query("deliveries_dead"), {"after": after, "count": count}))
 
-    def retry(self, notification_id: int) -> list[str]:
-        """Makes a notification's dead letters due again; the channels they are for."""
-        with self._opens() as connection:
-            return retry_deliveries(connection, notification_id, self._clock.now())
-
     def ticket_of(self, channel: str, remote_ref: str) -> str | None:
         """The ticket that the channel keeps under this reference."""
         parameters = {"channel": channel, "remote_ref": remote_ref}

@@ -1,6 +1,6 @@
 """The grant tree in PostgreSQL: `remit.grants.ports.GrantRepository`."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,12 +8,13 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from remit.grants.model import LIMIT_PERIODS, Grant, Revision
-from remit.grants.ports import PathTakenError, Remembered, StaleRevisionError
+from remit.grants.model import LIMIT_PERIODS, Grant, Problem, Revision
+from remit.grants.ports import PathTakenError, Remembered, Said, StaleRevisionError
 from remit.grants.serialise import from_body, to_body
 from remit.grants.usage import Used
 from remit.leases.rules import bucket_lines
 from remit.leases.terms import terms_of_grant
+from remit.store.authored import Source, record_refusal, say
 from remit.store.connect import connect
 from remit.store.lines import lines_json
 from remit.store.named import query
@@ -83,6 +84,9 @@ class TreeUnit:
             raise StaleRevisionError(grant.id)
         self._record(grant, revision)
 
+    def refused(self, about: str | None, problems: Sequence[Problem]) -> None:
+        record_refusal(self._connection, {"grant": about}, problems)
+
     def left(self, names: Iterable[str]) -> frozenset[str]:
         return PostgresRoster(lambda: nullcontext(self._connection)).left(names)
 
@@ -126,14 +130,16 @@ class TreeUnit:
 class PostgresGrants:
     """Implements `GrantRepository`. Every unit has a connection and a transaction of its own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, source: Source = "command") -> None:
         self._url = url
+        self._source: Source = source
 
     @contextmanager
-    def write(self) -> Iterator[TreeUnit]:
+    def write(self, said: Said) -> Iterator[TreeUnit]:
         """A unit that excludes all other writers of the tree, and holds from being taken, until it ends."""
         with connect(self._url, "remit_authority") as connection, connection.transaction():
             connection.execute("SELECT lock_tree(true)")
+            say(connection, said, self._source)
             yield TreeUnit(connection)
 
     @contextmanager

@@ -6,6 +6,8 @@ from typing import Any
 from remit.capabilities.model import IssuerKey, StoredCapability
 from remit.grants.keys import StoredKey
 from remit.grants.minting import BlockRecord
+from remit.grants.ports import Said
+from remit.store.authored import say_unless_said
 from remit.store.connect import Opens
 from remit.store.named import query
 from remit.store.postgres_capabilities import insert_block, make_issuer_known
@@ -22,6 +24,8 @@ class PostgresKeys:
         with self._opens() as connection, connection.transaction():
             # Before any row is locked, so that two writes of one key cannot deadlock.
             connection.execute("SELECT lock_tree(true)")
+            operation = "key create" if replaces is None else "key rotate"
+            say_unless_said(connection, Said(at=now, actor=key.created_by, operation=operation), "command")
             if replaces is not None:
                 revoking = {"id": replaces, "by": key.created_by, "now": now}
                 if connection.execute(query("key_revoke"), revoking).rowcount != 1:
@@ -68,6 +72,7 @@ class PostgresKeys:
     def revoke(self, key_id: str, by: str, now: datetime) -> bool:
         with self._opens() as connection, connection.transaction():
             connection.execute("SELECT lock_tree(true)")
+            say_unless_said(connection, Said(at=now, actor=by, operation="key revoke"), "command")
             return connection.execute(query("key_revoke"), {"id": key_id, "by": by, "now": now}).rowcount == 1
 
     def list(self, grant_id: str | None) -> list[dict[str, Any]]:

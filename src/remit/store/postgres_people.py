@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from remit.grants.model import RoleBinding
+from remit.grants.ports import Said
+from remit.store.authored import say_unless_said
 from remit.store.connect import Opens
 from remit.store.named import query
 from remit.store.postgres_roster import PostgresRoster, person_key
@@ -53,7 +55,9 @@ class PostgresPeople:
 
     def insert(self, person: StoredPerson) -> None:
         """Stores a token of a person who is known. Raises psycopg.errors.UniqueViolation for an id that is taken."""
-        with self._opens() as connection:
+        with self._opens() as connection, connection.transaction():
+            said = Said(at=person.created_at, actor=person.created_by, operation="token make", reason=person.purpose)
+            say_unless_said(connection, said, "command")
             connection.execute(
                 query("person_insert"),
                 {
@@ -89,9 +93,10 @@ class PostgresPeople:
         with self._opens() as connection:
             return [_person(row) for row in connection.execute(query("person_list"), {"person": person}).fetchall()]
 
-    def revoke(self, token_id: str, now: datetime) -> bool:
+    def revoke(self, token_id: str, by: str, now: datetime) -> bool:
         """Whether a living token was revoked, or one that was made with it."""
-        with self._opens() as connection:
+        with self._opens() as connection, connection.transaction():
+            say_unless_said(connection, Said(at=now, actor=by, operation="token revoke"), "command")
             return connection.execute(query("person_revoke"), {"id": token_id, "now": now}).rowcount > 0
 
 

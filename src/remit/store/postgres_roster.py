@@ -8,6 +8,8 @@ from typing import Any, Literal
 from psycopg.types.json import Jsonb
 
 from remit.grants.model import Role
+from remit.grants.ports import Said
+from remit.store.authored import say_unless_said
 from remit.store.connect import Opens
 from remit.store.named import query
 from remit.store.rows import dicts
@@ -67,7 +69,9 @@ class PostgresRoster:
     def put(self, name: str, person_id: str, source: Source, by: str, now: datetime) -> None:
         """Makes a person known who is not."""
         values = {"name": name, "id": person_id, "source": source, "by": by, "now": now}
-        self._execute("people_put", values)
+        with self._opens() as connection, connection.transaction():
+            say_unless_said(connection, Said(at=now, actor=by, operation="person join"), "command")
+            connection.execute(query("people_put"), values)
 
     def find(self, ref: str) -> PersonRecord | None:
         """The person of that name or id."""

@@ -4,21 +4,24 @@ The services' own stores are bound to the transaction's connection, so that a pr
 answer stand or fall together. The transaction holds the tree lock: writes come one after the other.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 import psycopg
 
-from remit.grants.model import Problem
-from remit.grants.ports import Remembered
+from remit.grants.model import Problem, ProblemsError
+from remit.grants.ports import Remembered, Said
 from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
+from remit.store.authored import Source, record_deed, record_refusal, say, written_as
 from remit.store.connect import Opens
 from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_debts import PostgresDebts
+from remit.store.postgres_deliveries import retry_deliveries
 from remit.store.postgres_grants import TreeUnit
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_people import PostgresPeople
@@ -32,7 +35,10 @@ _T = TypeVar("_T")
 
 
 class _InnerUnit(TreeUnit):
-    """A unit of a service inside a write that is remembered as a whole."""
+    """A unit of a service inside a write that is remembered, and refused, as a whole."""
+
+    def refused(self, about: str | None, problems: Sequence[Problem]) -> None:
+        return
 
     def remembered(self, key: str) -> Remembered | None:
         return None
@@ -48,9 +54,9 @@ class BoundGrants:
         self._connection = connection
 
     @contextmanager
-    def write(self) -> Iterator[TreeUnit]:
-        """A unit that leaves no trace when it raises."""
-        with self._connection.transaction():
+    def write(self, said: Said) -> Iterator[TreeUnit]:
+        """A unit that leaves no trace when it raises. Who approved something writes it, whoever's request it is."""
+        with written_as(self._connection, said):
             yield _InnerUnit(self._connection)
 
     @contextmanager
@@ -85,6 +91,14 @@ class WriteUnit:
         """Debts as this write settles them; `clock` says which period is the present one."""
         return PostgresDebts(lambda: nullcontext(self.connection), clock)
 
+    def retry_delivery(self, notification_id: int, now: datetime) -> list[str]:
+        """Makes a notification's dead letters due again; the channels they are for."""
+        channels = retry_deliveries(self.connection, notification_id, now)
+        if channels:
+            what = {"state": "due", "channels": channels}
+            record_deed(self.connection, "delivery", str(notification_id), None, what)
+        return channels
+
     @property
     def roster(self) -> PostgresRoster:
         return PostgresRoster(lambda: nullcontext(self.connection))
@@ -111,16 +125,19 @@ class WriteUnit:
 class PostgresWrites:
     """Carries out writes over connections in the authority's role."""
 
-    def __init__(self, opens: Opens) -> None:
+    def __init__(self, opens: Opens, clock: Clock, source: Source = "command") -> None:
         self._opens = opens
+        self._clock = clock
+        self._source: Source = source
 
     def once(
         self, key: str, asked: Mapping[str, Any], do: Callable[[WriteUnit], tuple[_T, Mapping[str, Any]] | Problem]
     ) -> _T | Remembered | Problem:
         """Carries out a write, or answers what the first one under its key was answered, or why neither can be.
 
-        `asked` is what two requests under one key are compared by. `do` gives the answer and what of it is remembered: all
-        but secrets. Both are JSON-able. With a problem, or where `do` raises, nothing is written and the key stays free.
+        `asked` is what two requests under one key are compared by; it names the `actor` and the `operation`, and the `reason`
+        where there is one. `do` gives the answer and what of it is remembered: all but secrets. Both are JSON-able. With a
+        problem, or where `do` raises, nothing is written and the key stays free; why it was refused is audited.
         """
         body = _as_stored(asked)
         # Most repetitions come long after the first, and need not wait for whoever writes at the moment.
@@ -128,9 +145,11 @@ class PostgresWrites:
             first = TreeUnit(connection).remembered(key)
         if first is not None:
             return first.conflict(body) or first
+        said = self._said(key, body)
         problem: Problem | None = None
-        with self._opens() as connection, connection.transaction():
+        with self._refusals(said, body), self._opens() as connection, connection.transaction():
             connection.execute("SELECT lock_tree(true)")
+            say(connection, said, self._source)
             # The first one may have been under way when it was looked for.
             first = TreeUnit(connection).remembered(key)
             if first is not None:
@@ -143,7 +162,28 @@ class PostgresWrites:
             TreeUnit(connection).remember(Remembered(key=key, body=body, answer=_as_stored(kept)))
             return answer
         assert problem is not None
+        self.refuse(said, body, [problem])
         return problem
+
+    def refuse(self, said: Said, asked: Mapping[str, Any], problems: Sequence[Problem]) -> None:
+        """Audits that what was asked was refused, before a write was begun or after it was undone."""
+        with self._opens() as connection, connection.transaction():
+            say(connection, said, self._source)
+            record_refusal(connection, asked, problems)
+
+    @contextmanager
+    def _refusals(self, said: Said, asked: Mapping[str, Any]) -> Iterator[None]:
+        try:
+            yield
+        except ProblemsError as error:
+            self.refuse(said, asked, error.problems)
+            raise
+
+    def _said(self, key: str, asked: Mapping[str, Any]) -> Said:
+        reason = str(asked.get("reason") or "")
+        return Said(
+            at=self._clock.now(), actor=asked["actor"], operation=asked["operation"], reason=reason, request_key=key
+        )
 
 
 def _as_stored(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 It passes the same conformance suite as the real one. One writer at a time; a block that raises leaves no trace.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from threading import RLock
 from zoneinfo import ZoneInfo
 
-from remit.grants.model import Grant, Revision
-from remit.grants.ports import PathTakenError, Remembered, StaleRevisionError
+from remit.grants.model import Grant, Problem, Revision
+from remit.grants.ports import PathTakenError, Remembered, Said, StaleRevisionError
 from remit.grants.usage import Used
 from remit.kernel.periods import period_of
 
@@ -67,6 +67,9 @@ class MemoryUnit:
     def left(self, names: Iterable[str]) -> frozenset[str]:
         return self.gone & {name.casefold() for name in names}
 
+    def refused(self, about: str | None, problems: Sequence[Problem]) -> None:
+        assert problems
+
     def remembered(self, key: str) -> Remembered | None:
         return self.first.get(key)
 
@@ -85,7 +88,7 @@ class MemoryGrantRepository:
         self._lock = RLock()
 
     @contextmanager
-    def write(self) -> Iterator[MemoryUnit]:
+    def write(self, said: Said) -> Iterator[MemoryUnit]:
         """A unit that excludes all other writers."""
         with self._lock:
             unit = self._copy()

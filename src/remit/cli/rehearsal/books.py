@@ -109,7 +109,7 @@ def judge(authority: Authority, vendor: VendorProcess, watch: PostgresWatch, see
         holds_that_differ=differ[:_MAX_NAMED],
         doctor=[
             f"{found.check}: {found.subject}: expected {found.expected}, found {found.found}"
-            for check in check_books(authority.ledger)
+            for check in [*check_books(authority.ledger), authority.audit.check()]
             for found in check.differences
         ][:_MAX_NAMED],
     )

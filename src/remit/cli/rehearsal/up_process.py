@@ -34,7 +34,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     url = open_database(settings)
-    authority = Authority(settings, url)
+    authority = Authority(settings, url, source="upkeep")
     authority.make_issuer_known()
     print(url, flush=True)
     return run_gateways(settings, gateway_database(settings, url), authority.clock, authority.upkeep())
