@@ -19,6 +19,7 @@ from remit.kernel.clock import Clock
 from remit.renewals.service import TicketService
 from remit.store.kept import KeptConnections
 from remit.store.postgres_deliveries import PostgresDeliveries
+from remit.store.postgres_jobs import PostgresJobs
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
@@ -58,6 +59,7 @@ class Services:
     sign_in: SignIn | None
     scim_token: bytes | None
     deliveries: PostgresDeliveries
+    jobs: PostgresJobs
     hearing: Hearing | None = None
 
     @contextmanager

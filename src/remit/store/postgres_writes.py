@@ -17,6 +17,7 @@ from remit.grants.ports import Remembered
 from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
 from remit.store.connect import Opens
+from remit.store.enqueue import Task
 from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_debts import PostgresDebts
 from remit.store.postgres_grants import TreeUnit
@@ -106,6 +107,19 @@ class WriteUnit:
     @property
     def trips(self) -> PostgresTrips:
         return PostgresTrips(lambda: nullcontext(self.connection))
+
+
+@contextmanager
+def job_transaction(opens: Opens, task: Task, *, alone: bool = False) -> Iterator[WriteUnit]:
+    """The transaction in which a job of this task writes to the tree or the queue: all of them are opened here.
+
+    The server shows its task among its connections. With `alone` it has the tree to itself.
+    """
+    with opens() as connection, connection.transaction():
+        connection.execute("SELECT set_config('application_name', %s, true)", (f"remit-authority {task}",))
+        if alone:
+            connection.execute("SELECT lock_tree(true)")
+        yield WriteUnit(connection)
 
 
 class PostgresWrites:
