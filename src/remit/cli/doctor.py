@@ -18,18 +18,19 @@ _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)\+00(?::00)?
 
 
 def doctor(*, json: Json = False, where: Where | None = None) -> int:
-    """Check database, keys and books; exit 1 if anything differs.
+    """Check database, keys, books and jobs; exit 1 if anything differs.
 
     Looks and changes nothing. The books: buckets equal the ledger and the open holds, every ended hold was booked once,
     no hold is open after its time, no entry was altered, every report sums to the ledger. A vendor's key that only the
-    gateway's environment has is a note, not a difference.
+    gateway's environment has is a note, not a difference. The jobs: none failed for good that was not done since, none waits
+    for minutes.
     """
     from remit.cli.output import console, print_json, progress
     from remit.cli.session import open_url, settings_of
 
     settings = settings_of(where)
     url = open_url(settings)
-    results = list(progress(_results(settings, url), "checking", total=5))
+    results = list(progress(_results(settings, url), "checking", total=6))
     notes = _notes(settings)
     healthy = not any(one.differences for one in results)
     if json:
@@ -50,7 +51,9 @@ def _results(settings: "Settings", url: str) -> "Iterator[CheckResult]":
     from remit.bootstrap import make_clock
     from remit.ledger.model import CheckResult
     from remit.ledger.service import check_books
+    from remit.store.connect import opener
     from remit.store.migrate import migrations
+    from remit.store.postgres_jobs import PostgresJobs
     from remit.store.postgres_ledger import PostgresLedger, migration_differences
 
     schema = migration_differences(url)
@@ -60,6 +63,7 @@ def _results(settings: "Settings", url: str) -> "Iterator[CheckResult]":
     yield _prices(settings)
     # Checks of the books would only trip over a schema that is another one.
     if not schema:
+        yield PostgresJobs(opener(url, "remit_authority")).check()
         yield from _with_paths(check_books(PostgresLedger(url, make_clock(settings))), url)
 
 
