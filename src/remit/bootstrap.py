@@ -366,15 +366,13 @@ class Authority:
         # With nowhere to send them, notifications stay due: a webhook set up later gets them.
         send = webhook.send if notify.webhook_url or notify.grant_webhook_hosts else None
         carriers = [Carrier(channel, self.deliveries, self.clock) for channel in self.channels()]
-        # The look is taken every few seconds: its connection is kept.
-        jobs = PostgresJobs(KeptConnections(self.url, "remit_authority", 1).use)
         every = self.settings.sweep_seconds
         opens = opener(self.url, "remit_authority")
         work = Work(self.care, self.jobs, opens, self.clock, self.remind, self.escalate, send, carriers)
         worker = JobWorker(
             self.url, work.tasks(), self.jobs, min(every, POLL_SECONDS), STOP_SECONDS, channels=len(carriers)
         )
-        return Upkeep(self.care, jobs, work, worker, self.clock, every)
+        return Upkeep(self.care, self.jobs, work, worker, self.clock, every)
 
 
 def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:

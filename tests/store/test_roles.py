@@ -13,7 +13,7 @@ TABLES = (
     "tree_state", "grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "buckets", "replaced_buckets",
     "holds", "entries", "notifications", "people_tokens", "capability_blocks", "used_proofs", "revocations", "gateways",
     "tickets", "ticket_events", "graces", "break_glasses", "people", "role_bindings",
-    "trips", "trip_ends", "security_attempts", "channels", "deliveries", "ticket_threads", "heard",
+    "trips", "trip_ends", "security_attempts", "channels", "deliveries", "ticket_threads", "heard", "job_migrations",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose

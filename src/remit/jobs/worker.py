@@ -69,6 +69,10 @@ class JobWorker:
         """Starts the thread."""
         self._thread.start()
 
+    @property
+    def is_stopping(self) -> bool:
+        return self._stop.is_set()
+
     def stop(self) -> None:
         """Lets running jobs end; what hangs is left behind, and done again by the next worker."""
         self._stop.set()

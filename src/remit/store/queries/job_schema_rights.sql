@@ -13,7 +13,8 @@ $$;
 REVOKE ALL ON ALL TABLES IN SCHEMA remit_jobs FROM PUBLIC, remit_authority;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA remit_jobs FROM PUBLIC, remit_authority;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA remit_jobs FROM PUBLIC, remit_authority;
-GRANT SELECT, INSERT, UPDATE, DELETE ON remit_jobs.procrastinate_jobs, remit_jobs.procrastinate_workers TO remit_authority;
+GRANT SELECT, INSERT, UPDATE, DELETE ON remit_jobs.procrastinate_jobs, remit_jobs.procrastinate_workers,
+    remit_jobs.job_errors TO remit_authority;
 -- Events of a job go with it, by the owner's right.
 GRANT SELECT, INSERT ON remit_jobs.procrastinate_events TO remit_authority;
 -- Written to by a trigger on jobs; nothing of ours is periodic there.

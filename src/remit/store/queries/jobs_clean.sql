@@ -8,7 +8,7 @@ WITH gone AS (
             AND v.at > clock_timestamp() - CASE j.status WHEN 'succeeded' THEN %(done)s::interval ELSE %(failed)s::interval END)
     RETURNING j.id
 ), errors AS (
-    DELETE FROM job_errors AS e
+    DELETE FROM remit_jobs.job_errors AS e
     WHERE e.job_id IN (SELECT id FROM gone)
        OR NOT EXISTS (SELECT FROM remit_jobs.procrastinate_jobs AS j WHERE j.id = e.job_id)
 )

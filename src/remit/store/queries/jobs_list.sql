@@ -10,7 +10,7 @@ WITH jobs AS (
 SELECT j.id, j.task, j.key, j.state, j.attempts, e.error,
        CASE WHEN j.status = 'todo' AND j.scheduled_at IS NOT NULL THEN j.scheduled_at
             ELSE (SELECT max(v.at) FROM remit_jobs.procrastinate_events AS v WHERE v.job_id = j.id) END AS since
-FROM jobs AS j LEFT JOIN job_errors AS e ON e.job_id = j.id
+FROM jobs AS j LEFT JOIN remit_jobs.job_errors AS e ON e.job_id = j.id
 WHERE cardinality(%(states)s::text[]) = 0 OR j.state = ANY (%(states)s::text[])
 ORDER BY j.id
 LIMIT %(count)s

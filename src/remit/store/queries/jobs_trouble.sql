@@ -1,7 +1,7 @@
 -- Jobs that failed for good with no success of the same work since, and those that wait longer than they should: nobody works,
 -- or too few do. (id, task, key, error, since)
 SELECT j.id, j.task_name AS task, j.lock AS key, coalesce(e.error, 'unknown') AS error, NULL::timestamptz AS since
-FROM remit_jobs.procrastinate_jobs AS j LEFT JOIN job_errors AS e ON e.job_id = j.id
+FROM remit_jobs.procrastinate_jobs AS j LEFT JOIN remit_jobs.job_errors AS e ON e.job_id = j.id
 WHERE j.status = 'failed'
   AND NOT EXISTS (SELECT FROM remit_jobs.procrastinate_jobs AS later
                   WHERE later.status = 'succeeded' AND later.id > j.id
