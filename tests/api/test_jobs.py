@@ -12,7 +12,7 @@ def failed(plane: Plane) -> int:
         "INSERT INTO remit_jobs.procrastinate_jobs (queue_name, task_name, lock, status, attempts)"
         " VALUES ('remit', 'sync', 'sync:slack', 'failed', 8) RETURNING id"
     )
-    plane.services.jobs.failed(job_id, "OSError: nobody listens")
+    plane.authority.jobs.failed(job_id, "OSError: nobody listens")
     return int(job_id)
 
 
@@ -46,6 +46,6 @@ def test_a_job_is_tried_again_by_who_may(plane: Plane, admin: Caller, failed: in
     refused(owner.get("/jobs"), 403, "not_permitted")
     refused(owner.write("POST", retry), 403, "not_permitted")
     assert operator.write("POST", retry, key="again").json() == {"id": failed, "task": "sync"}
-    assert plane.services.jobs.listed(["due"], failed - 1, 1)[0]["attempts"] == 0
+    assert plane.authority.jobs.listed(["due"], failed - 1, 1)[0]["attempts"] == 0
     assert operator.write("POST", retry, key="again").headers["idempotency-replayed"] == "true"
     refused(operator.write("POST", retry), 404, "unknown_job")

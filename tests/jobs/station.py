@@ -78,4 +78,4 @@ class Gate:
 
     def __call__(self, _: Mapping[str, Any]) -> None:
         self.begun.set()
-        assert self.open.wait(30)
+        assert self.open.wait(300)

@@ -45,8 +45,11 @@ def test_a_ticket_is_escalated_at_its_time(office: Office, work: None) -> None:
     office.authority.jobs.defer(office.clock.now(), [Wanted(task="escalate")])
     until(lambda: bool(jobs(office.authority, "done", task="escalate")))
     assert office.ticket(ticket.id).level == 0
+    assert office.authority.jobs.wanted(office.clock.now(), [], delivers=False) == []
     office.clock.advance_to(ticket.due_at)
-    office.authority.upkeep().look()
+    wanted = office.authority.jobs.wanted(office.clock.now(), [], delivers=False)
+    assert wanted == [Wanted(task="escalate")]
+    office.authority.jobs.defer(office.clock.now(), wanted)
     until(lambda: office.ticket(ticket.id).level == 1)
     assert office.ticket(ticket.id).assignees == (ADMIN,)
 
