@@ -26,11 +26,13 @@ from remit.findings.model import Bounds, Finding
 from remit.findings.rules import findings
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import BlockIssuer, CapabilityService, CapabilityStore
-from remit.grants.ports import GrantRepository, Said
+from remit.grants.ports import GrantRepository
 from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.jobs.carrier import Carrier
-from remit.jobs.upkeep import Upkeep
+from remit.jobs.upkeep import POLL_SECONDS, STOP_SECONDS, Upkeep
+from remit.jobs.work import Work
+from remit.jobs.worker import JobWorker
 from remit.kernel.clock import Clock, ShiftedClock, SystemClock
 from remit.kernel.money import parse_usd
 from remit.notify.channels import OpenChannel, open_channel
@@ -46,7 +48,6 @@ from remit.renewals.service import TicketService
 from remit.renewals.writes import EffectWriter
 from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, webhook_secret
 from remit.store.authored import Source as AuditSource
-from remit.store.authored import say
 from remit.store.connect import opener
 from remit.store.embedded import gateway_login, start_embedded
 from remit.store.kept import KeptConnections
@@ -58,6 +59,7 @@ from remit.store.postgres_chains import PostgresChains
 from remit.store.postgres_deliveries import PostgresDeliveries
 from remit.store.postgres_findings import PostgresFindings
 from remit.store.postgres_grants import PostgresGrants
+from remit.store.postgres_jobs import PostgresJobs
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
@@ -66,7 +68,7 @@ from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_roster import PostgresRoster
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
-from remit.store.postgres_writes import PostgresWrites, WriteUnit
+from remit.store.postgres_writes import PostgresWrites, WriteUnit, job_transaction
 
 if TYPE_CHECKING:
     from remit.api.exchange import Exchange
@@ -148,6 +150,7 @@ class Authority:
         self.audit = PostgresAudit(opener(url, "remit_authority"))
         self.trips = PostgresTrips(opener(url, "remit_authority"))
         self.deliveries = PostgresDeliveries(opener(url, "remit_authority"), self.clock)
+        self.jobs = PostgresJobs(opener(url, "remit_authority"))
         # Where what people do in other systems is carried out, if not on the tickets here.
         self.decides: Decides | None = None
 
@@ -193,18 +196,23 @@ class Authority:
 
     def renewals_round(self) -> Did:
         """One round of the queue, now. The tree is taken from nobody unless there is something to decide."""
+        reminded = self.remind()
+        return replace(self.escalate(), reminded=reminded)
+
+    def remind(self) -> int:
+        """Tells people what ends, or has ended; answers how many notifications were new."""
+        with job_transaction(opener(self.url, "remit_authority"), "remind", self.clock.now()) as unit:
+            return self.rounds_over(unit).remind()
+
+    def escalate(self) -> Did:
+        """What time does to tickets and grants; the tree is taken from nobody unless there is something to decide."""
         opens = opener(self.url, "remit_authority")
-        said = Said(at=self.clock.now(), actor="remit", operation="queue round", reason="the passing of time")
-        with opens() as connection, connection.transaction():
-            say(connection, said, "upkeep")
-            rounds = self.rounds_over(WriteUnit(connection))
-            reminded, waits = rounds.remind(), rounds.waits()
+        with job_transaction(opens, "escalate", self.clock.now()) as unit:
+            waits = self.rounds_over(unit).waits()
         if not waits:
-            return Did(reminded=reminded)
-        with opens() as connection, connection.transaction():
-            connection.execute("SELECT lock_tree(true)")
-            say(connection, said, "upkeep")
-            return replace(self.rounds_over(WriteUnit(connection)).decide(), reminded=reminded)
+            return Did()
+        with job_transaction(opens, "escalate", self.clock.now(), alone=True) as unit:
+            return self.rounds_over(unit).decide()
 
     def _renewals(self, unit: WriteUnit) -> tuple[TicketService, Rounds]:
         tickets, people = unit.tickets(self.clock), unit.standing(self.clock)
@@ -310,6 +318,7 @@ class Authority:
             scim_token=scim_token(self.settings.api),
             deliveries=PostgresDeliveries(connections.use, self.clock),
             audit=PostgresAudit(connections.use),
+            jobs=PostgresJobs(connections.use),
             hearing=self._hearing(),
         )
 
@@ -364,9 +373,13 @@ class Authority:
         # With nowhere to send them, notifications stay due: a webhook set up later gets them.
         send = webhook.send if notify.webhook_url or notify.grant_webhook_hosts else None
         carriers = [Carrier(channel, self.deliveries, self.clock) for channel in self.channels()]
-        return Upkeep(
-            self.care, self.grants, self.clock, self.settings.sweep_seconds, send, self.renewals_round, carriers
+        every = self.settings.sweep_seconds
+        opens = opener(self.url, "remit_authority")
+        work = Work(self.care, self.jobs, opens, self.clock, self.remind, self.escalate, send, carriers)
+        worker = JobWorker(
+            self.url, work.tasks(), self.jobs, min(every, POLL_SECONDS), STOP_SECONDS, channels=len(carriers)
         )
+        return Upkeep(self.care, self.jobs, work, worker, self.clock, every)
 
 
 def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:

@@ -71,6 +71,7 @@ READS: dict[str, Callable[[Caller, str], bool]] = {
 WHOLE: dict[str, str] = {
     "read_people": "/people",
     "read_gateways": "/gateways",
+    "read_jobs": "/jobs",
     "run_doctor": "/doctor",
 }
 

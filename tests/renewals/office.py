@@ -131,6 +131,17 @@ class Office:
 
     def owe(self, path: str, amount: int) -> None:
         """A call of so many nano-USD through a grant that has no limit left but its overdraft."""
+        trial, hold = self._taken(path, amount)
+        assert trial.settle(hold, amount) == "settled"
+        trial.close()
+
+    def held(self, path: str, amount: int) -> str:
+        """A call that does not end; the id of its hold."""
+        trial, hold = self._taken(path, amount)
+        trial.close()
+        return hold
+
+    def _taken(self, path: str, amount: int) -> tuple[Trial, str]:
         leaf = self.grant(path)
         trial = Trial(self.authority.url)
         trial.clock = self.clock
@@ -138,8 +149,7 @@ class Office:
         trial.oracle.nodes = {one.id: node_of(one) for one in self.tree()}
         hold = trial.hold(leaf, amount)
         assert trial.take(hold) == [True]
-        assert trial.settle(hold.id, amount) == "settled"
-        trial.close()
+        return trial, hold.id
 
     def notices(self, kind: str) -> list[dict[str, Any]]:
         rows = self.authority.ledger.notifications(1000, undelivered=False)

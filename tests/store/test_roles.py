@@ -14,6 +14,7 @@ TABLES = (
     "holds", "entries", "notifications", "people_tokens", "capability_blocks", "used_proofs", "revocations", "gateways",
     "tickets", "ticket_events", "graces", "break_glasses", "people", "role_bindings",
     "trips", "trip_ends", "security_attempts", "channels", "deliveries", "ticket_threads", "heard", "audit",
+    "job_migrations",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose

@@ -352,6 +352,41 @@ class RetriedGiven(Given, frozen=True, kw_only=True):
     channels: list[str]
 
 
+class JobCount(Given, frozen=True, kw_only=True):
+    """How many jobs of a task are in a state."""
+
+    task: str
+    state: str
+    count: int
+
+
+class JobGiven(Given, frozen=True, kw_only=True):
+    """A job. `key` says what it is about, `since` when it came into its state or will be due, `error` why it failed last."""
+
+    id: int
+    task: str
+    key: str | None
+    state: str
+    attempts: int
+    error: str | None
+    since: datetime | None
+
+
+class JobPage(Given, frozen=True, kw_only=True):
+    """Jobs, oldest first; `next` continues the list as `after`. `counts` are those of all jobs."""
+
+    counts: list[JobCount]
+    jobs: list[JobGiven]
+    next: int | None
+
+
+class JobRetried(Given, frozen=True, kw_only=True):
+    """The job that is due again."""
+
+    id: int
+    task: str
+
+
 class Health(Given, frozen=True, kw_only=True):
     """That the authority and its database answer."""
 

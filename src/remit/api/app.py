@@ -25,6 +25,7 @@ from remit.api.edge import BodyTooSlowError, Edge
 from remit.api.findings import findings
 from remit.api.grants import Grants
 from remit.api.hooks import hear
+from remit.api.jobs import jobs, retry_failed_job
 from remit.api.keys import Keys
 from remit.api.ledger import Ledger
 from remit.api.params import refuse_unknown_parameters
@@ -81,6 +82,8 @@ def make_app(services: Services) -> Edge:
             notifications,
             dead_letters,
             retry_dead_letter,
+            jobs,
+            retry_failed_job,
             hear,
             openapi_document,
         ],

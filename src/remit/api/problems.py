@@ -35,6 +35,7 @@ _STATUSES: Final[Mapping[str, int]] = {
     "too_many_tokens": 409,
     "unknown_trip": 404,
     "unknown_dead_letter": 404,
+    "unknown_job": 404,
     "already_revoked": 409,
     "approved_already": 409,
     "ticket_not_open": 409,

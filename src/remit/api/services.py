@@ -20,6 +20,7 @@ from remit.renewals.service import TicketService
 from remit.store.kept import KeptConnections
 from remit.store.postgres_audit import PostgresAudit
 from remit.store.postgres_deliveries import PostgresDeliveries
+from remit.store.postgres_jobs import PostgresJobs
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
@@ -60,6 +61,7 @@ class Services:
     scim_token: bytes | None
     deliveries: PostgresDeliveries
     audit: PostgresAudit
+    jobs: PostgresJobs
     hearing: Hearing | None = None
 
     @contextmanager

@@ -18,19 +18,20 @@ _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)\+00(?::00)?
 
 
 def doctor(*, json: Json = False, where: Where | None = None) -> int:
-    """Check database, keys and books; exit 1 if anything differs.
+    """Check database, keys, books and jobs; exit 1 if anything differs.
 
     Looks and changes nothing. The books: buckets equal the ledger and the open holds, every ended hold was booked once,
     no hold is open after its time, no entry was altered, every report sums to the ledger. The audit: no
     row was altered, and everything is as the last row about it says. A vendor's key that only the
-    gateway's environment has is a note, not a difference.
+    gateway's environment has is a note, not a difference. The jobs: none failed for good that was not done since, none
+    waits for minutes.
     """
     from remit.cli.output import console, print_json, progress
     from remit.cli.session import open_url, settings_of
 
     settings = settings_of(where)
     url = open_url(settings)
-    results = list(progress(_results(settings, url), "checking", total=5))
+    results = list(progress(_results(settings, url), "checking", total=6))
     notes = _notes(settings)
     healthy = not any(one.differences for one in results)
     if json:
@@ -54,6 +55,7 @@ def _results(settings: "Settings", url: str) -> "Iterator[CheckResult]":
     from remit.store.connect import opener
     from remit.store.migrate import migrations
     from remit.store.postgres_audit import PostgresAudit
+    from remit.store.postgres_jobs import PostgresJobs
     from remit.store.postgres_ledger import PostgresLedger, migration_differences
 
     schema = migration_differences(url)
@@ -63,8 +65,11 @@ def _results(settings: "Settings", url: str) -> "Iterator[CheckResult]":
     yield _prices(settings)
     # Checks of the books would only trip over a schema that is another one.
     if not schema:
-        audit = PostgresAudit(opener(url, "remit_authority")).check()
-        yield from _with_paths([*check_books(PostgresLedger(url, make_clock(settings))), audit], url)
+        opens = opener(url, "remit_authority")
+        yield PostgresJobs(opens).check()
+        yield from _with_paths(
+            [*check_books(PostgresLedger(url, make_clock(settings))), PostgresAudit(opens).check()], url
+        )
 
 
 def _with_paths(results: "Iterable[CheckResult]", url: str) -> "Iterator[CheckResult]":

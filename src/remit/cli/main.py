@@ -69,6 +69,7 @@ def _add(name: str, path: str, group: Group) -> None:
 _add("up", "up:up", _RUN)
 _add("gateway", "gateway:gateway", _RUN)
 _add("doctor", "doctor:doctor", _RUN)
+_add("jobs", "jobs:app_command", _RUN)
 _add("apply", "apply:apply", _GRANTS)
 _add("grant", "grant:app_command", _GRANTS)
 _add("key", "key:app_command", _GRANTS)

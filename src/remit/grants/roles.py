@@ -18,7 +18,9 @@ Right = Literal[
     "read_people",
     "read_audit",
     "read_gateways",
+    "read_jobs",
     "run_doctor",
+    "retry_jobs",
     "apply_evidence",
     "decide_debt",
     "decide_tickets",
@@ -37,7 +39,7 @@ RIGHTS_OF: Final[Mapping[Role, frozenset[Right]]] = {
     "security": _READS | {"end"},
     "auditor": _READS,
     "approver": frozenset({"read_grants", "read_ledger", "read_tickets", "decide_tickets", "decide_debt"}),
-    "gateway_operator": frozenset({"read_gateways", "run_doctor"}),
+    "gateway_operator": frozenset({"read_gateways", "read_jobs", "run_doctor", "retry_jobs"}),
 }
 RIGHTS_OF_OWNERS: Final[frozenset[Right]] = frozenset(
     {"read_grants", "read_keys", "read_ledger", "read_tickets", "read_notifications", "end", "write_grants"}

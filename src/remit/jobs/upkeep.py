@@ -1,23 +1,23 @@
-"""The rounds of upkeep."""
+"""The authority's background work: the sweep, the look for what is to be done, and the worker on the job queue."""
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
-from remit.grants.model import Actor
-from remit.grants.service import Authorship, GrantService, NotWritten
-from remit.jobs.carrier import Carrier
+from remit.jobs.work import Work
+from remit.jobs.worker import STALLED_SECONDS, JobWorker
 from remit.kernel.clock import Clock
-from remit.renewals.rounds import Did
+from remit.store.enqueue import Wanted, for_channels
 from remit.store.postgres_care import PostgresCare
+from remit.store.postgres_jobs import PostgresJobs
 
 _log = structlog.get_logger(__name__)
 STOP_SECONDS = 10.0
-QUEUE_SECONDS = 2.0
-_SYSTEM = Actor(name="remit", is_admin=True)
+POLL_SECONDS = 2.0
+MINUTE_SECONDS = 60.0
+HOUR_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,94 +30,89 @@ class Round:
 
 
 class Upkeep:
-    """Runs rounds, the queue, deliveries and each channel in a thread of its own until stopped.
+    """Sweeps and looks, each in a thread of its own, and has a worker do what is to be done, until stopped.
 
-    A slow receiver holds nothing else up.
+    Holds whose time is up are money: the sweep that ends them hangs on no queue.
     """
 
     def __init__(  # noqa: PLR0917 - one parameter per part it is joined from
         self,
         care: PostgresCare,
-        grants: GrantService,
+        jobs: PostgresJobs,
+        work: Work,
+        worker: JobWorker,
         clock: Clock,
         every_seconds: float,
-        send: Callable[[dict[str, Any]], bool] | None,
-        queue_round: Callable[[], Did],
-        carriers: Sequence[Carrier] = (),
     ) -> None:
         self._care = care
-        self._grants = grants
+        self._jobs = jobs
+        self._work = work
+        self._worker = worker
         self._clock = clock
         self._every_seconds = every_seconds
-        self._send = send
-        self._queue_round = queue_round
+        self._looked: dict[float, float] = {}
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._repeat, args=("upkeep", self.round), name="upkeep", daemon=True),
-            threading.Thread(target=self._repeat, args=("delivery", self.deliver), name="delivery", daemon=True),
-            threading.Thread(target=self._repeat, args=("queue", self.queue), name="queue", daemon=True),
+            threading.Thread(target=self._repeat, args=("upkeep", self.sweep), name="upkeep", daemon=True),
+            threading.Thread(target=self._repeat, args=("look", self.look), name="look", daemon=True),
         ]
-        for carrier in carriers:
-            self._threads.append(
-                threading.Thread(target=self._repeat, args=("channel", carrier.round), name="channel", daemon=True)
-            )
 
     def start(self) -> None:
-        """Starts the threads."""
+        """Starts the threads and the worker."""
         for thread in self._threads:
             thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
-        """Lets a running round end; a delivery that hangs is left behind and made again by the next process."""
+        """Lets what runs end; a delivery that hangs is left behind and made again by the next process."""
         self._stop.set()
+        self._worker.stop()
         for thread in self._threads:
             thread.join(STOP_SECONDS)
 
-    def round(self) -> Round:
-        """One round, now. Raises what storage raises."""
+    def sweep(self) -> int:
+        """Ends holds whose time is up, now; answers how many. Raises what storage raises."""
         expired = self._care.expire_holds()
         if expired:
             _log.warning("holds_expired", count=expired)
-        if self._care.grants_are_due():
-            self._expire_grants()
-        pages = self._care.page_forecasts()
-        repaid = self._care.repay_due()
-        for one in repaid:
-            _log.info(
-                "debt_repaid",
-                grant_id=one.debt.grant_id,
-                path=one.debt.path,
-                period=one.debt.period,
-                repaid_nanousd=one.settled,
-                outstanding_nanousd=one.outstanding,
-            )
         self._care.drop_spent_rate_buckets()
-        self._care.drop_spent_blocks()
-        return Round(expired, pages, len(repaid))
+        return expired
+
+    def look(self) -> None:
+        """Defers what is to be done now, and what is to be looked at every now and then. Raises what storage raises."""
+        for lost in self._jobs.rescue(STALLED_SECONDS):
+            _log.warning("job_abandoned", **lost)
+        wanted = self._jobs.wanted(self._clock.now(), self._work.channels, delivers=self._work.delivers)
+        if self._is_time(MINUTE_SECONDS):
+            # Most of what they find was deferred, or is found above; the rest follows from how much was used.
+            wanted += [Wanted(task="remind"), Wanted(task="escalate"), Wanted(task="close_period")]
+            wanted += for_channels(self._work.channels)
+        if self._is_time(HOUR_SECONDS):
+            wanted.append(Wanted(task="clean"))
+        if wanted:
+            self._jobs.defer(self._clock.now(), wanted)
+
+    def round(self) -> Round:
+        """What the sweep and the jobs about grants and books do, now and here. Raises what storage raises."""
+        expired = self.sweep()
+        self._work.expire()
+        pages, repaid = self._work.close_period()
+        self._work.clean()
+        return Round(expired, pages, repaid)
 
     def deliver(self) -> int:
-        """Delivers what is due, now; answers how many. Raises what storage raises."""
-        return self._care.deliver_notifications(self._send) if self._send is not None else 0
+        """Delivers to the webhooks what is due, now and here; answers how many. Raises what storage raises."""
+        return self._work.deliver()
 
-    def queue(self) -> Did:
-        """One round of the tickets, now: reminders, escalation, grace, what a break-glass raised. Raises what storage raises."""
-        did = self._queue_round()
-        if did != Did():
-            _log.info("queue_round", **asdict(did))
-        return did
-
-    def _expire_grants(self) -> None:
-        # A key per instant: the same write twice in one microsecond is the same write.
-        key = f"expire-due-{self._clock.now().isoformat()}"
-        by = Authorship(actor=_SYSTEM, reason="the grant's time is up", idempotency_key=key)
-        answer = self._grants.expire_due(by)
-        if isinstance(answer, NotWritten):
-            _log.error("grants_not_expired", problems=[problem.detail for problem in answer.problems])
+    def _is_time(self, every: float) -> bool:
+        now, last = self._clock.monotonic(), self._looked.get(every)
+        if last is not None and now < last + every:
+            return False
+        self._looked[every] = now
+        return True
 
     def _repeat(self, name: str, work: Callable[[], object]) -> None:
-        # What waits for people is not in a hurry, and looking costs more than a sweep.
-        every = max(self._every_seconds, QUEUE_SECONDS) if name == "queue" else self._every_seconds
-        while not self._stop.wait(every):
+        while not self._stop.wait(self._every_seconds):
             try:
                 work()
             except Exception:  # noqa: BLE001 - logged; the next round runs all the same

@@ -42,20 +42,23 @@ def readable_address(url: str) -> str:
     return url
 
 
-def _prepare(role: Role) -> sql.Composed:
+def session_of(role: Role, schema: str = "remit") -> sql.Composed:
+    """What makes a new connection one of that role, in a schema."""
     return sql.SQL(
         # Compiling plans costs far more than these short statements do (half the time of a run under load, measured).
         "SET jit = off;"
-        "SET ROLE {}; SET search_path = remit; SET timezone = 'UTC'; SET statement_timeout = {};"
+        "SET ROLE {}; SET search_path = {}; SET timezone = 'UTC'; SET statement_timeout = {};"
         " SET idle_in_transaction_session_timeout = {}"
     ).format(
         sql.Identifier(role),
+        sql.Identifier(schema),
         sql.Literal(STATEMENT_TIMEOUT_MILLISECONDS),
         sql.Literal(IDLE_IN_TRANSACTION_MILLISECONDS),
     )
 
 
-def _conninfo(url: str, role: Role) -> str:
+def conninfo_of(url: str, role: Role) -> str:
+    """How a process of that role connects. Raises SettingsError for an address that cannot be read."""
     return make_conninfo(
         readable_address(url),
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -70,9 +73,9 @@ def _conninfo(url: str, role: Role) -> str:
 
 def connect(url: str, role: Role) -> psycopg.Connection:
     """A blocking connection in that role, in autocommit mode: transactions are opened where they are meant."""
-    connection = psycopg.connect(_conninfo(url, role), autocommit=True)
+    connection = psycopg.connect(conninfo_of(url, role), autocommit=True)
     try:
-        connection.execute(_prepare(role))
+        connection.execute(session_of(role))
     except BaseException:
         connection.close()
         raise
@@ -86,9 +89,9 @@ def opener(url: str, role: Role) -> Opens:
 
 async def connect_async(url: str, role: Role) -> psycopg.AsyncConnection:
     """The same for the event loop."""
-    connection = await psycopg.AsyncConnection.connect(_conninfo(url, role), autocommit=True)
+    connection = await psycopg.AsyncConnection.connect(conninfo_of(url, role), autocommit=True)
     try:
-        await connection.execute(_prepare(role))
+        await connection.execute(session_of(role))
     except BaseException:
         await connection.close()
         raise

@@ -6,9 +6,12 @@ from importlib.resources import files
 import psycopg
 
 from remit.store.connect import readable_address
+from remit.store.job_schema import PACKAGE, apply_job_schema, missing_job_migrations
 from remit.store.named import query
 
 _LOCK_KEY = 7237493
+# The migration that makes room for the job queue's schema.
+_JOBS_SINCE = "0022"
 
 
 class MigrationError(Exception):
@@ -24,6 +27,8 @@ def migrations() -> list[tuple[str, str]]:
 
 def migrate(url: str) -> list[str]:
     """Applies what is missing and returns the names applied; each file runs in a transaction of its own.
+
+    Afterwards the schema of the job queue is brought to the version of the installed package.
 
     Safe to call from several processes at once. Raises MigrationError when an applied file has changed, the database is
     newer than this version, or the login may not work as one of the schema's roles, and SettingsError for an address
@@ -54,7 +59,20 @@ def migrate(url: str) -> list[str]:
                 connection.execute(sql.encode())
                 connection.execute("INSERT INTO public.remit_migrations (name, sha256) VALUES (%s, %s)", (name, digest))
             done.append(name)
+        if any(name >= _JOBS_SINCE for name, _ in known):
+            _migrate_jobs(connection)
         return done
+
+
+def _migrate_jobs(connection: psycopg.Connection) -> None:
+    try:
+        if missing_job_migrations(connection):
+            _prepare_roles(connection)
+            apply_job_schema(connection)
+    except LookupError as error:
+        raise MigrationError(
+            f"the database's job queue is newer than the installed {PACKAGE}: it has `{error.args[0]}`"
+        ) from None
 
 
 def _prepare_roles(connection: psycopg.Connection) -> None:

@@ -9,6 +9,7 @@ import psycopg
 
 from remit.kernel.clock import Clock
 from remit.store.connect import Opens
+from remit.store.enqueue import defer, for_channels
 from remit.store.named import query
 from remit.store.rows import dicts
 
@@ -112,7 +113,9 @@ def link_thread(connection: psycopg.Connection, channel: str, remote_ref: str, t
 def retry_deliveries(connection: psycopg.Connection, notification_id: int, now: datetime) -> list[str]:
     """Makes a notification's dead letters due again, inside a transaction; the channels they are for."""
     cursor = connection.execute(query("deliveries_retry"), {"id": notification_id, "now": now})
-    return sorted(str(row[0]) for row in cursor.fetchall())
+    channels = sorted(str(row[0]) for row in cursor.fetchall())
+    defer(connection, now, for_channels(channels))
+    return channels
 
 
 def _execute(connection: psycopg.Connection, name: str, parameters: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from remit.leases.rules import bucket_lines
 from remit.leases.terms import terms_of_grant
 from remit.store.authored import Source, record_refusal, say
 from remit.store.connect import connect
+from remit.store.enqueue import defer, for_grant
 from remit.store.lines import lines_json
 from remit.store.named import query
 from remit.store.postgres_roster import PostgresRoster
@@ -125,6 +126,7 @@ class TreeUnit:
             query("tree_align"),
             {"node": grant.id, "over": revision.changed_at - CLOCK_SKEW, "lines": lines_json(list(lines.values()))},
         )
+        defer(self._connection, revision.changed_at, for_grant(grant, revision.changed_at))
 
 
 class PostgresGrants:

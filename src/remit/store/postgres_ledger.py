@@ -12,6 +12,7 @@ import psycopg
 from remit.kernel.clock import Clock
 from remit.ledger.model import CheckResult, Debt, Difference, ReportRow
 from remit.store.connect import CONNECT_TIMEOUT_SECONDS, connect, readable_address
+from remit.store.job_schema import PACKAGE, missing_job_migrations
 from remit.store.migrate import migrations
 from remit.store.named import query
 from remit.store.rows import dicts
@@ -42,6 +43,7 @@ def migration_differences(url: str) -> list[Difference]:
         row = connection.execute("SELECT to_regclass('public.remit_migrations') IS NOT NULL").fetchone()
         exists = row is not None and row[0]
         applied: dict[str, str] = dict(connection.execute(query("migrations_applied")).fetchall()) if exists else {}
+        jobs = _job_schema_differences(connection) if applied else []
     known = {name: hashlib.sha256(sql.encode()).hexdigest() for name, sql in migrations()}
     return [
         Difference(
@@ -49,7 +51,18 @@ def migration_differences(url: str) -> list[Difference]:
         )
         for name in sorted({*known, *applied})
         if applied.get(name) != known.get(name)
-    ]
+    ] + jobs
+
+
+def _job_schema_differences(connection: psycopg.Connection) -> list[Difference]:
+    """What the job queue's schema lacks of the installed package's, or has that the package does not know."""
+    try:
+        missing = missing_job_migrations(connection)
+    except psycopg.errors.UndefinedTable:
+        return []  # it comes with a migration that is missing as well
+    except LookupError as error:
+        return [Difference("migrations", f"{PACKAGE} {error.args[0]}", "unknown", "applied by a newer version")]
+    return [Difference("migrations", f"{PACKAGE} {name}", "applied", "missing") for name in missing]
 
 
 def _migration_state(name: str, applied: dict[str, str], known: dict[str, str]) -> str:

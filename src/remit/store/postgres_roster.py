@@ -11,6 +11,7 @@ from remit.grants.model import Role
 from remit.grants.ports import Said
 from remit.store.authored import say_unless_said
 from remit.store.connect import Opens
+from remit.store.enqueue import Wanted, defer, for_notification
 from remit.store.named import query
 from remit.store.rows import dicts
 
@@ -100,6 +101,9 @@ class PostgresRoster:
     def set_left(self, name: str, successor: str | None, now: datetime) -> None:
         self._execute("people_leave", {"name": name, "successor": successor, "now": now})
         self._execute("people_undelegate", {"name": name})
+        # Tickets about what has no owner now are opened in the background.
+        with self._opens() as connection:
+            defer(connection, now, [Wanted(task="escalate")])
 
     def set_returned(self, name: str) -> None:
         self._execute("people_return", {"name": name})
@@ -134,6 +138,8 @@ class PostgresRoster:
         """Tells the named people, or security where there are none, that a grant has no owner any more."""
         values = {"node": node, "recipients": recipients, "body": Jsonb(dict(body)), "now": now}
         self._execute("ownerless_notify", values)
+        with self._opens() as connection:
+            defer(connection, now, for_notification(connection))
 
     def _execute(self, name: str, values: Mapping[str, Any]) -> int:
         with self._opens() as connection:

@@ -12,6 +12,7 @@ from remit.kernel.clock import Clock
 from remit.kernel.periods import BEGINNING, PeriodKind
 from remit.renewals.model import Event, Ticket, Use
 from remit.renewals.ports import Glass, Notice, Owed, StaleTicketError, Trip
+from remit.store.enqueue import Wanted, defer, for_notification, for_ticket
 from remit.store.named import query
 from remit.store.postgres_debts import PostgresDebts, dedupe_key
 from remit.store.postgres_trips import PostgresTrips
@@ -43,10 +44,12 @@ class PostgresTickets:
 
     def insert(self, ticket: Ticket) -> None:
         self._connection.execute(query("ticket_insert"), _columns(ticket))
+        defer(self._connection, self._clock.now(), for_ticket(ticket))
 
     def update(self, ticket: Ticket) -> None:
         if self._connection.execute(query("ticket_update"), _columns(ticket)).rowcount != 1:
             raise StaleTicketError(ticket.id)
+        defer(self._connection, self._clock.now(), for_ticket(ticket))
 
     def find(self, ticket_id: str) -> Ticket | None:
         return next(iter(self.listed(id=ticket_id)), None)
@@ -102,6 +105,8 @@ class PostgresTickets:
                 "now": self._clock.now(),
             },
         )
+        if cursor.rowcount == 1:
+            defer(self._connection, self._clock.now(), for_notification(self._connection))
         return cursor.rowcount == 1
 
     def use(self, grant_id: str, now: datetime) -> Sequence[Use]:
@@ -143,6 +148,7 @@ class PostgresTickets:
         ends_at = datetime.fromisoformat(done["ends_at"])
         row = {"ticket_id": ticket.id, "ends_at": ends_at, "raised": Jsonb(done["raised"])}
         self._connection.execute(query("glass_insert"), row)
+        defer(self._connection, self._clock.now(), [Wanted(task="escalate", due=ends_at)])
 
     def break_glasses_due(self, now: datetime) -> list[Glass]:
         rows = self._connection.execute(query("glass_due"), {"now": now}).fetchall()

@@ -19,10 +19,12 @@ from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
 from remit.store.authored import Source, record_deed, record_refusal, say, written_as
 from remit.store.connect import Opens
+from remit.store.enqueue import Task
 from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_debts import PostgresDebts
 from remit.store.postgres_deliveries import retry_deliveries
 from remit.store.postgres_grants import TreeUnit
+from remit.store.postgres_jobs import retry_job
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
@@ -99,6 +101,13 @@ class WriteUnit:
             record_deed(self.connection, "delivery", str(notification_id), None, what)
         return channels
 
+    def retry_job(self, job_id: int) -> str | None:
+        """Makes a job that failed for good due again; its task, None where there is no such job."""
+        task = retry_job(self.connection, job_id)
+        if task is not None:
+            record_deed(self.connection, "job", str(job_id), None, {"state": "due", "task": task})
+        return task
+
     @property
     def roster(self) -> PostgresRoster:
         return PostgresRoster(lambda: nullcontext(self.connection))
@@ -120,6 +129,21 @@ class WriteUnit:
     @property
     def trips(self) -> PostgresTrips:
         return PostgresTrips(lambda: nullcontext(self.connection))
+
+
+@contextmanager
+def job_transaction(opens: Opens, task: Task, now: datetime, *, alone: bool = False) -> Iterator[WriteUnit]:
+    """The transaction in which a job of this task writes to the tree or the queue: all of them are opened here.
+
+    The server shows its task among its connections. With `alone` it has the tree to itself.
+    """
+    with opens() as connection, connection.transaction():
+        connection.execute("SELECT set_config('application_name', %s, true)", (f"remit-authority {task}",))
+        if alone:
+            connection.execute("SELECT lock_tree(true)")
+        said = Said(at=now, actor="remit", operation=f"job {task}", reason="the passing of time")
+        say(connection, said, "upkeep")
+        yield WriteUnit(connection)
 
 
 class PostgresWrites:

@@ -1,8 +1,11 @@
 -- The catalogue of the schema: (order, subject, line); a subject's first line is empty.
 WITH relations AS (
     SELECT c.oid, c.relname, c.relkind, c.relowner, c.relacl, c.reloptions,
-           CASE c.relkind WHEN 'c' THEN 'type ' WHEN 'S' THEN 'sequence ' ELSE 'table ' END || c.relname AS subject
-    FROM pg_class AS c WHERE c.relnamespace = 'remit'::regnamespace AND c.relkind IN ('r', 'c', 'S', 'v', 'm', 'p', 'f')
+           CASE c.relkind WHEN 'c' THEN 'type ' WHEN 'S' THEN 'sequence ' ELSE 'table ' END
+           || CASE c.relnamespace WHEN 'remit'::regnamespace THEN '' ELSE 'remit_jobs.' END || c.relname AS subject
+    FROM pg_class AS c
+    WHERE (c.relnamespace = 'remit'::regnamespace OR c.oid = 'remit_jobs.job_errors'::regclass)
+      AND c.relkind IN ('r', 'c', 'S', 'v', 'm', 'p', 'f')
 ), functions AS (
     SELECT p.*, 'function ' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS subject
     FROM pg_proc AS p WHERE p.pronamespace = 'remit'::regnamespace
@@ -14,6 +17,29 @@ WITH relations AS (
     SELECT 'schema remit', 2, a.grantee::regrole::text, 'grant ' || a.privilege_type || ' to '
            || CASE a.grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(a.grantee) END
     FROM pg_namespace AS n, aclexplode(n.nspacl) AS a WHERE n.nspname = 'remit' AND a.grantee <> n.nspowner
+    UNION ALL
+    -- Of procrastinate's schema: which one it is, and who may do what there.
+    SELECT 'schema remit_jobs', 0, '', ''
+    UNION ALL
+    SELECT 'schema remit_jobs', 1, '', 'owner ' || pg_get_userbyid(n.nspowner) || ', of procrastinate with '
+           || coalesce((SELECT max(name) FROM remit.job_migrations), 'nothing')
+    FROM pg_namespace AS n WHERE n.nspname = 'remit_jobs'
+    UNION ALL
+    SELECT 'schema remit_jobs', 2, a.grantee::regrole::text, 'grant ' || a.privilege_type || ' to '
+           || CASE a.grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(a.grantee) END
+    FROM pg_namespace AS n, aclexplode(n.nspacl) AS a WHERE n.nspname = 'remit_jobs' AND a.grantee <> n.nspowner
+    UNION ALL
+    SELECT 'schema remit_jobs', 3, c.relname, 'grant ' || string_agg(a.privilege_type, ', ' ORDER BY a.privilege_type)
+           || ' on ' || c.relname || ' to ' || CASE a.grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(a.grantee) END
+    FROM pg_class AS c, aclexplode(c.relacl) AS a
+    WHERE c.relnamespace = 'remit_jobs'::regnamespace AND a.grantee <> c.relowner AND c.relname <> 'job_errors'
+    GROUP BY c.relname, a.grantee
+    UNION ALL
+    SELECT 'schema remit_jobs', 4, '', 'grant EXECUTE on its functions to '
+           || CASE a.grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(a.grantee) END
+    FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+    WHERE p.pronamespace = 'remit_jobs'::regnamespace AND a.grantee <> p.proowner
+    GROUP BY a.grantee
     UNION ALL
     SELECT subject, 0, '', '' FROM relations
     UNION ALL

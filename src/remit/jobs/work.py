@@ -1,0 +1,153 @@
+"""What each task of the job queue does. Every step finds nothing left to do when it is taken again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from remit.grants.model import Actor
+from remit.grants.service import Authorship, GrantService, NotWritten
+from remit.jobs.carrier import Carrier
+from remit.kernel.clock import Clock
+from remit.renewals.rounds import Did
+from remit.store.connect import Opens
+from remit.store.enqueue import Task, defer, for_period_ends
+from remit.store.postgres_care import PostgresCare
+from remit.store.postgres_jobs import PostgresJobs
+from remit.store.postgres_writes import job_transaction
+
+_log = structlog.get_logger(__name__)
+_SYSTEM = Actor(name="remit", is_admin=True)
+# As many as one batch of a carrier, or of the webhook, has: there may be more.
+_BATCH = 50
+
+
+class NotDoneError(Exception):
+    """A job could not do what it is for; the message says why."""
+
+
+class Work:
+    """The tasks over the authority's parts. Each raises what storage raises: then it is tried again."""
+
+    def __init__(  # noqa: PLR0917 - one parameter per part it is joined from
+        self,
+        care: PostgresCare,
+        jobs: PostgresJobs,
+        opens: Opens,
+        clock: Clock,
+        remind: Callable[[], int],
+        escalate: Callable[[], Did],
+        send: Callable[[dict[str, Any]], bool] | None,
+        carriers: Sequence[Carrier] = (),
+    ) -> None:
+        self._care = care
+        self._jobs = jobs
+        self._opens = opens
+        self._clock = clock
+        self._remind = remind
+        self._escalate = escalate
+        self._send = send
+        self._carriers = {carrier.channel.name: carrier for carrier in carriers}
+
+    @property
+    def channels(self) -> list[str]:
+        return sorted(self._carriers)
+
+    @property
+    def delivers(self) -> bool:
+        return self._send is not None
+
+    def tasks(self) -> Mapping[Task, Callable[[Mapping[str, Any]], object]]:
+        """What to call for each task, with the job's arguments."""
+        return {
+            "expire": lambda _: self.expire(),
+            "remind": lambda _: self.remind(),
+            "escalate": lambda _: self.escalate(),
+            "close_period": lambda _: self.close_period(),
+            "deliver": lambda _: self.deliver(),
+            "sync": lambda arguments: self.sync(str(arguments.get("channel", ""))),
+            "clean": lambda _: self.clean(),
+        }
+
+    def expire(self) -> None:
+        """Gives expired grants their status, and tells those around them."""
+        if not self._care.grants_are_due():
+            return
+        # A key per instant: the same write twice in one microsecond is the same write.
+        key = f"expire-due-{self._clock.now().isoformat()}"
+        by = Authorship(actor=_SYSTEM, reason="the grant's time is up", idempotency_key=key)
+        with job_transaction(self._opens, "expire", self._clock.now(), alone=True) as unit:
+            answer = GrantService(unit.grants, self._clock).expire_due(by)
+        if isinstance(answer, NotWritten):
+            problems = [problem.detail for problem in answer.problems]
+            _log.error("grants_not_expired", problems=problems)
+            raise NotDoneError("; ".join(problems))
+        self.remind()
+
+    def remind(self) -> int:
+        """Tells people what ends, or has ended; answers how many notifications were new."""
+        return self.log(Did(reminded=self._remind())).reminded
+
+    def escalate(self) -> Did:
+        """What time does to tickets and grants: escalation, grace, the end of a break-glass, tickets that nobody asked for."""
+        return self.log(self._escalate())
+
+    @staticmethod
+    def log(did: Did) -> Did:
+        """Says what was done, if anything was."""
+        if did != Did():
+            _log.info("queue_round", **asdict(did))
+        return did
+
+    def close_period(self) -> tuple[int, int]:
+        """Says which limits will not last, repays debts of periods that are over, and waits for the next periods' ends.
+
+        Answers how many pages were new and how many debts were repaid.
+        """
+        pages = self._care.page_forecasts()
+        repaid = self.repay()
+        now = self._clock.now()
+        with job_transaction(self._opens, "close_period", now) as unit:
+            defer(unit.connection, now, for_period_ends(unit.tree(), now))
+        return pages, repaid
+
+    def repay(self) -> int:
+        """Repays debts of periods that are over, as far as it fits; answers how many."""
+        repaid = self._care.repay_due()
+        for one in repaid:
+            _log.info(
+                "debt_repaid",
+                grant_id=one.debt.grant_id,
+                path=one.debt.path,
+                period=one.debt.period,
+                repaid_nanousd=one.settled,
+                outstanding_nanousd=one.outstanding,
+            )
+        return len(repaid)
+
+    def deliver(self) -> int:
+        """Delivers what is due to the webhooks; answers how many."""
+        delivered = 0
+        while self._send is not None:
+            batch = self._care.deliver_notifications(self._send)
+            delivered += batch
+            if batch < _BATCH:
+                break
+        return delivered
+
+    def sync(self, channel: str) -> int:
+        """Carries what is due to one channel; answers how many. A channel that is not in the settings any more has nothing due."""
+        carrier = self._carriers.get(channel)
+        carried = 0
+        while carrier is not None:
+            batch = carrier.round()
+            carried += batch
+            if batch < _BATCH:
+                break
+        return carried
+
+    def clean(self) -> int:
+        """Forgets jobs that ended long ago, and blocks of capabilities whose time was up a day ago; answers how many jobs."""
+        self._care.drop_spent_blocks()
+        return self._jobs.clean()

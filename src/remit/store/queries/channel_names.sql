@@ -1,0 +1,2 @@
+-- The channels that were ever given anything.
+SELECT name FROM channels ORDER BY name
