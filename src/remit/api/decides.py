@@ -8,7 +8,7 @@ from remit.grants.ports import Remembered
 from remit.grants.service import Authorship
 from remit.notify.ports import Intent
 from remit.renewals.model import Source, Ticket
-from remit.renewals.service import TicketService
+from remit.renewals.service import LookAgain, TicketService
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 _MAX_REASON = 1_000
@@ -34,6 +34,8 @@ class TicketDecisions:
 
         def do(unit: WriteUnit) -> tuple[str, dict[str, str]] | Problem:
             answer = _act(self._tickets_over(unit), ticket_id, intent, by)
+            if isinstance(answer, LookAgain):
+                return answer.problem.detail, {"said": answer.problem.detail}
             if not isinstance(answer, Ticket):
                 return answer[0]
             said = _said(answer, intent)
@@ -46,7 +48,7 @@ class TicketDecisions:
         return done.detail if isinstance(done, Problem) else done
 
 
-def _act(service: TicketService, ticket_id: str, intent: Intent, by: Authorship) -> Ticket | list[Problem]:
+def _act(service: TicketService, ticket_id: str, intent: Intent, by: Authorship) -> Ticket | LookAgain | list[Problem]:
     source = _source(intent)
     match intent.action:
         case "approve":

@@ -1,6 +1,7 @@
 """How a ticket looks: as JSON and as a page, and one write of the queue from the command line."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from remit.cli.codes import EXIT_OK
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from remit.grants.service import Authorship
     from remit.grants.tree import Tree
     from remit.renewals.model import Event, Ticket
-    from remit.renewals.service import Asked, TicketService
+    from remit.renewals.service import Asked, LookAgain, TicketService
     from remit.store.postgres_writes import WriteUnit
 
 
@@ -32,7 +33,7 @@ def write_ticket(
     by: "By | None",
     operation: str,
     asked: Mapping[str, Any],
-    act: "Callable[[TicketService, Tree, Authorship], Ticket | Sequence[Problem]]",
+    act: "Callable[[TicketService, Tree, Authorship], Ticket | LookAgain | Sequence[Problem]]",
     *,
     json: bool,
 ) -> int:
@@ -42,11 +43,14 @@ def write_ticket(
     from remit.cli.output import print_json, refused
     from remit.grants.ports import Remembered
     from remit.renewals.model import Ticket
+    from remit.renewals.service import LookAgain
 
     author = (by or By()).authorship(f"remit {operation}")
 
-    def do(unit: "WriteUnit") -> "tuple[Ticket, dict[str, Any]]":
+    def do(unit: "WriteUnit") -> "tuple[Ticket | LookAgain, dict[str, Any]]":
         answer = act(authority.tickets_over(unit), unit.tree(), author)
+        if isinstance(answer, LookAgain):
+            return answer, {"look_again": asdict(answer.problem)}
         if not isinstance(answer, Ticket):
             raise _RefusedError(answer)
         return answer, ticket_json(answer)
@@ -55,6 +59,10 @@ def write_ticket(
         done = write_once(authority, by, operation, asked, do)
     except _RefusedError as error:
         return refused(list(error.problems), json=json)
+    if isinstance(done, Remembered) and "look_again" in done.answer:
+        done = Problem(**done.answer["look_again"])
+    if isinstance(done, LookAgain):
+        done = done.problem
     if isinstance(done, Problem):
         return refused([done], json=json)
     body = dict(done.answer) if isinstance(done, Remembered) else ticket_json(done)

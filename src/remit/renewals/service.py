@@ -15,6 +15,7 @@ from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
 from remit.kernel.money import format_usd
+from remit.renewals.about import Outlook, grant_of, outlook, path_of, settled
 from remit.renewals.deciders import authority, levels, may_decide, subject_of
 from remit.renewals.effects import (
     Acknowledge,
@@ -29,7 +30,7 @@ from remit.renewals.effects import (
     effect_of,
 )
 from remit.renewals.envelope import envelope_of
-from remit.renewals.exposure import Exposure, monthly_exposure
+from remit.renewals.exposure import Exposure
 from remit.renewals.model import SYSTEM, Event, Policy, Source, Ticket, TicketKind, Tier, What
 from remit.renewals.ports import Notice, People, Tickets
 from remit.renewals.writes import EffectWriter, ReadTree, system_author
@@ -54,6 +55,17 @@ class Asked:
     dedupe_key: str | None = None
     evidence: Mapping[str, Any] | None = None
     source: Source = "remit"
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """An approval that did not count: it would give more than was shown. The ticket, as it is shown now, and why.
+
+    Unlike a refusal it is kept: whoever looks finds the new numbers, and who approves then approves these.
+    """
+
+    ticket: Ticket
+    problem: Problem
 
 
 class TicketService:
@@ -90,19 +102,22 @@ class TicketService:
             detail = (
                 "there is nobody to decide this: no owner above, no approver and no owner of the organisation but you"
             )
-            return [Problem(code="nobody_to_ask", path=_path(tree, effect), detail=detail)]
-        exposure = _exposure(tree, after, effect)
-        ticket = self._new(tree, asked, by, exposure, steps[0], now)
+            return [Problem(code="nobody_to_ask", path=path_of(tree, effect), detail=detail)]
+        shown = outlook(tree, after, effect)
+        ticket = self._new(tree, replace(asked, effect=settled(effect, after)), by, shown, steps[0], now)
         self._tickets.insert(ticket)
         self._record(ticket, by.actor.name, "opened", by.reason, asked.source)
-        envelope = envelope_of(above, effect, exposure, self._renewals_in_a_row(ticket), now)
+        envelope = envelope_of(above, effect, shown.exposure, self._renewals_in_a_row(ticket), now)
         if envelope is not None:
             return self._decide_by_envelope(ticket, envelope, now)
         self._tell(ticket, "ticket_opened", ticket.assignees)
         return ticket
 
-    def approve(self, ticket_id: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
-        """One person's yes. With the last one needed the effect is carried out, as the person who said it."""
+    def approve(self, ticket_id: str, by: Authorship, source: Source = "remit") -> Ticket | LookAgain | list[Problem]:
+        """One person's yes. With the last one needed the effect is carried out, as the person who said it.
+
+        A yes is to what was shown. Where the tree has changed so that it would give more by now, nothing is done.
+        """
         found = self._deciding(ticket_id, by)
         if isinstance(found, list):
             return found
@@ -111,19 +126,52 @@ class TicketService:
             detail = f"`{by.actor.name}` approved ticket {ticket.id} already; it takes {ticket.needed} people"
             return [Problem(code="approved_already", path=ticket.path, detail=detail)]
         approved_by = (*ticket.approved_by, by.actor.name)
+        effect = effect_of(ticket.effect)
+        shown = self._shown_now(ticket, effect, now)
+        if isinstance(shown, list):
+            return shown
+        if shown.goes_beyond(Outlook.of_evidence(ticket.evidence)):
+            return self._show_again(ticket, shown, by, now)
         if len(approved_by) < ticket.needed:
             waiting = replace(ticket, approved_by=approved_by, revision=ticket.revision + 1)
             self._tickets.update(waiting)
             self._record(waiting, by.actor.name, "approved", by.reason, source)
             return waiting
-        effect = effect_of(ticket.effect)
         author = replace(
             by, actor=self._joint(approved_by, above, by.actor, now), idempotency_key=f"ticket:{ticket.id}"
         )
         done = self._writer.carry_out(effect, author)
         if isinstance(done, list):
             return done
+        done = {**done, "exposure": shown.exposure.text()}
         return self._end(replace(ticket, approved_by=approved_by), "approved", by, source, done)
+
+    def _shown_now(self, ticket: Ticket, effect: Effect, now: datetime) -> Outlook | list[Problem]:
+        """What a person would be shown if they asked now; or why nobody could carry it out any more."""
+        tree = self._read_tree()
+        after = self._writer.tried(effect, system_author("what would it do", f"trial:{ticket.id}", now))
+        return after if isinstance(after, list) else outlook(tree, after, effect)
+
+    def _show_again(self, ticket: Ticket, shown: Outlook, by: Authorship, now: datetime) -> LookAgain:
+        """Puts the new numbers in place of the old. A word that was given on the old ones counts no more."""
+        before = Outlook.of_evidence(ticket.evidence).exposure.text()
+        use = {} if ticket.grant_id is None else self._tickets.evidence(ticket.grant_id, now)
+        changed = replace(
+            ticket,
+            evidence={**ticket.evidence, **use, **shown.body()},
+            approved_by=(),
+            revision=ticket.revision + 1,
+        )
+        self._tickets.update(changed)
+        text = f"not approved by {by.actor.name}: it was {before} when it was asked, and is {shown.exposure.text()} now"
+        self._record(changed, SYSTEM, "commented", text)
+        asked = dict.fromkeys((*changed.assignees, by.actor.name, *ticket.approved_by))
+        self._tell(changed, "ticket_opened", list(asked), number=changed.revision, text=text)
+        detail = (
+            f"ticket {ticket.id} was shown as {before} and is {shown.exposure.text()} by now: nothing was approved; "
+            "look at it again, and approve it once more if that is right"
+        )
+        return LookAgain(changed, Problem(code="look_again", path=ticket.path, field="evidence", detail=detail))
 
     def decline(self, ticket_id: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
         """One person's no, which ends it."""
@@ -208,14 +256,14 @@ class TicketService:
 
     def _asking_problems(self, tree: Tree, asked: Asked, actor: Actor, now: datetime) -> list[Problem]:
         effect = asked.effect
-        path = _path(tree, effect)
+        path = path_of(tree, effect)
         if not self._people.is_active(actor.name) and actor.name != SYSTEM:
             return [Problem(code="not_permitted", path=path, detail=f"`{actor.name}` has left")]
         standing = None if asked.dedupe_key is None else self._tickets.open_with(asked.dedupe_key)
         if standing is not None:
             detail = f"ticket {standing.id} asks for this already and waits for {', '.join(standing.assignees)}"
             return [Problem(code="ticket_open_already", path=path, detail=detail)]
-        grant = None if isinstance(effect, CreateGrant) else tree.find(_grant_id(effect))
+        grant = None if isinstance(effect, CreateGrant) else tree.find(grant_of(effect))
         known = isinstance(effect, CreateGrant) or grant is not None
         # A token that is held to one grant asks about nothing else.
         if not known or not reaches(actor, subject_of(tree, effect) if grant is None else tree.path_to(grant)):
@@ -261,13 +309,13 @@ class TicketService:
         return not self._writer.problems(effect, replace(by, actor=actor, idempotency_key=f"trial:{name}"[:200]))
 
     def _new(  # noqa: PLR0917 - one parameter per thing a ticket is made of
-        self, tree: Tree, asked: Asked, by: Authorship, exposure: Exposure, assignees: Sequence[str], now: datetime
+        self, tree: Tree, asked: Asked, by: Authorship, shown: Outlook, assignees: Sequence[str], now: datetime
     ) -> Ticket:
         effect = asked.effect
-        kind, tier = _KINDS[type(effect)], self._tier(effect, exposure)
-        grant = None if isinstance(effect, CreateGrant) else tree.find(_grant_id(effect))
+        kind, tier = _KINDS[type(effect)], self._tier(effect, shown.exposure)
+        grant = None if isinstance(effect, CreateGrant) else tree.find(grant_of(effect))
         evidence = {
-            "exposure": {"before_nanousd": exposure.before, "after_nanousd": exposure.after, "text": exposure.text()},
+            **shown.body(),
             **({} if grant is None else self._tickets.evidence(grant.id, now)),
             **(asked.evidence or {}),
         }
@@ -279,7 +327,7 @@ class TicketService:
             id=new_id("ticket", now),
             kind=kind,
             grant_id=None if grant is None else grant.id,
-            path=_path(tree, effect),
+            path=path_of(tree, effect),
             requester=by.actor.name,
             assignees=tuple(assignees),
             tier=tier,
@@ -411,31 +459,3 @@ class TicketService:
 def unknown_ticket(ticket_id: str) -> Problem:
     """What is said of a ticket that does not exist, or is not seen."""
     return Problem(code="ticket_unknown", path="", field="ticket", detail=f"there is no ticket `{ticket_id}`")
-
-
-def _exposure(tree: Tree, after: Tree, effect: Effect) -> Exposure:
-    """The worst case of a month before and after; of a new grant, from nothing."""
-    if isinstance(effect, SettleDebt | Acknowledge):
-        return Exposure(0, 0)
-    ref = effect.new.path if isinstance(effect, CreateGrant) else _grant_id(effect)
-    old = tree.find(ref)
-    before = 0 if old is None else monthly_exposure(tree.path_to(old))
-    if isinstance(effect, MoveLimit):
-        return Exposure(before, before)  # what one gives the other gets
-    new = after.find(ref)
-    assert new is not None, "the effect was tried"
-    return Exposure(before, monthly_exposure(after.path_to(new)))
-
-
-def _grant_id(effect: Effect) -> str:
-    if isinstance(effect, MoveLimit):
-        return effect.source_id
-    assert not isinstance(effect, CreateGrant)
-    return effect.about if isinstance(effect, Acknowledge) else effect.grant_id
-
-
-def _path(tree: Tree, effect: Effect) -> str:
-    if isinstance(effect, CreateGrant):
-        return effect.new.path
-    grant = tree.find(_grant_id(effect))
-    return _grant_id(effect) if grant is None else grant.path
