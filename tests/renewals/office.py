@@ -151,6 +151,10 @@ class Office:
         rows = self.authority.ledger.notifications(1000, undelivered=False)
         return [row for row in rows if row["kind"] == kind]
 
+    def recipients(self) -> list[tuple[Any, ...]]:
+        """(kind, who is told) of every notification, oldest first."""
+        return self._rows("SELECT kind, recipients FROM notifications ORDER BY id")
+
     @staticmethod
     def _kept(answer: Ticket | LookAgain | list[Problem]) -> Any:
         if isinstance(answer, LookAgain):

@@ -5,7 +5,7 @@ An approval and what it carries out stand or fall together, so nothing is approv
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from remit.grants.model import Actor, Grant, Problem, same_person
@@ -31,8 +31,9 @@ from remit.renewals.effects import (
 )
 from remit.renewals.envelope import envelope_of
 from remit.renewals.exposure import Exposure
-from remit.renewals.model import SYSTEM, Event, Policy, Source, Ticket, TicketKind, Tier, What
-from remit.renewals.ports import Notice, People, Tickets
+from remit.renewals.model import SYSTEM, Policy, Source, Ticket, TicketKind, Tier
+from remit.renewals.ports import People, Tickets
+from remit.renewals.scribe import Scribe
 from remit.renewals.writes import EffectWriter, ReadTree, system_author
 
 _KINDS: Mapping[type, TicketKind] = {
@@ -75,6 +76,7 @@ class TicketService:
         self, tickets: Tickets, people: People, writer: EffectWriter, read_tree: ReadTree, policy: Policy, clock: Clock
     ) -> None:
         self._tickets = tickets
+        self._scribe = Scribe(tickets, clock)
         self._people = people
         self._writer = writer
         self._read_tree = read_tree
@@ -106,11 +108,11 @@ class TicketService:
         shown = outlook(tree, after, effect)
         ticket = self._new(tree, replace(asked, effect=settled(effect, after)), by, shown, steps[0], now)
         self._tickets.insert(ticket)
-        self._record(ticket, by.actor.name, "opened", by.reason, asked.source)
+        self._scribe.record(ticket, by.actor.name, "opened", by.reason, asked.source)
         envelope = envelope_of(above, effect, shown.exposure, self._renewals_in_a_row(ticket), now)
         if envelope is not None:
             return self._decide_by_envelope(ticket, envelope, now)
-        self._tell(ticket, "ticket_opened", ticket.assignees)
+        self._scribe.tell(ticket, "ticket_opened", ticket.assignees)
         return ticket
 
     def approve(self, ticket_id: str, by: Authorship, source: Source = "remit") -> Ticket | LookAgain | list[Problem]:
@@ -135,7 +137,7 @@ class TicketService:
         if len(approved_by) < ticket.needed:
             waiting = replace(ticket, approved_by=approved_by, revision=ticket.revision + 1)
             self._tickets.update(waiting)
-            self._record(waiting, by.actor.name, "approved", by.reason, source)
+            self._scribe.record(waiting, by.actor.name, "approved", by.reason, source)
             return waiting
         author = replace(
             by, actor=self._joint(approved_by, above, by.actor, now), idempotency_key=f"ticket:{ticket.id}"
@@ -144,7 +146,7 @@ class TicketService:
         if isinstance(done, list):
             return done
         done = {**done, "exposure": shown.exposure.text()}
-        return self._end(replace(ticket, approved_by=approved_by), "approved", by, source, done)
+        return self._scribe.end(replace(ticket, approved_by=approved_by), "approved", by, source, done)
 
     def _shown_now(self, ticket: Ticket, effect: Effect, now: datetime) -> Outlook | list[Problem]:
         """What a person would be shown if they asked now; or why nobody could carry it out any more."""
@@ -164,9 +166,9 @@ class TicketService:
         )
         self._tickets.update(changed)
         text = f"not approved by {by.actor.name}: it was {before} when it was asked, and is {shown.exposure.text()} now"
-        self._record(changed, SYSTEM, "commented", text)
+        self._scribe.record(changed, SYSTEM, "commented", text)
         asked = dict.fromkeys((*changed.assignees, by.actor.name, *ticket.approved_by))
-        self._tell(changed, "ticket_opened", list(asked), number=changed.revision, text=text)
+        self._scribe.tell(changed, "ticket_opened", list(asked), number=changed.revision, text=text)
         detail = (
             f"ticket {ticket.id} was shown as {before} and is {shown.exposure.text()} by now: nothing was approved; "
             "look at it again, and approve it once more if that is right"
@@ -178,7 +180,7 @@ class TicketService:
         found = self._deciding(ticket_id, by)
         if isinstance(found, list):
             return found
-        return self._end(found[0], "declined", by, source, {})
+        return self._scribe.end(found[0], "declined", by, source, {})
 
     def withdraw(self, ticket_id: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
         """The requester takes it back."""
@@ -188,7 +190,7 @@ class TicketService:
         if not same_person(ticket.requester, by.actor.name):
             detail = f"ticket {ticket.id} is `{ticket.requester}`'s to withdraw"
             return [Problem(code="not_permitted", path=ticket.path, detail=detail)]
-        return self._end(ticket, "withdrawn", by, source, {})
+        return self._scribe.end(ticket, "withdrawn", by, source, {})
 
     def comment(self, ticket_id: str, text: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
         """Adds to the thread; also after the decision."""
@@ -201,11 +203,13 @@ class TicketService:
             problems.append(Problem(code="comment_invalid", path=ticket.path, field="text", detail=detail))
         if problems:
             return problems
-        self._record(ticket, by.actor.name, "commented", text, source)
+        self._scribe.record(ticket, by.actor.name, "commented", text, source)
         others = [one for one in (ticket.requester, *ticket.assignees) if not same_person(one, by.actor.name)]
         # One notice for each comment: their number tells them apart.
         number = len(self._tickets.events(ticket.id))
-        self._tell(ticket, "ticket_commented", [one for one in others if one != SYSTEM], number=number, text=text)
+        self._scribe.tell(
+            ticket, "ticket_commented", [one for one in others if one != SYSTEM], number=number, text=text
+        )
         return ticket
 
     def reassign(self, ticket_id: str, to: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
@@ -213,30 +217,24 @@ class TicketService:
         found = self._deciding(ticket_id, by)
         if isinstance(found, list):
             return found
-        ticket, above, now = found
-        other = authority(Actor(to), above, self._people, now)
-        if not may_decide(replace(ticket, assignees=(ticket.requester,)), above, other, self._people):
+        ticket, _, now = found
+        if not self.stands(to, ticket, now):
             detail = f"`{to}` may not decide ticket {ticket.id}: they stand above nothing it is about"
             return [Problem(code="not_permitted", path=ticket.path, field="to", detail=detail)]
         handed = replace(ticket, assignees=(to,), revision=ticket.revision + 1)
         self._tickets.update(handed)
-        self._record(handed, by.actor.name, "reassigned", f"to {to}: {by.reason}", source)
-        self._tell(handed, "ticket_opened", [to], number=handed.revision)
+        self._scribe.record(handed, by.actor.name, "reassigned", f"to {to}: {by.reason}", source)
+        self._scribe.tell(handed, "ticket_opened", [to], number=handed.revision)
         return handed
 
     def expire(self, ticket: Ticket, now: datetime) -> Ticket:
         """Ends a ticket that nobody answered."""
         by = system_author("nobody decided in time", f"expire:{ticket.id}", now)
-        return self._end(ticket, "expired", by, "remit", {})
+        return self._scribe.end(ticket, "expired", by, "remit", {})
 
     def escalate(self, ticket: Ticket, now: datetime) -> Ticket:
         """Asks the next people; where there are none the ticket expires."""
-        tree, effect = self._read_tree(), effect_of(ticket.effect)
-        above = subject_of(tree, effect)
-        by = system_author("escalation", f"escalate:{ticket.id}", now)
-        steps = levels(
-            above, ticket.requester, effect, self._people, lambda name: self._enough(name, above, effect, by), now
-        )
+        steps = self.steps(ticket, now)
         if ticket.level + 1 >= len(steps):
             return self.expire(ticket, now)
         level = ticket.level + 1
@@ -244,15 +242,34 @@ class TicketService:
             ticket,
             level=level,
             assignees=tuple(steps[level]),
-            due_at=min(ticket.expires_at, now + self._due(ticket.kind, ticket.tier)),
+            due_at=self.due(ticket, now),
             revision=ticket.revision + 1,
         )
         self._tickets.update(asked)
-        self._record(
+        self._scribe.record(
             asked, SYSTEM, "escalated", f"no answer by {ticket.due_at.isoformat()}: to {', '.join(steps[level])}"
         )
-        self._tell(asked, "ticket_escalated", asked.assignees, number=level)
+        self._scribe.tell(asked, "ticket_escalated", asked.assignees, number=level)
         return asked
+
+    def steps(self, ticket: Ticket, now: datetime) -> list[list[str]]:
+        """The people to ask about a ticket as things stand, level by level."""
+        effect = effect_of(ticket.effect)
+        above = subject_of(self._read_tree(), effect)
+        by = system_author("who could decide it", f"levels:{ticket.id}", now)
+        return levels(
+            above, ticket.requester, effect, self._people, lambda name: self._enough(name, above, effect, by), now
+        )
+
+    def stands(self, name: str, ticket: Ticket, now: datetime) -> bool:
+        """Whether somebody may decide a ticket by where they stand, and not because they were asked."""
+        above = subject_of(self._read_tree(), effect_of(ticket.effect))
+        other = authority(Actor(name), above, self._people, now)
+        return may_decide(replace(ticket, assignees=(ticket.requester,)), above, other, self._people)
+
+    def due(self, ticket: Ticket, now: datetime) -> datetime:
+        """Until when people who are asked now have time."""
+        return min(ticket.expires_at, now + self._due(ticket.kind, ticket.tier))
 
     def _asking_problems(self, tree: Tree, asked: Asked, actor: Actor, now: datetime) -> list[Problem]:
         effect = asked.effect
@@ -349,7 +366,7 @@ class TicketService:
             return "large"
         return "small" if raised <= self._policy.small_nanousd else "standard"
 
-    def _due(self, kind: TicketKind, tier: Tier) -> Any:
+    def _due(self, kind: TicketKind, tier: Tier) -> timedelta:
         return self._policy.break_glass_due if kind == "break_glass" else self._policy.due[tier]
 
     def _renewals_in_a_row(self, ticket: Ticket) -> int:
@@ -361,7 +378,7 @@ class TicketService:
         done = self._writer.carry_out(effect_of(ticket.effect), by)
         if isinstance(done, list):
             return done
-        return self._end(replace(ticket, tier="auto"), "approved", by, "remit", done)
+        return self._scribe.end(replace(ticket, tier="auto"), "approved", by, "remit", done)
 
     def _joint(self, approved_by: Sequence[str], above: Sequence[Grant], last: Actor, now: datetime) -> Actor:
         """The last to approve, with what all who did stand for: a break-glass is the word of two."""
@@ -401,59 +418,6 @@ class TicketService:
         why = "nobody decides their own request" if own else f"it waits for {', '.join(ticket.assignees)}"
         detail = f"`{by.actor.name}` may not decide ticket {ticket.id}: {why}"
         return [Problem(code="not_permitted", path=ticket.path, detail=detail)]
-
-    def _end(self, ticket: Ticket, state: Any, by: Authorship, source: Source, done: Mapping[str, Any]) -> Ticket:
-        ended = replace(
-            ticket,
-            state=state,
-            decided_at=self._clock.now(),
-            decided_by=by.actor.name,
-            decision_reason=by.reason,
-            evidence={**ticket.evidence, "done": dict(done)} if done else ticket.evidence,
-            revision=ticket.revision + 1,
-        )
-        self._tickets.update(ended)
-        self._record(ended, by.actor.name, state, by.reason, source)
-        if isinstance(effect_of(ticket.effect), BreakGlass) and state == "approved":
-            self._tickets.begin_break_glass(ended)
-        told = [] if ticket.requester == SYSTEM else [ticket.requester]
-        self._tell(ended, "ticket_expired" if state == "expired" else "ticket_decided", told)
-        return ended
-
-    def _record(self, ticket: Ticket, who: str, what: What, text: str, source: Source = "remit") -> None:
-        event = Event(ticket_id=ticket.id, at=self._clock.now(), who=who, what=what, text=text, source=source)
-        self._tickets.record(event)
-
-    def _tell(
-        self, ticket: Ticket, kind: str, recipients: Sequence[str], *, number: int = 0, text: str | None = None
-    ) -> None:
-        if not recipients:
-            return
-        body = {
-            "ticket": ticket.id,
-            "ticket_kind": ticket.kind,
-            "state": ticket.state,
-            "path": ticket.path,
-            "requester": ticket.requester,
-            "assignees": list(ticket.assignees),
-            "due_at": ticket.due_at.isoformat(),
-            "exposure": ticket.evidence.get("exposure", {}).get("text"),
-            "reason": ticket.reason,
-            "decided_by": ticket.decided_by,
-            "decision_reason": ticket.decision_reason,
-            "comment": text,
-        }
-        stated = {name: value for name, value in body.items() if value is not None}
-        self._tickets.notify(
-            Notice(
-                kind=kind,
-                grant_id=ticket.grant_id or "",
-                recipients=tuple(recipients),
-                body=stated,
-                ticket_id=ticket.id,
-                number=number,
-            )
-        )
 
 
 def unknown_ticket(ticket_id: str) -> Problem:
