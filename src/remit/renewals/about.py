@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from remit.grants.tree import Tree
-from remit.renewals.effects import Acknowledge, CreateGrant, Effect, MoveLimit, SettleDebt
+from remit.renewals.effects import Acknowledge, CreateGrant, Effect, MoveLimit, RenewGrant, SetLimits, SettleDebt
 from remit.renewals.exposure import Exposure, monthly_exposure
 
 
@@ -73,6 +73,17 @@ def outlook(tree: Tree, after: Tree, effect: Effect) -> Outlook:
     if isinstance(effect, SettleDebt | Acknowledge):
         return Outlook(Exposure(0, 0), ())
     return Outlook(_exposure(tree, after, effect), tuple(_raises(tree, after)))
+
+
+def limit_change(effect: Effect, shown: Outlook) -> dict[str, Any]:
+    """The first limit that a request wants otherwise, as messages say it in one line; nothing where there is none."""
+    if not isinstance(effect, RenewGrant | SetLimits) or not effect.limits:
+        return {}
+    one = effect.limits[0]
+    rises = (rise.before for rise in shown.raises if (rise.dimension, rise.period) == (one.dimension, one.period))
+    before = next(rises, one.was)
+    change = {"dimension": one.dimension, "period": one.period, "before": before, "after": one.amount}
+    return {"limit_change": change}
 
 
 def settled(effect: Effect, after: Tree) -> Effect:

@@ -54,7 +54,14 @@ class Scribe:
         self._tickets.record(event)
 
     def tell(
-        self, ticket: Ticket, kind: str, recipients: Sequence[str], *, number: int = 0, text: str | None = None
+        self,
+        ticket: Ticket,
+        kind: str,
+        recipients: Sequence[str],
+        *,
+        number: int = 0,
+        text: str | None = None,
+        who: str | None = None,
     ) -> None:
         """Notifies people by name; once for a ticket, kind and number."""
         if not recipients:
@@ -71,7 +78,8 @@ class Scribe:
             "reason": ticket.reason,
             "decided_by": ticket.decided_by,
             "decision_reason": ticket.decision_reason,
-            "comment": text,
+            "by": who,
+            "text": text,
         }
         stated = {name: value for name, value in body.items() if value is not None}
         self._tickets.notify(

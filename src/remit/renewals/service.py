@@ -15,7 +15,7 @@ from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
 from remit.kernel.money import format_usd
-from remit.renewals.about import Outlook, grant_of, outlook, path_of, settled
+from remit.renewals.about import Outlook, grant_of, limit_change, outlook, path_of, settled
 from remit.renewals.deciders import authority, levels, may_decide, subject_of
 from remit.renewals.effects import (
     Acknowledge,
@@ -160,7 +160,7 @@ class TicketService:
         use = {} if ticket.grant_id is None else self._tickets.evidence(ticket.grant_id, now)
         changed = replace(
             ticket,
-            evidence={**ticket.evidence, **use, **shown.body()},
+            evidence={**ticket.evidence, **use, **shown.body(), **limit_change(effect_of(ticket.effect), shown)},
             approved_by=(),
             revision=ticket.revision + 1,
         )
@@ -207,9 +207,8 @@ class TicketService:
         others = [one for one in (ticket.requester, *ticket.assignees) if not same_person(one, by.actor.name)]
         # One notice for each comment: their number tells them apart.
         number = len(self._tickets.events(ticket.id))
-        self._scribe.tell(
-            ticket, "ticket_commented", [one for one in others if one != SYSTEM], number=number, text=text
-        )
+        told = [one for one in others if one != SYSTEM]
+        self._scribe.tell(ticket, "ticket_commented", told, number=number, text=text, who=by.actor.name)
         return ticket
 
     def reassign(self, ticket_id: str, to: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
@@ -333,6 +332,7 @@ class TicketService:
         grant = None if isinstance(effect, CreateGrant) else tree.find(grant_of(effect))
         evidence = {
             **shown.body(),
+            **limit_change(effect, shown),
             **({} if grant is None else self._tickets.evidence(grant.id, now)),
             **(asked.evidence or {}),
         }

@@ -121,7 +121,7 @@ class Succession:
         self._scribe.tell(asked, "ticket_opened", fresh, number=asked.revision)
         if requester not in (ticket.requester, SYSTEM):
             number = len(self._tickets.events(ticket.id))
-            self._scribe.tell(asked, "ticket_commented", [requester], number=number, text=text)
+            self._scribe.tell(asked, "ticket_commented", [requester], number=number, text=text, who=by.actor.name)
 
 
 def _among(name: str, names: Collection[str]) -> bool:
