@@ -323,7 +323,7 @@ class Authority:
         from remit.api.decides import TicketDecisions  # noqa: PLC0415 - a gateway process must not load it
         from remit.api.hearing import Hearing  # noqa: PLC0415 - a gateway process must not load it
 
-        decides = self.decides or TicketDecisions(self.writes, self.tickets_over)
+        decides = self.decides or TicketDecisions(self.writes, self.tickets_over, self.clock)
         # Connections of its own: each message holds one while another is used to carry it out.
         return Hearing(self.channels(), self.deliveries, decides, self.clock)
 

@@ -108,6 +108,7 @@ def test_a_transition_in_jira_decides(office: Office, status: str, action: str) 
 def test_comments_closing_and_requests_are_heard(office: Office) -> None:
     """What is written is a comment, closing withdraws, and an issue with the label `remit` is a request."""
     asks = {"number": 9, "title": "more for research", "body": "$500 a day", "labels": [{"name": "remit"}]}
+    asks["user"] = {"login": "ann-gh"}
     office.post("github", office.github.event("issue_comment", "created", 4, "ann-gh", comment={"body": "why?"}))
     office.post("github", office.github.event("issues", "closed", 4, "ann-gh"))
     office.post("github", office.github.event("issues", "reopened", 4, "ann-gh"))

@@ -84,7 +84,12 @@ def break_glass(tree: Tree, ref: str, amount_nanousd: int, ends_at: datetime, so
 
 def _find(tree: Tree, ref: str) -> Grant | Problem:
     grant = tree.find(ref)
-    return grant or Problem(code="grant_unknown", path=ref, detail=f"there is no grant `{ref}`")
+    return grant or unknown(ref)
+
+
+def unknown(ref: str) -> Problem:
+    """What is said of a grant that is not there."""
+    return Problem(code="grant_unknown", path=ref, detail=f"there is no grant `{ref}`")
 
 
 def _stated(grant: Grant, changes: LimitChanges) -> tuple[LimitChange, ...] | Problem:
