@@ -137,6 +137,10 @@ class Office:
 
     def owe(self, path: str, amount: int) -> None:
         """A call of so many nano-USD through a grant that has no limit left but its overdraft."""
+        self.spend(path, amount)
+
+    def spend(self, path: str, amount: int) -> None:
+        """A call of so many nano-USD through a grant."""
         leaf = self.grant(path)
         trial = Trial(self.authority.url)
         trial.clock = self.clock

@@ -69,6 +69,10 @@ class Tickets(Protocol):
         """How often an envelope renewed the grant since a person last did."""
         ...
 
+    def envelope_author(self, grant_id: str) -> str:
+        """Who wrote the envelope of this grant's boundary as it stands."""
+        ...
+
     def begin_break_glass(self, ticket: Ticket) -> None:
         """Keeps what an approved break-glass raised (`evidence["done"]`), so that it can be taken back."""
         ...

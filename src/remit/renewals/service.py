@@ -328,7 +328,7 @@ class TicketService:
         self, tree: Tree, asked: Asked, by: Authorship, shown: Outlook, assignees: Sequence[str], now: datetime
     ) -> Ticket:
         effect = asked.effect
-        kind, tier = _KINDS[type(effect)], self._tier(effect, shown.exposure)
+        kind, tier = _KINDS[type(effect)], tier_of(self._policy, effect, shown.exposure)
         grant = None if isinstance(effect, CreateGrant) else tree.find(grant_of(effect))
         evidence = {
             **shown.body(),
@@ -358,14 +358,6 @@ class TicketService:
             dedupe_key=asked.dedupe_key,
         )
 
-    def _tier(self, effect: Effect, exposure: Exposure) -> Tier:
-        raised = exposure.raised_by
-        if isinstance(effect, RenewGrant | CreateGrant) and raised is not None:
-            raised = exposure.after  # what goes on without it ends is at stake as a whole
-        if raised is None or raised >= self._policy.large_nanousd:
-            return "large"
-        return "small" if raised <= self._policy.small_nanousd else "standard"
-
     def _due(self, kind: TicketKind, tier: Tier) -> timedelta:
         return self._policy.break_glass_due if kind == "break_glass" else self._policy.due[tier]
 
@@ -373,12 +365,25 @@ class TicketService:
         return self._tickets.renewals_in_a_row(ticket.grant_id) if ticket.grant_id is not None else 0
 
     def _decide_by_envelope(self, ticket: Ticket, envelope: Grant, now: datetime) -> Ticket | list[Problem]:
-        reason = f"inside the envelope that `{envelope.path}` states at revision {envelope.revision}"
-        by = system_author(reason, f"envelope:{ticket.id}", now)
+        told = None
+        if ticket.requester == SYSTEM:
+            # Nobody asked for it: it is the word of whoever wrote the envelope, given ahead, and the owner's to know.
+            reason = f"ahead, by the envelope that `{envelope.path}` states at revision {envelope.revision}"
+            author = Actor(self._tickets.envelope_author(envelope.id), is_admin=True)
+            by = replace(system_author(reason, f"envelope:{ticket.id}", now), actor=author)
+            told = self._owner_side(ticket, now)
+        else:
+            reason = f"inside the envelope that `{envelope.path}` states at revision {envelope.revision}"
+            by = system_author(reason, f"envelope:{ticket.id}", now)
         done = self._writer.carry_out(effect_of(ticket.effect), by)
         if isinstance(done, list):
             return done
-        return self._scribe.end(replace(ticket, tier="auto"), "approved", by, "remit", done)
+        return self._scribe.end(replace(ticket, tier="auto"), "approved", by, "remit", done, told)
+
+    def _owner_side(self, ticket: Ticket, now: datetime) -> list[str]:
+        assert ticket.grant_id is not None
+        owner = self._read_tree()[ticket.grant_id].owner
+        return list(dict.fromkeys([owner, self._people.delegate_of(owner, now) or owner]))
 
     def _joint(self, approved_by: Sequence[str], above: Sequence[Grant], last: Actor, now: datetime) -> Actor:
         """The last to approve, with what all who did stand for: a break-glass is the word of two."""
@@ -418,6 +423,16 @@ class TicketService:
         why = "nobody decides their own request" if own else f"it waits for {', '.join(ticket.assignees)}"
         detail = f"`{by.actor.name}` may not decide ticket {ticket.id}: {why}"
         return [Problem(code="not_permitted", path=ticket.path, detail=detail)]
+
+
+def tier_of(policy: Policy, effect: Effect, exposure: Exposure) -> Tier:
+    """How much is at stake."""
+    raised = exposure.raised_by
+    if isinstance(effect, RenewGrant | CreateGrant) and raised is not None:
+        raised = exposure.after  # what goes on without it ends is at stake as a whole
+    if raised is None or raised >= policy.large_nanousd:
+        return "large"
+    return "small" if raised <= policy.small_nanousd else "standard"
 
 
 def unknown_ticket(ticket_id: str) -> Problem:

@@ -138,6 +138,11 @@ class PostgresTickets:
         automatic = [bool(row[0]) for row in rows]
         return automatic.index(False) if False in automatic else len(automatic)
 
+    def envelope_author(self, grant_id: str) -> str:
+        row = self._connection.execute(query("envelope_author"), {"grant_id": grant_id}).fetchone()
+        assert row is not None, "a grant has a revision"
+        return str(row[0])
+
     def begin_break_glass(self, ticket: Ticket) -> None:
         done = ticket.evidence["done"]
         ends_at = datetime.fromisoformat(done["ends_at"])
