@@ -91,7 +91,7 @@ CASES: dict[str, Callable[[Case], object]] = {
     "the envelope is smaller": lambda c: c.bound(max_nanousd=199 * USD),
     "the envelope renews nothing": lambda c: c.bound(max_renewals=0),
     "the envelope's term is over before": lambda c: c.bound(max_term_days=10),
-    "it would be in its window again at once": lambda c: c.bound(max_term_days=13),
+    "it would be in its window again at once": lambda c: c.bound(max_term_days=12),
     "its owner left": lambda c: leave(c.office, c.owner),
     "whoever wrote the envelope left": lambda c: leave(c.office, c.author),
     "more than the boundary lets be handed out": lambda c: c.office.change(
@@ -107,7 +107,7 @@ def test_what_is_not_inside_waits_for_a_person() -> None:
     office = Office()
     office.change("acme", limits=(usd(100_000),))
     cases = {name: Case(office, number) for number, name in enumerate(CASES)}
-    office.clock.advance(timedelta(days=78))
+    office.clock.advance(timedelta(days=78, hours=12))
     for name, case in cases.items():
         CASES[name](case)
     assert office.round().renewed == 1

@@ -17,7 +17,7 @@ from remit.kernel.clock import Clock
 from remit.renewals.automatic import AutomaticRenewals
 from remit.renewals.effects import Acknowledge, RenewGrant, SettleDebt
 from remit.renewals.model import Policy, Ticket
-from remit.renewals.ports import Notice, People, Queue, Tickets
+from remit.renewals.ports import Notice, People, Queue, RoundDue, Tickets
 from remit.renewals.requests import renewal_key
 from remit.renewals.service import Asked, TicketService
 from remit.renewals.windows import Window, renewal_window
@@ -66,6 +66,7 @@ class Rounds:
         self._policy = policy
         self._clock = clock
         self._automatic = AutomaticRenewals(tickets, people, grants, policy)
+        self._found: RoundDue | None = None
 
     def all(self) -> Did:
         """One round, now."""
@@ -74,6 +75,8 @@ class Rounds:
     def remind(self) -> int:
         """Tells people what ends, or has ended; answers how many notifications were new. Writes nothing else."""
         now = self._clock.now()
+        if not self._due(now).tells:
+            return 0
         tree = self._read_tree()
         return self._remind(tree, now) + self._tell_lapsed(tree, now)
 
@@ -95,18 +98,27 @@ class Rounds:
 
     def waits(self) -> bool:
         """Whether `decide` has anything to do: asked often, and without keeping anybody from the tree."""
-        now, tree = self._clock.now(), self._read_tree()
+        now = self._clock.now()
+        if self._queue.debts_without_ticket(now) or self._queue.trips_without_ticket():
+            return True
+        if not self._due(now).decides:
+            return False
+        tree = self._read_tree()
         return (
             any(now >= min(ticket.due_at, ticket.expires_at) for ticket in self._tickets.all_open())
             or bool(self._queue.break_glasses_due(now))
-            or bool(self._queue.debts_without_ticket(now))
-            or bool(self._queue.trips_without_ticket())
             or any(self._renewal_due(tree, grant, now) is not None for grant in tree)
             or any(self._grace_of(tree, grant, now) is not None for grant in tree)
             or any(
                 not self._queue.was_ever_open(_ownerless_key(one)) for one in ownerless(tree, self._people.left(), now)
             )
         )
+
+    def _due(self, now: datetime) -> RoundDue:
+        """Asked for once: most rounds find nothing, and reading the tree is what costs."""
+        if self._found is None:
+            self._found = self._queue.due(now, self._policy.remind)
+        return self._found
 
     def _overdue(self, now: datetime) -> tuple[int, int]:
         escalated = expired = 0
