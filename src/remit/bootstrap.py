@@ -45,6 +45,7 @@ from remit.pricing.overrides import parse_overrides
 from remit.renewals.model import Event, Ticket
 from remit.renewals.rounds import Did, Rounds
 from remit.renewals.service import TicketService
+from remit.renewals.succession import Succession
 from remit.renewals.writes import EffectWriter
 from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, webhook_secret
 from remit.store.authored import Source as AuditSource
@@ -261,7 +262,10 @@ class Authority:
 
     def roster_over(self, unit: WriteUnit) -> RosterService:
         """The service for people and their roles, inside one write."""
-        return RosterService(unit.roster, unit.grants, GrantService(unit.grants, self.clock), self.clock)
+        tickets, people = unit.tickets(self.clock), unit.standing(self.clock)
+        succession = Succession(tickets, people, self.tickets_over(unit), unit.tree, self.clock)
+        grants = GrantService(unit.grants, self.clock)
+        return RosterService(unit.roster, unit.grants, grants, succession, self.clock)
 
     def roster(self) -> PostgresRoster:
         """People and roles, to be looked at."""
@@ -339,7 +343,7 @@ class Authority:
         from remit.api.hearing import Hearing  # noqa: PLC0415 - a gateway process must not load it
 
         writes = PostgresWrites(opener(self.url, "remit_authority"), self.clock, "hook")
-        decides = self.decides or TicketDecisions(writes, self.tickets_over)
+        decides = self.decides or TicketDecisions(writes, self.tickets_over, self.clock)
         # Connections of its own: each message holds one while another is used to carry it out.
         return Hearing(self.channels(), self.deliveries, decides, self.clock)
 

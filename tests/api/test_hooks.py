@@ -1,13 +1,10 @@
 """What people do in Slack, GitHub and Jira, heard over HTTP."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
@@ -18,10 +15,8 @@ from remit.testing.peers import github as github_peer
 from remit.testing.peers import jira as jira_peer
 from remit.testing.peers import slack as slack_peer
 from remit.testing.peers.base import Fault
-from tests.api.support import Plane
-from tests.notify.letters import SECRETS, TABLES, TICKET
-
-Posted = tuple[dict[str, str], bytes]
+from tests.api.connected import Connected, Posted, wait_until
+from tests.notify.letters import TICKET
 
 
 class Recorder:
@@ -40,42 +35,17 @@ class Recorder:
         return self.answer
 
 
-class Office:
-    """A control plane that is connected to a workspace, a repository and a project."""
+class Office(Connected):
+    """Each peer keeps one ticket, and what is heard is written down."""
 
     def __init__(self, stack: ExitStack, patch: pytest.MonkeyPatch) -> None:
-        self.slack = stack.enter_context(slack_peer.SlackPeer())
-        self.github = stack.enter_context(github_peer.GitHubPeer())
-        self.jira = stack.enter_context(jira_peer.JiraPeer())
         self.decides = Recorder()
-        for name, secret in SECRETS.items():
-            patch.setenv(name, secret)
-        heard = {
-            "slack": (self.slack.url, {"workspace": slack_peer.WORKSPACE}),
-            "github": (self.github.url, {"own_account": "remit-bot"}),
-            "jira": (self.jira.url, {"own_account": "remit-jira"}),
-        }
-        channels = [
-            {
-                "name": type_, "type": type_, "base_url": url, **TABLES[type_], **more,
-                "signing_secret_env": f"{type_.upper()}_SIGNING",
-            }
-            for type_, (url, more) in heard.items()
-        ]  # fmt: skip
-        self.plane = stack.enter_context(Plane(self.decides, channels=channels, sweep_seconds=0.2))
-        self.http = stack.enter_context(httpx.Client(base_url=self.plane.server.url))
-        self.slack.member("U1", "bob@acme.example")
+        super().__init__(stack, patch, self.decides)
         self.github.issues[4] = {"comments": []}
         self.jira.issues["BUD-4"] = {"comments": [], "status": "To Do", "fields": {}}
         with opener(self.plane.url, "remit_authority")() as connection:
             link_thread(connection, "github", "4", TICKET)
             link_thread(connection, "jira", "BUD-4", TICKET)
-
-    def post(self, kind: str, posted: Posted) -> httpx.Response:
-        return self.http.post(f"/hooks/{kind}", headers=posted[0], content=posted[1])
-
-    def now(self) -> int:
-        return int(datetime.now(UTC).timestamp())
 
     def press(self, user: str = "U1", action: str = "remit_approve", **more: Any) -> Posted:
         return self.slack.press(user, "C1:1.1", action, TICKET, **{"at": self.now(), **more})
@@ -138,6 +108,7 @@ def test_a_transition_in_jira_decides(office: Office, status: str, action: str) 
 def test_comments_closing_and_requests_are_heard(office: Office) -> None:
     """What is written is a comment, closing withdraws, and an issue with the label `remit` is a request."""
     asks = {"number": 9, "title": "more for research", "body": "$500 a day", "labels": [{"name": "remit"}]}
+    asks["user"] = {"login": "ann-gh"}
     office.post("github", office.github.event("issue_comment", "created", 4, "ann-gh", comment={"body": "why?"}))
     office.post("github", office.github.event("issues", "closed", 4, "ann-gh"))
     office.post("github", office.github.event("issues", "reopened", 4, "ann-gh"))
@@ -297,14 +268,3 @@ def test_upkeep_carries_to_every_channel_of_the_settings(office: Office) -> None
         upkeep.stop()
     after = [len(office.slack.messages), len(office.github.issues), len(office.jira.issues)]
     assert all(now > then for now, then in zip(after, before, strict=True))
-
-
-def wait_until(url: str, query: str, count: int) -> None:
-    """Until the query counts so many, or half a minute."""
-    with psycopg.connect(url, autocommit=True, options="-c search_path=remit") as connection:
-        for _ in range(300):
-            row = connection.execute(query.encode()).fetchone()
-            if row is not None and row[0] >= count:
-                return
-            time.sleep(0.1)
-    raise AssertionError(query)

@@ -125,3 +125,17 @@ def test_a_stale_revision_is_refused(sam: Caller, rita: Caller, leaf: str) -> No
     ticket = _increase(sam, leaf)["id"]
     answer = rita.write("POST", f"/tickets/{ticket}/approve", {"reason": "x"}, if_match=7)
     refused(answer, 409, "revision_conflict")
+
+
+def test_what_gives_more_by_now_is_shown_again_once(admin: Caller, sam: Caller, rita: Caller, leaf: str) -> None:
+    """The refusal is kept with its key, the ticket shows the new figures at a new revision, and the next approval stands."""
+    ticket = _increase(sam, leaf)["id"]
+    assert admin.patch(leaf, limits=[usd(10_000_000_000)]).status_code == 200
+    key = secrets.token_hex(8)
+    for _ in range(2):
+        refused(rita.write("POST", f"/tickets/{ticket}/approve", {"reason": "fine"}, key=key), 409, "look_again")
+    assert sam.get(f"/grants/{ref(leaf)}").json()["limits"][0]["amount"] == 10_000_000_000
+    shown = rita.get(f"/tickets/{ticket}").json()
+    assert (shown["revision"], shown["evidence"]["exposure"]["text"]) == (2, "$10.00 -> $300.00 a month")
+    assert rita.write("POST", f"/tickets/{ticket}/approve", {"reason": "fine"}, if_match=2).status_code == 200
+    assert sam.get(f"/grants/{ref(leaf)}").json()["limits"][0]["amount"] == 300_000_000_000

@@ -54,7 +54,7 @@ EDITS = [
     ("lives shorter", GrantEdit(expires_at=NOW + timedelta(days=29)), True),
     ("hands over", GrantEdit(owner="eve@acme.example"), False),
     ("begins periods afresh", GrantEdit(time_zone="Asia/Tokyo"), False),
-    ("renews itself", GrantEdit(renewal=Renewal(auto_tier="any")), False),
+    ("renews itself", GrantEdit(renewal=Renewal(auto_tier="large")), False),
     ("pages elsewhere", GrantEdit(on_exhausted=OnExhausted(page_percents=(50,))), True),
 ]
 

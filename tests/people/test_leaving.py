@@ -155,13 +155,13 @@ def test_leaving_is_one_write_and_takes_an_admin(desk: Desk) -> None:
 def test_who_left_decides_no_ticket(desk: Desk) -> None:
     """The database itself refuses a decision by somebody who left, by either column that names them."""
     ticket = new_id("ticket", desk.plane.authority.clock.now())
+    desk.leave()
     desk.plane.insert(
         "INSERT INTO tickets (id, kind, path, requester, assignees, tier, opened_at, due_at, expires_at, reason, effect,"
         " evidence, revision) VALUES (%(id)s, 'increase', 'x', 'bo@b.example', ARRAY[%(lia)s], 'small', now(), now(),"
         " now() + interval '1 day', 'x', '{}', '{}', 1) RETURNING id",
         {"id": ticket, "lia": desk.lia},
     )
-    desk.leave()
     decide = (
         "UPDATE tickets SET state = 'approved', decided_by = %(by)s, decided_at = now(), decision_reason = 'x'"
         " WHERE id = %(id)s RETURNING id"

@@ -159,3 +159,21 @@ def test_the_token_is_kept_from_others(tmp_path: Path) -> None:
     short = load_settings(overrides={"api": {"scim_token_env": "T"}}, environment={})
     with pytest.raises(SettingsError, match="16 bytes"):
         scim_token(short.api, {"T": "short"})
+
+
+def test_who_is_deactivated_leaves_their_tickets_too(directory: Directory) -> None:
+    """A request that waited for them goes to their manager in the same write."""
+    admin, heir, gone = directory.plane.admin, "heir@queue.example", "gone@queue.example"
+    manager = directory.user(heir)
+    user = directory.user(gone, **{ENTERPRISE: {"manager": {"value": heir}}})
+    admin.made("queue", 1_000)
+    admin.made("queue/team", 500, owner=gone)
+    admin.made("queue/team/leaf", 100, owner="asks@queue.example")
+    limit = {"dimension": "usd", "amount": 200, "period": "month"}
+    asks = directory.plane.caller("asks@queue.example")
+    body = {"grant": "queue/team/leaf", "limits": [limit], "reason": "more"}
+    ticket = asks.write("POST", "/tickets/increase", body).json()
+    assert ticket["assignees"] == [gone] and manager["active"]
+    answer = directory.patch(user, {"op": "replace", "path": "active", "value": False})
+    assert answer.status_code == 200, answer.text
+    assert asks.get(f"/tickets/{ticket['id']}").json()["assignees"] == [heir]

@@ -9,14 +9,14 @@ from typing import Any
 import psycopg
 
 from remit.bootstrap import Authority
-from remit.grants.edits import NewGrant
+from remit.grants.edits import GrantEdit, NewGrant
 from remit.grants.model import Actor, Grant, Limit, Problem
-from remit.grants.service import Authorship, Written
+from remit.grants.service import Authorship, NotWritten, Written
 from remit.grants.tree import Tree
 from remit.renewals import requests
 from remit.renewals.model import Ticket
 from remit.renewals.rounds import Did
-from remit.renewals.service import Asked
+from remit.renewals.service import Asked, LookAgain
 from remit.settings import load_settings
 from remit.testing.clock import ManualClock
 from tests.leases.trial import Trial, node_of
@@ -52,6 +52,16 @@ class Office:
         answer = self.authority.grants.create(new, self.by(by, admin=by == ADMIN))
         assert isinstance(answer, Written), answer
         return answer.grant
+
+    def change(self, path: str, **fields: Any) -> Grant:
+        """The admin changes a grant."""
+        answer = self.try_change(path, **fields)
+        assert isinstance(answer, Written), answer
+        return answer.grant
+
+    def try_change(self, path: str, **fields: Any) -> Written | NotWritten:
+        """The same, where the rules may say no."""
+        return self.authority.grants.change(path, GrantEdit(**fields), self.by(ADMIN, admin=True))
 
     def by(self, name: str, *, admin: bool = False, key: str | None = None) -> Authorship:
         return Authorship(actor=Actor(name, admin), reason="for a test", idempotency_key=key or secrets.token_hex(8))
@@ -131,6 +141,10 @@ class Office:
 
     def owe(self, path: str, amount: int) -> None:
         """A call of so many nano-USD through a grant that has no limit left but its overdraft."""
+        self.spend(path, amount)
+
+    def spend(self, path: str, amount: int) -> None:
+        """A call of so many nano-USD through a grant."""
         trial, hold = self._taken(path, amount)
         assert trial.settle(hold, amount) == "settled"
         trial.close()
@@ -155,8 +169,14 @@ class Office:
         rows = self.authority.ledger.notifications(1000, undelivered=False)
         return [row for row in rows if row["kind"] == kind]
 
+    def recipients(self) -> list[tuple[Any, ...]]:
+        """(kind, who is told) of every notification, oldest first."""
+        return self._rows("SELECT kind, recipients FROM notifications ORDER BY id")
+
     @staticmethod
-    def _kept(answer: Ticket | list[Problem]) -> Any:
+    def _kept(answer: Ticket | LookAgain | list[Problem]) -> Any:
+        if isinstance(answer, LookAgain):
+            return [answer.problem], {}
         return (answer, {}) if isinstance(answer, Ticket) else answer[0]
 
     @staticmethod

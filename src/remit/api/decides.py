@@ -1,17 +1,24 @@
 """What people do about tickets in other systems, carried out: `remit.notify.ports.Decides`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast, get_args
 
+from remit.api.sight import Sight
 from remit.grants.model import Actor, Problem
 from remit.grants.ports import Remembered
 from remit.grants.service import Authorship
+from remit.kernel.clock import Clock
 from remit.notify.ports import Intent
+from remit.renewals.form import Form, FormError, read_form
 from remit.renewals.model import Source, Ticket
-from remit.renewals.service import TicketService
+from remit.renewals.service import LookAgain, TicketService
+from remit.store.postgres_deliveries import link_thread
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 _MAX_REASON = 1_000
+_AGAIN = "edit the description and it is read again"
+_HOW_TO_ASK = f"the form is in Remit's pages about connecting GitHub and Jira; {_AGAIN}"
 
 
 class TicketDecisions:
@@ -20,20 +27,27 @@ class TicketDecisions:
     The person has whatever authority they have here; where they said it adds none.
     """
 
-    def __init__(self, writes: PostgresWrites, tickets_over: Callable[[WriteUnit], TicketService]) -> None:
+    def __init__(
+        self, writes: PostgresWrites, tickets_over: Callable[[WriteUnit], TicketService], clock: Clock
+    ) -> None:
         self._writes = writes
         self._tickets_over = tickets_over
+        self._clock = clock
 
     def carry_out(self, intent: Intent) -> str:
         """What became of it, for the person who wanted it."""
-        if intent.ticket_id is None:
-            return "this asks for nothing that is known here: a request for a grant is made with `remit ticket request`"
+        if intent.action == "open":
+            # An issue that was edited after its ticket was opened from it asks for nothing more.
+            return "" if intent.ticket_id is not None else self._open(intent)
+        assert intent.ticket_id is not None, "only what opens a ticket is about none"
         ticket_id = intent.ticket_id
         reason = _one_line(intent.text) or f"{intent.action} by {intent.source}"
         by = Authorship(actor=Actor(intent.person), reason=reason, idempotency_key=_key(intent))
 
         def do(unit: WriteUnit) -> tuple[str, dict[str, str]] | Problem:
             answer = _act(self._tickets_over(unit), ticket_id, intent, by)
+            if isinstance(answer, LookAgain):
+                return answer.problem.detail, {"said": answer.problem.detail}
             if not isinstance(answer, Ticket):
                 return answer[0]
             said = _said(answer, intent)
@@ -45,8 +59,43 @@ class TicketDecisions:
             return str(done.answer["said"])
         return done.detail if isinstance(done, Problem) else done
 
+    def _open(self, intent: Intent) -> str:
+        """Opens the ticket that an issue asks for, which is where the ticket is kept from then on."""
+        try:
+            form = read_form(intent.text)
+            done = self._writes.once(_key(intent), _asked(intent), lambda unit: self._opened(unit, form, intent))
+        except FormError as error:
+            return f"{error}; {_HOW_TO_ASK}"
+        if isinstance(done, Remembered):
+            return str(done.answer["said"])
+        return f"{done.detail}: no ticket was opened; {_AGAIN}" if isinstance(done, Problem) else done
 
-def _act(service: TicketService, ticket_id: str, intent: Intent, by: Authorship) -> Ticket | list[Problem]:
+    def _opened(self, unit: WriteUnit, form: Form, intent: Intent) -> tuple[str, dict[str, str]] | Problem:
+        tree, now = unit.tree(), self._clock.now()
+        by = Authorship(actor=Actor(intent.person), reason=form.reason, idempotency_key=_key(intent))
+        # Whoever may not see a grant learns nothing of it by asking. A new grant and a sibling may be unseen.
+        sight = Sight(tree, replace(by.actor, roles=unit.standing(self._clock).roles(intent.person)))
+        seen = sight.find(form.about) if form.kind != "grant" else None
+        if isinstance(seen, Problem):
+            return seen
+        asked = form.asked(tree, intent.person, now, _source(intent))
+        if isinstance(asked, Problem):
+            return asked
+        origin = {"asked_in": {"channel": intent.source, "ref": intent.remote_ref}}
+        answer = self._tickets_over(unit).open(replace(asked, evidence=origin), by)
+        if not isinstance(answer, Ticket):
+            return sight.shown(answer)[0]
+        if intent.remote_ref is not None:
+            link_thread(unit.connection, intent.source, intent.remote_ref, answer.id)
+        said = _is_open(answer)
+        return said, {"said": said}
+
+
+def _asked(intent: Intent) -> dict[str, str]:
+    return {"operation": "hook open", "form": intent.text, "actor": intent.person}
+
+
+def _act(service: TicketService, ticket_id: str, intent: Intent, by: Authorship) -> Ticket | LookAgain | list[Problem]:
     source = _source(intent)
     match intent.action:
         case "approve":
@@ -57,9 +106,18 @@ def _act(service: TicketService, ticket_id: str, intent: Intent, by: Authorship)
             return service.withdraw(ticket_id, by, source)
         case "comment":
             return service.comment(ticket_id, intent.text, by, source)
-        case _:
-            detail = f"ticket {ticket_id} cannot be opened again; ask anew"
-            return [Problem(code="ticket_not_open", path="", detail=detail)]
+    raise AssertionError(f"{intent.action} is no deed about a ticket")
+
+
+def _is_open(ticket: Ticket) -> str:
+    if not ticket.is_open:
+        return f"ticket {ticket.id}: {ticket.state} by {ticket.decided_by}: {ticket.decision_reason}"
+    worst_case = ticket.evidence["exposure"]["text"]
+    return (
+        f"this is ticket {ticket.id} now, a {ticket.kind.replace('_', '-')} of {ticket.path} ({worst_case}); it waits for "
+        f"{', '.join(ticket.assignees)} until {ticket.due_at:%Y-%m-%d %H:%M} UTC. The label `remit:approve` or "
+        "`remit:decline` here decides it, set by whom it waits for"
+    )
 
 
 def _said(ticket: Ticket, intent: Intent) -> str:

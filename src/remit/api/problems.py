@@ -38,6 +38,7 @@ _STATUSES: Final[Mapping[str, int]] = {
     "unknown_job": 404,
     "already_revoked": 409,
     "approved_already": 409,
+    "look_again": 409,
     "ticket_not_open": 409,
     "ticket_open_already": 409,
     "grant_inactive": 409,

@@ -116,6 +116,8 @@ class LeftGiven(Given, frozen=True, kw_only=True):
     ownerless: list[str]
     tokens_revoked: int
     roles_ended: int
+    tickets_handed_on: list[str]
+    tickets_withdrawn: list[str]
 
 
 class TokenGiven(Given, frozen=True, kw_only=True):
@@ -401,6 +403,8 @@ def left_given(left: Left) -> LeftGiven:
         ownerless=list(left.ownerless),
         tokens_revoked=left.tokens_revoked,
         roles_ended=left.roles_ended,
+        tickets_handed_on=list(left.tickets.handed_on),
+        tickets_withdrawn=list(left.tickets.withdrawn),
     )
 
 

@@ -16,27 +16,37 @@ from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
 from remit.kernel.names import PERSON_NAME
+from remit.renewals.succession import Handed, Succession
 from remit.store.postgres_roster import PersonRecord, PostgresRoster, Source, StoredBinding, person_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """What leaving did: paths of grants that moved to the successor, and of those that have no owner now."""
+    """What leaving did: paths of grants that moved to the successor, and of those that have no owner now; tickets."""
 
     person: PersonRecord
     moved: tuple[str, ...]
     ownerless: tuple[str, ...]
     tokens_revoked: int
     roles_ended: int
+    tickets: Handed
 
 
 class RosterService:
     """The one way to write people and roles, for the command line, the API, sign-in and directories alike."""
 
-    def __init__(self, roster: PostgresRoster, repository: GrantRepository, grants: GrantService, clock: Clock) -> None:
+    def __init__(
+        self,
+        roster: PostgresRoster,
+        repository: GrantRepository,
+        grants: GrantService,
+        succession: Succession,
+        clock: Clock,
+    ) -> None:
         self._roster = roster
         self._repository = repository
         self._grants = grants
+        self._succession = succession
         self._clock = clock
 
     def join(self, name: str, by: str, source: Source) -> PersonRecord | Problem:
@@ -126,7 +136,8 @@ class RosterService:
         """A person leaves: no token of theirs works, no role stands, and nothing they own is without anybody unseen.
 
         Grants go to the successor where the rules let them, each as a revision; the others are told of to whoever answers
-        above. Once more, with another successor, it hands over what still is theirs.
+        above. Their open tickets are handed on or withdrawn. Once more, with another successor, it hands over what still is
+        theirs.
         """
         refused = self._not_permitted(by.actor, None, f"say that `{name}` left")
         if refused is not None:
@@ -146,11 +157,21 @@ class RosterService:
             moved = tuple(grant.path for grant in answer.grants)
         else:
             moved = ()
+        person = self._roster.find(key)
+        stand_in = None if person is None else person.delegate_at(now)
         self._roster.set_left(key, None if successor is None else person_key(successor), now)
         tokens = self._roster.revoke_tokens(key, now)
         roles = self._roster.end_all(key, by.actor.name, now)
+        tickets = self._succession.left(key, stand_in, by)
         orphans = self._tell_ownerless(key, now)
-        return Left(person=self._stored(key), moved=moved, ownerless=orphans, tokens_revoked=tokens, roles_ended=roles)
+        return Left(
+            person=self._stored(key),
+            moved=moved,
+            ownerless=orphans,
+            tokens_revoked=tokens,
+            roles_ended=roles,
+            tickets=tickets,
+        )
 
     def come_back(self, name: str, by: Actor) -> PersonRecord | Problem:
         """A person who left may be given tokens, roles and grants again; they have none of those they had."""

@@ -31,7 +31,7 @@ from remit.grants.service import Authorship
 from remit.grants.tree import Tree
 from remit.renewals import requests
 from remit.renewals.model import Ticket, TicketKind, TicketState
-from remit.renewals.service import Asked, TicketService, unknown_ticket
+from remit.renewals.service import Asked, LookAgain, TicketService, unknown_ticket
 from remit.store.postgres_writes import WriteUnit
 
 TicketId = Annotated[str, PathParameter(description="id of the ticket")]
@@ -289,7 +289,7 @@ def _act(  # noqa: PLR0917 - the five routes pass what they were given
     verb: str,
     ticket_id: str,
     data: Body,
-    act: Callable[[TicketService, Authorship], Ticket | list[Problem]],
+    act: Callable[[TicketService, Authorship], Ticket | LookAgain | list[Problem]],
 ) -> Response[Any]:
     reason: str = data.parts().get("reason", f"{verb} over the API")
 
@@ -304,7 +304,9 @@ def _act(  # noqa: PLR0917 - the five routes pass what they were given
     return write_once(services, actor, terms, {"operation": f"ticket {verb}", "ticket": ticket_id, **data.asked()}, do)
 
 
-def _done(sight: Sight, answer: Ticket | Sequence[Problem], status: int) -> Done:
+def _done(sight: Sight, answer: Ticket | LookAgain | Sequence[Problem], status: int) -> Done:
+    if isinstance(answer, LookAgain):
+        return Done(409, None, None, answer.ticket.revision, tuple(sight.shown([answer.problem])))
     if not isinstance(answer, Ticket):
         raise Refusal(sight.shown(answer))
     given = ticket_given(answer)

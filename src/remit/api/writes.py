@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from remit.api.problems import Refusal, refuse
 from remit.api.services import Services
 from remit.api.sight import Sight
 from remit.grants.model import Actor, Grant, Problem
+from remit.grants.ports import Remembered
 from remit.grants.service import Answer, Authorship, NotWritten, Written
 from remit.store.postgres_writes import WriteUnit
 
@@ -29,12 +30,16 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A write that stands: the answer now, and what of it is remembered (all but secrets)."""
+    """A write that stands: the answer now, and what of it is remembered (all but secrets).
+
+    With `problems` it is answered as a refusal, and stands all the same.
+    """
 
     status: int
     answer: Any
     kept: Any
     revision: int | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 def read_terms(idempotency_key: str, if_match: str | None) -> Terms:
@@ -68,7 +73,8 @@ def write_once(
 
     def kept(unit: WriteUnit) -> tuple[Done, dict[str, Any]]:
         done = do(unit)
-        return done, {"status": done.status, "body": msgspec.to_builtins(done.kept), "revision": done.revision}
+        answer = {"status": done.status, "body": msgspec.to_builtins(done.kept), "revision": done.revision}
+        return done, answer | ({"problems": [asdict(one) for one in done.problems]} if done.problems else {})
 
     body = {**asked, "if_match": terms.if_match, "actor": actor.name}
     if actor.within is not None:
@@ -77,6 +83,10 @@ def write_once(
     done = services.writes.once(terms.key, body, kept)
     if isinstance(done, Problem):
         raise Refusal([done])
+    if isinstance(done, Remembered) and "problems" in done.answer:
+        raise Refusal([Problem(**one) for one in done.answer["problems"]])
+    if isinstance(done, Done) and done.problems:
+        raise Refusal(done.problems)
     if isinstance(done, Done):
         return Response(done.answer, status_code=done.status, headers=_etag(done.revision))
     headers = {"idempotency-replayed": "true", **_etag(done.answer["revision"])}

@@ -122,7 +122,8 @@ class Terms:
         int | None, Parameter(group=_HAND_ON, help="Days before expiry to ask for a renewal.")
     ] = None
     auto_tier: Annotated[
-        str | None, Parameter(group=_HAND_ON, help="Tier of renewal that is granted without a person.")
+        str | None,
+        Parameter(group=_HAND_ON, help="Up to which tier it renews itself inside an envelope: small, standard, large."),
     ] = None
 
     boundary_share_percent: Annotated[

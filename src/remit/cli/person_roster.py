@@ -50,6 +50,8 @@ def leave_person(
             "ownerless": list(left.ownerless),
             "tokens_revoked": left.tokens_revoked,
             "roles_ended": left.roles_ended,
+            "tickets_handed_on": list(left.tickets.handed_on),
+            "tickets_withdrawn": list(left.tickets.withdrawn),
         }
         return told, told
 
@@ -66,6 +68,11 @@ def leave_person(
         print(f"    {path}: now of {told['successor']}")
     for path in told["ownerless"]:
         print(f"    {path}: ownerless")
+    # An answer that is remembered from before says nothing of tickets.
+    for ticket in told.get("tickets_handed_on", ()):
+        print(f"    {ticket}: handed on")
+    for ticket in told.get("tickets_withdrawn", ()):
+        print(f"    {ticket}: withdrawn")
     return EXIT_OK
 
 

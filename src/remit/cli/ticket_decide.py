@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from remit.grants.model import Problem
     from remit.grants.service import Authorship
     from remit.renewals.model import Ticket
-    from remit.renewals.service import TicketService
+    from remit.renewals.service import LookAgain, TicketService
 
 _Id = Annotated[str, Parameter(name="ticket", help="Id of the ticket, as `remit queue` shows it.")]
 _Ids = Annotated[tuple[str, ...], Parameter(name="ticket", help="Ids of tickets, as `remit queue` shows them.")]
@@ -120,7 +120,7 @@ def reassign(
 def _each(  # noqa: PLR0917 - one parameter per part of the command
     verb: str,
     tickets: tuple[str, ...],
-    act: "Callable[[TicketService, str, Authorship], Ticket | Sequence[Problem]]",
+    act: "Callable[[TicketService, str, Authorship], Ticket | LookAgain | Sequence[Problem]]",
     json: bool,
     by: By | None,
     where: Where | None,

@@ -1,10 +1,11 @@
 """How a ticket looks: as JSON and as a page, and one write of the queue from the command line."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from remit.cli.codes import EXIT_OK
-from remit.grants.model import Problem
+from remit.grants.model import Problem, ProblemsError
 from remit.grants.serialise import format_instant
 from remit.grants.words import printable
 from remit.kernel.money import format_usd
@@ -15,16 +16,8 @@ if TYPE_CHECKING:
     from remit.grants.service import Authorship
     from remit.grants.tree import Tree
     from remit.renewals.model import Event, Ticket
-    from remit.renewals.service import Asked, TicketService
+    from remit.renewals.service import Asked, LookAgain, TicketService
     from remit.store.postgres_writes import WriteUnit
-
-
-class _RefusedError(Exception):
-    """Ends a write without a trace; carries why."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__()
-        self.problems = problems
 
 
 def write_ticket(
@@ -32,7 +25,7 @@ def write_ticket(
     by: "By | None",
     operation: str,
     asked: Mapping[str, Any],
-    act: "Callable[[TicketService, Tree, Authorship], Ticket | Sequence[Problem]]",
+    act: "Callable[[TicketService, Tree, Authorship], Ticket | LookAgain | Sequence[Problem]]",
     *,
     json: bool,
 ) -> int:
@@ -42,19 +35,26 @@ def write_ticket(
     from remit.cli.output import print_json, refused
     from remit.grants.ports import Remembered
     from remit.renewals.model import Ticket
+    from remit.renewals.service import LookAgain
 
     author = (by or By()).authorship(f"remit {operation}")
 
-    def do(unit: "WriteUnit") -> "tuple[Ticket, dict[str, Any]]":
+    def do(unit: "WriteUnit") -> "tuple[Ticket | LookAgain, dict[str, Any]]":
         answer = act(authority.tickets_over(unit), unit.tree(), author)
+        if isinstance(answer, LookAgain):
+            return answer, {"look_again": asdict(answer.problem)}
         if not isinstance(answer, Ticket):
-            raise _RefusedError(answer)
+            raise ProblemsError(answer)
         return answer, ticket_json(answer)
 
     try:
         done = write_once(authority, by, operation, asked, do)
-    except _RefusedError as error:
+    except ProblemsError as error:
         return refused(list(error.problems), json=json)
+    if isinstance(done, Remembered) and "look_again" in done.answer:
+        done = Problem(**done.answer["look_again"])
+    if isinstance(done, LookAgain):
+        done = done.problem
     if isinstance(done, Problem):
         return refused([done], json=json)
     body = dict(done.answer) if isinstance(done, Remembered) else ticket_json(done)

@@ -6,6 +6,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from remit.grants.model import (
+    AUTO_TIERS,
     DIMENSIONS,
     GRANT_CLASSES,
     LIMIT_PERIODS,
@@ -233,5 +234,6 @@ def _class_terms(grant: Grant) -> Iterator[_Found]:
 def _renewal(grant: Grant) -> Iterator[_Found]:
     if not _is_count(grant.renewal.lead_time_days, _MAX_DAYS):
         yield "renewal_invalid", "renewal.lead_time_days", "the lead time is not a whole number of days"
-    if grant.renewal.auto_tier is not None and not _NAME.fullmatch(grant.renewal.auto_tier):
-        yield "renewal_invalid", "renewal.auto_tier", f"`{grant.renewal.auto_tier}` is not the name of a tier"
+    if grant.renewal.auto_tier is not None and grant.renewal.auto_tier not in AUTO_TIERS:
+        tiers = ", ".join(AUTO_TIERS)
+        yield "renewal_invalid", "renewal.auto_tier", f"`{grant.renewal.auto_tier}` is not one of the tiers {tiers}"

@@ -137,9 +137,12 @@ class OnExhausted:
     webhook: str | None = None
 
 
+AUTO_TIERS: Final = ("small", "standard", "large")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renewal:
-    """When to ask for a renewal, and the tier of request that is granted without a person (none by default)."""
+    """When to ask for a renewal, and up to which tier it is asked for by itself, for an envelope to grant (none by default)."""
 
     lead_time_days: int = 14
     auto_tier: str | None = None

@@ -112,6 +112,17 @@ class GrantService:
         body = {"operation": "change", "grant": grant_ref, "expected_revision": expected_revision, **edit.body()}
         return self._write(by, body, decide)
 
+    def problems_of(self, grant_ref: str, edit: GrantEdit, actor: Actor) -> list[Problem]:
+        """Why this person could not make this change now; empty where they could. Reads only."""
+        with self._repository.read() as reads:
+            now, tree = self._clock.now(), Tree(reads.load_tree())
+            old = tree.find(grant_ref)
+            if old is None:
+                return [_unknown(grant_ref)]
+            new = apply_edit(old, edit, now)
+            judged = self._judge(tree, [new], actor, now, lambda ids: Usage(reads.used(ids, now), now))
+            return judged or owner_problems(reads, tree, [new], now)
+
     def renew(self, grant_ref: str, expires_at: datetime, by: Authorship) -> Answer:
         """Move the expiry later; an expired grant becomes active again."""
 

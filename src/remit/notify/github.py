@@ -99,6 +99,9 @@ class GitHubHook:
             action, text = done
             sender = payload["sender"]
             login = str(sender["login"])
+            if action == "open" and str(payload["issue"]["user"]["login"]).casefold() != login.casefold():
+                # Who edits somebody else's issue does not ask in their name, nor with their words.
+                return []
             own = login.casefold() == self.own_account.casefold() or sender.get("type") == "Bot"
             number = str(payload["issue"]["number"])
             return [Heard(action=action, author=login, is_own=own, text=text, remote_ref=number)]
@@ -119,7 +122,7 @@ def _issue_done(payload: Mapping[str, Any]) -> tuple[Action, str] | None:
     if action == "labeled":
         deciding = DECIDING.get(payload["label"]["name"])
         return None if deciding is None else (deciding, "")
-    if action == "opened":
+    if action in ("opened", "edited"):
         labels = {label["name"] for label in issue.get("labels", [])}
         wanted = f"{issue['title']}\n\n{issue.get('body') or ''}".strip()
         return ("open", wanted) if LABEL in labels else None

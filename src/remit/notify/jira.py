@@ -117,9 +117,15 @@ class JiraHook:
             if event == "comment_created":
                 author, done = payload["comment"]["author"], [("comment", _plain(payload["comment"]["body"]))]
             elif event == "jira:issue_created":
-                author, done = payload["user"], self._opened(payload["issue"]["fields"])
+                author, done = payload["user"], _opened(payload["issue"]["fields"])
             elif event == "jira:issue_updated":
-                author, done = payload["user"], self._changed(payload.get("changelog", {}).get("items", []))
+                author, items = payload["user"], payload.get("changelog", {}).get("items", [])
+                done = self._changed(items)
+                fields = payload["issue"].get("fields", {})
+                # Who edits somebody else's issue does not ask in their name, nor with their words.
+                own_words = fields.get("creator", {}).get("accountId") == author["accountId"]
+                if own_words and any(item["field"] in ("description", "summary") for item in items):
+                    done += _opened(fields)
             else:
                 return []
             account = str(author["accountId"])
@@ -138,10 +144,6 @@ class JiraHook:
         if isinstance(outcome, TryAgain | Dead):
             _log.warning("answer_not_said", channel=self.name, error=outcome.why)
 
-    def _opened(self, fields: Mapping[str, Any]) -> list[tuple[Action, str]]:
-        wanted = f"{fields['summary']}\n\n{_plain(fields.get('description') or '')}".strip()
-        return [("open", wanted)] if LABEL in fields.get("labels", []) else []
-
     def _changed(self, items: list[Mapping[str, Any]]) -> list[tuple[Action, str]]:
         done: list[tuple[Action, str]] = []
         by_status: dict[str, Action] = {
@@ -155,6 +157,11 @@ class JiraHook:
                 fresh = set(str(item["toString"]).split()) - set(str(item["fromString"]).split())
                 done += [(DECIDING[label], "") for label in sorted(fresh & DECIDING.keys())]
         return done
+
+
+def _opened(fields: Mapping[str, Any]) -> list[tuple[Action, str]]:
+    wanted = f"{fields['summary']}\n\n{_plain(fields.get('description') or '')}".strip()
+    return [("open", wanted)] if LABEL in fields.get("labels", []) else []
 
 
 def document(text: str) -> dict[str, Any]:

@@ -143,6 +143,8 @@ def _facts(row: Row, ticket: TicketFacts | None, path: str) -> tuple[tuple[str, 
             ("decided by" if ticket.decided_by else "to decide", ticket.decided_by or ", ".join(ticket.assignees)),
             ("due", ticket.due_at.isoformat(timespec="minutes")),
         ]
+        worst_case = ((row.get("ticket") or {}).get("evidence") or {}).get("exposure", {}).get("text")
+        facts += [("worst case", worst_case)] if worst_case else []
     for name in _SHOWN:
         value = row["body"].get(name)
         if value is None:

@@ -3,12 +3,12 @@
 The write is judged like any other: an approval gives no authority that its author does not have.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from remit.grants.edits import UNSET, GrantEdit, NewGrant
+from remit.grants.edits import NewGrant
 from remit.grants.model import Limit
 from remit.grants.serialise import InvalidBodyError, format_instant, from_body
 from remit.kernel.decisions import Dimension
@@ -23,23 +23,35 @@ class CreateGrant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitChange:
+    """Another amount for one limit. `was` is the amount when it was asked, None where there was no such limit."""
+
+    dimension: Dimension
+    period: PeriodKind
+    amount: int
+    was: int | None
+
+    @property
+    def raises(self) -> bool:
+        """Whether more was asked for. To be given a limit where there was none is to be given less."""
+        return self.was is not None and self.amount > self.was
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RenewGrant:
     """A later expiry; with `limits`, these as well (a renewal is where a grant shrinks to what it needs)."""
 
     grant_id: str
     expires_at: datetime
-    limits: tuple[Limit, ...] | None = None
-
-    def edit(self) -> GrantEdit:
-        return GrantEdit(expires_at=self.expires_at, limits=UNSET if self.limits is None else self.limits)
+    limits: tuple[LimitChange, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetLimits:
-    """Other limits than now."""
+    """Other amounts of some limits; the others stay as they are when it is approved."""
 
     grant_id: str
-    limits: tuple[Limit, ...]
+    limits: tuple[LimitChange, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +93,24 @@ class Acknowledge:
 
 
 Effect = CreateGrant | RenewGrant | SetLimits | MoveLimit | BreakGlass | SettleDebt | Acknowledge
+
+
+def changed_limits(limits: Sequence[Limit], changes: Sequence[LimitChange]) -> tuple[Limit, ...]:
+    """The limits as they are now with what was asked: who asked for more gets no less, who asked for less no more.
+
+    Whoever changed the same limit meanwhile in the same direction, and further, has said the last word about it.
+    """
+    amounts = {(one.dimension, one.period): one.amount for one in limits}
+    for change in changes:
+        key = (change.dimension, change.period)
+        now = amounts.get(key)
+        if change.raises:
+            # A limit that was taken away holds nobody back any more.
+            if now is not None:
+                amounts[key] = max(now, change.amount)
+        elif change.amount != change.was:
+            amounts[key] = change.amount if now is None else min(now, change.amount)
+    return tuple(Limit(dimension, amount, period) for (dimension, period), amount in amounts.items())
 
 
 def effect_body(effect: Effect) -> dict[str, Any]:
@@ -133,8 +163,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _limits(value: Any) -> tuple[Limit, ...] | None:
-    return None if value is None else tuple(Limit(**one) for one in value)
+def _limits(value: Any) -> tuple[LimitChange, ...] | None:
+    # One that says nothing of what was there changes nothing: it would bring back what somebody lowered meanwhile.
+    return None if value is None else tuple(LimitChange(**{"was": one["amount"], **one}) for one in value)
 
 
 def _read(kind: type[Any]) -> Callable[[dict[str, Any]], Effect]:

@@ -28,6 +28,10 @@ class Exposure:
             return None
         return 0 if self.before is None else max(0, self.after - self.before)
 
+    def goes_beyond(self, shown: "Exposure") -> bool:
+        """Whether it ends higher, or rises by more, than another that somebody was shown."""
+        return _more(self.after, shown.after) or _more(self.raised_by, shown.raised_by)
+
     def text(self) -> str:
         """`$41,000 -> $58,000 a month`."""
         return f"{amount_a_month(self.before)} -> {amount_a_month(self.after)} a month"
@@ -47,3 +51,8 @@ def monthly_exposure(path: Sequence[Grant]) -> int | None:
 def _amounts(grant: Grant) -> list[int]:
     escrow = grant.overdraft.max_nanousd if grant.overdraft else 0
     return [(limit.amount + escrow) * _PER_MONTH[limit.period] for limit in grant.limits if limit.dimension == "usd"]
+
+
+def _more(amount: int | None, than: int | None) -> bool:
+    """Whether an amount is larger; None is without bound."""
+    return than is not None and (amount is None or amount > than)

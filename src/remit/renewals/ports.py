@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from remit.grants.model import Problem, RoleBinding
@@ -67,6 +67,10 @@ class Tickets(Protocol):
 
     def renewals_in_a_row(self, grant_id: str) -> int:
         """How often an envelope renewed the grant since a person last did."""
+        ...
+
+    def envelope_author(self, grant_id: str) -> str:
+        """Who wrote the envelope of this grant's boundary as it stands."""
         ...
 
     def begin_break_glass(self, ticket: Ticket) -> None:
@@ -137,8 +141,20 @@ class Trip:
     about: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class RoundDue:
+    """Whether a round may have something to tell people, and something to decide. False is certain, true is not."""
+
+    tells: bool
+    decides: bool
+
+
 class Queue(Protocol):
     """What waits for the passing of time, in one open transaction."""
+
+    def due(self, now: datetime, remind: Sequence[timedelta]) -> RoundDue:
+        """What a round would find, as far as that can be said without the tree."""
+        ...
 
     def grace_until(self, grant_id: str) -> datetime | None:
         """The end of the grace a grant was given last."""

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from remit.grants.edits import NewGrant
-from remit.grants.model import Grant, Limit, Problem
+from remit.grants.model import Grant, Problem
 from remit.grants.serialise import format_instant
 from remit.grants.tree import Tree
 from remit.kernel.decisions import Dimension
 from remit.kernel.periods import PeriodKind
-from remit.renewals.effects import BreakGlass, CreateGrant, MoveLimit, RenewGrant, SetLimits
+from remit.renewals.effects import BreakGlass, CreateGrant, LimitChange, MoveLimit, RenewGrant, SetLimits
 from remit.renewals.model import Source
 from remit.renewals.service import Asked
 
@@ -38,7 +38,7 @@ def renewal(tree: Tree, ref: str, expires_at: datetime, limits: LimitChanges | N
     if expires_at <= grant.expires_at:
         detail = f"`{grant.path}` expires at {format_instant(grant.expires_at)}: a renewal is later than that"
         return Problem(code="expiry_not_later", path=grant.path, field="expires_at", detail=detail)
-    changed = None if not limits else _with_limits(grant, limits)
+    changed = None if not limits else _stated(grant, limits)
     if isinstance(changed, Problem):
         return changed
     effect = RenewGrant(grant_id=grant.id, expires_at=expires_at, limits=changed)
@@ -50,7 +50,7 @@ def increase(tree: Tree, ref: str, limits: LimitChanges, source: Source) -> Aske
     grant = _find(tree, ref)
     if isinstance(grant, Problem):
         return grant
-    changed = _with_limits(grant, limits)
+    changed = _stated(grant, limits)
     if isinstance(changed, Problem):
         return changed
     effect = SetLimits(grant_id=grant.id, limits=changed)
@@ -84,25 +84,26 @@ def break_glass(tree: Tree, ref: str, amount_nanousd: int, ends_at: datetime, so
 
 def _find(tree: Tree, ref: str) -> Grant | Problem:
     grant = tree.find(ref)
-    return grant or Problem(code="grant_unknown", path=ref, detail=f"there is no grant `{ref}`")
+    return grant or unknown(ref)
 
 
-def _with_limits(grant: Grant, changes: LimitChanges) -> tuple[Limit, ...] | Problem:
-    """The limits with new amounts; one that the grant does not have yet is added."""
+def unknown(ref: str) -> Problem:
+    """What is said of a grant that is not there."""
+    return Problem(code="grant_unknown", path=ref, detail=f"there is no grant `{ref}`")
+
+
+def _stated(grant: Grant, changes: LimitChanges) -> tuple[LimitChange, ...] | Problem:
+    """What is to change, beside what is there; a limit that the grant does not have yet is added."""
     if not changes:
         detail = "a request says which limit it wants, and how much"
         return Problem(code="limit_missing", path=grant.path, field="limits", detail=detail)
-    kept = [
-        Limit(one.dimension, changes.get((one.dimension, one.period), one.amount), one.period) for one in grant.limits
-    ]
-    known = {(one.dimension, one.period) for one in grant.limits}
-    added = [
-        Limit(dimension, amount, period)
-        for (dimension, period), amount in changes.items()
-        if (dimension, period) not in known
-    ]
-    changed = (*kept, *added)
-    if changed == grant.limits:
+    known = {(one.dimension, one.period): one.amount for one in grant.limits}
+    stated = tuple(
+        LimitChange(dimension=key[0], period=key[1], amount=amount, was=known.get(key))
+        for key, amount in changes.items()
+        if known.get(key) != amount
+    )
+    if not stated:
         detail = f"`{grant.path}` has these limits already"
         return Problem(code="nothing_changes", path=grant.path, field="limits", detail=detail)
-    return changed
+    return stated

@@ -14,12 +14,13 @@ from remit.grants.serialise import format_instant
 from remit.grants.service import GrantService, NotWritten
 from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
-from remit.renewals.effects import Acknowledge, SettleDebt
+from remit.renewals.automatic import AutomaticRenewals
+from remit.renewals.effects import Acknowledge, RenewGrant, SettleDebt
 from remit.renewals.model import Policy, Ticket
-from remit.renewals.ports import Notice, People, Queue, Tickets
+from remit.renewals.ports import Notice, People, Queue, RoundDue, Tickets
 from remit.renewals.requests import renewal_key
 from remit.renewals.service import Asked, TicketService
-from remit.renewals.windows import renewal_window
+from remit.renewals.windows import Window, renewal_window
 from remit.renewals.writes import EffectWriter, ReadTree, system_author
 
 GRACE_AHEAD = timedelta(minutes=10)
@@ -35,6 +36,7 @@ class Did:
     expired: int = 0
     reminded: int = 0
     graced: int = 0
+    renewed: int = 0
     opened: int = 0
     ended: int = 0
 
@@ -63,6 +65,8 @@ class Rounds:
         self._read_tree = read_tree
         self._policy = policy
         self._clock = clock
+        self._automatic = AutomaticRenewals(tickets, people, grants, policy)
+        self._found: RoundDue | None = None
 
     def all(self) -> Did:
         """One round, now."""
@@ -71,6 +75,8 @@ class Rounds:
     def remind(self) -> int:
         """Tells people what ends, or has ended; answers how many notifications were new. Writes nothing else."""
         now = self._clock.now()
+        if not self._due(now).tells:
+            return 0
         tree = self._read_tree()
         return self._remind(tree, now) + self._tell_lapsed(tree, now)
 
@@ -79,24 +85,40 @@ class Rounds:
         now = self._clock.now()
         escalated, expired = self._overdue(now)
         ended = self._end_break_glasses(now)
+        renewed = self._renew(now)
         graced = self._give_grace(now)
         return Did(
-            escalated=escalated, expired=expired, ended=ended, graced=graced, opened=self._open_what_nobody_asked(now)
+            escalated=escalated,
+            expired=expired,
+            ended=ended,
+            renewed=renewed,
+            graced=graced,
+            opened=self._open_what_nobody_asked(now),
         )
 
     def waits(self) -> bool:
         """Whether `decide` has anything to do: asked often, and without keeping anybody from the tree."""
-        now, tree = self._clock.now(), self._read_tree()
+        now = self._clock.now()
+        if self._queue.debts_without_ticket(now) or self._queue.trips_without_ticket():
+            return True
+        if not self._due(now).decides:
+            return False
+        tree = self._read_tree()
         return (
             any(now >= min(ticket.due_at, ticket.expires_at) for ticket in self._tickets.all_open())
             or bool(self._queue.break_glasses_due(now))
-            or bool(self._queue.debts_without_ticket(now))
-            or bool(self._queue.trips_without_ticket())
+            or any(self._renewal_due(tree, grant, now) is not None for grant in tree)
             or any(self._grace_of(tree, grant, now) is not None for grant in tree)
             or any(
                 not self._queue.was_ever_open(_ownerless_key(one)) for one in ownerless(tree, self._people.left(), now)
             )
         )
+
+    def _due(self, now: datetime) -> RoundDue:
+        """Asked for once: most rounds find nothing, and reading the tree is what costs."""
+        if self._found is None:
+            self._found = self._queue.due(now, self._policy.remind)
+        return self._found
 
     def _overdue(self, now: datetime) -> tuple[int, int]:
         escalated = expired = 0
@@ -113,12 +135,8 @@ class Rounds:
         """Tells owner and stand-in that their grant ends, once per step of its window; not while a renewal waits."""
         told = 0
         for grant in tree:
-            # No window opens earlier than this, and most grants are far from it.
-            early = grant.expires_at - timedelta(days=2 * grant.renewal.lead_time_days)
-            if not grant.is_live(now) or grant.status != "active" or now < early:
-                continue
-            window = renewal_window(grant, self._tickets.use(grant.id, now), now)
-            if not window.is_open(now) or self._tickets.open_with(renewal_key(grant)) is not None:
+            window = self._open_window(grant, now)
+            if window is None or self._renewal_due(tree, grant, now) is not None:
                 continue
             left = grant.expires_at - now
             step = sum(left <= one for one in self._policy.remind)
@@ -132,6 +150,35 @@ class Rounds:
             }
             told += self._tell("renewal_due", grant, self._owner_side(grant, now), body, step)
         return told
+
+    def _open_window(self, grant: Grant, now: datetime) -> Window | None:
+        """The window in which a grant should be renewed, if it is open and nobody has asked yet."""
+        # No window opens earlier than this, and most grants are far from it.
+        early = grant.expires_at - timedelta(days=2 * grant.renewal.lead_time_days)
+        if not grant.is_live(now) or grant.status != "active" or now < early:
+            return None
+        window = renewal_window(grant, self._tickets.use(grant.id, now), now)
+        asked = window.is_open(now) and self._tickets.open_with(renewal_key(grant)) is not None
+        return window if window.is_open(now) and not asked else None
+
+    def _renewal_due(self, tree: Tree, grant: Grant, now: datetime) -> RenewGrant | None:
+        """The renewal that a grant and an envelope above it have settled ahead, if it is time for it."""
+        if grant.renewal.auto_tier is None or self._open_window(grant, now) is None:
+            return None
+        return self._automatic.due(tree, grant, self._tickets.use(grant.id, now), now)
+
+    def _renew(self, now: datetime) -> int:
+        """Asks for the renewals that nobody has to ask for; the envelope answers at once."""
+        renewed, tree = 0, self._read_tree()
+        for grant in tree:
+            effect = self._renewal_due(tree, grant, now)
+            if effect is None:
+                continue
+            key = renewal_key(grant)
+            by = system_author(f"its renewal is settled ahead, up to the tier {grant.renewal.auto_tier}", key, now)
+            ticket = self._service.open(Asked(effect=effect, dedupe_key=key), by)
+            renewed += isinstance(ticket, Ticket) and ticket.state == "approved"
+        return renewed
 
     def _tell_lapsed(self, tree: Tree, now: datetime) -> int:
         """Tells those around a grant that it has expired: its owner, their stand-in, and the owner above."""

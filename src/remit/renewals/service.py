@@ -5,7 +5,7 @@ An approval and what it carries out stand or fall together, so nothing is approv
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from remit.grants.model import Actor, Grant, Problem, same_person
@@ -15,6 +15,7 @@ from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
 from remit.kernel.money import format_usd
+from remit.renewals.about import Outlook, grant_of, limit_change, outlook, path_of, settled
 from remit.renewals.deciders import authority, levels, may_decide, subject_of
 from remit.renewals.effects import (
     Acknowledge,
@@ -29,9 +30,10 @@ from remit.renewals.effects import (
     effect_of,
 )
 from remit.renewals.envelope import envelope_of
-from remit.renewals.exposure import Exposure, monthly_exposure
-from remit.renewals.model import SYSTEM, Event, Policy, Source, Ticket, TicketKind, Tier, What
-from remit.renewals.ports import Notice, People, Tickets
+from remit.renewals.exposure import Exposure
+from remit.renewals.model import SYSTEM, Policy, Source, Ticket, TicketKind, Tier
+from remit.renewals.ports import People, Tickets
+from remit.renewals.scribe import Scribe
 from remit.renewals.writes import EffectWriter, ReadTree, system_author
 
 _KINDS: Mapping[type, TicketKind] = {
@@ -56,6 +58,17 @@ class Asked:
     source: Source = "remit"
 
 
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """An approval that did not count: it would give more than was shown. The ticket, as it is shown now, and why.
+
+    Unlike a refusal it is kept: whoever looks finds the new numbers, and who approves then approves these.
+    """
+
+    ticket: Ticket
+    problem: Problem
+
+
 class TicketService:
     """Over parts that are bound to one open transaction, which excludes all other writers of the tree."""
 
@@ -63,6 +76,7 @@ class TicketService:
         self, tickets: Tickets, people: People, writer: EffectWriter, read_tree: ReadTree, policy: Policy, clock: Clock
     ) -> None:
         self._tickets = tickets
+        self._scribe = Scribe(tickets, clock)
         self._people = people
         self._writer = writer
         self._read_tree = read_tree
@@ -90,19 +104,22 @@ class TicketService:
             detail = (
                 "there is nobody to decide this: no owner above, no approver and no owner of the organisation but you"
             )
-            return [Problem(code="nobody_to_ask", path=_path(tree, effect), detail=detail)]
-        exposure = _exposure(tree, after, effect)
-        ticket = self._new(tree, asked, by, exposure, steps[0], now)
+            return [Problem(code="nobody_to_ask", path=path_of(tree, effect), detail=detail)]
+        shown = outlook(tree, after, effect)
+        ticket = self._new(tree, replace(asked, effect=settled(effect, after)), by, shown, steps[0], now)
         self._tickets.insert(ticket)
-        self._record(ticket, by.actor.name, "opened", by.reason, asked.source)
-        envelope = envelope_of(above, effect, exposure, self._renewals_in_a_row(ticket), now)
+        self._scribe.record(ticket, by.actor.name, "opened", by.reason, asked.source)
+        envelope = envelope_of(above, effect, shown.exposure, self._renewals_in_a_row(ticket), now)
         if envelope is not None:
             return self._decide_by_envelope(ticket, envelope, now)
-        self._tell(ticket, "ticket_opened", ticket.assignees)
+        self._scribe.tell(ticket, "ticket_opened", ticket.assignees)
         return ticket
 
-    def approve(self, ticket_id: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
-        """One person's yes. With the last one needed the effect is carried out, as the person who said it."""
+    def approve(self, ticket_id: str, by: Authorship, source: Source = "remit") -> Ticket | LookAgain | list[Problem]:
+        """One person's yes. With the last one needed the effect is carried out, as the person who said it.
+
+        A yes is to what was shown. Where the tree has changed so that it would give more by now, nothing is done.
+        """
         found = self._deciding(ticket_id, by)
         if isinstance(found, list):
             return found
@@ -111,26 +128,59 @@ class TicketService:
             detail = f"`{by.actor.name}` approved ticket {ticket.id} already; it takes {ticket.needed} people"
             return [Problem(code="approved_already", path=ticket.path, detail=detail)]
         approved_by = (*ticket.approved_by, by.actor.name)
+        effect = effect_of(ticket.effect)
+        shown = self._shown_now(ticket, effect, now)
+        if isinstance(shown, list):
+            return shown
+        if shown.goes_beyond(Outlook.of_evidence(ticket.evidence)):
+            return self._show_again(ticket, shown, by, now)
         if len(approved_by) < ticket.needed:
             waiting = replace(ticket, approved_by=approved_by, revision=ticket.revision + 1)
             self._tickets.update(waiting)
-            self._record(waiting, by.actor.name, "approved", by.reason, source)
+            self._scribe.record(waiting, by.actor.name, "approved", by.reason, source)
             return waiting
-        effect = effect_of(ticket.effect)
         author = replace(
             by, actor=self._joint(approved_by, above, by.actor, now), idempotency_key=f"ticket:{ticket.id}"
         )
         done = self._writer.carry_out(effect, author)
         if isinstance(done, list):
             return done
-        return self._end(replace(ticket, approved_by=approved_by), "approved", by, source, done)
+        done = {**done, "exposure": shown.exposure.text()}
+        return self._scribe.end(replace(ticket, approved_by=approved_by), "approved", by, source, done)
+
+    def _shown_now(self, ticket: Ticket, effect: Effect, now: datetime) -> Outlook | list[Problem]:
+        """What a person would be shown if they asked now; or why nobody could carry it out any more."""
+        tree = self._read_tree()
+        after = self._writer.tried(effect, system_author("what would it do", f"trial:{ticket.id}", now))
+        return after if isinstance(after, list) else outlook(tree, after, effect)
+
+    def _show_again(self, ticket: Ticket, shown: Outlook, by: Authorship, now: datetime) -> LookAgain:
+        """Puts the new numbers in place of the old. A word that was given on the old ones counts no more."""
+        before = Outlook.of_evidence(ticket.evidence).exposure.text()
+        use = {} if ticket.grant_id is None else self._tickets.evidence(ticket.grant_id, now)
+        changed = replace(
+            ticket,
+            evidence={**ticket.evidence, **use, **shown.body(), **limit_change(effect_of(ticket.effect), shown)},
+            approved_by=(),
+            revision=ticket.revision + 1,
+        )
+        self._tickets.update(changed)
+        text = f"not approved by {by.actor.name}: it was {before} when it was asked, and is {shown.exposure.text()} now"
+        self._scribe.record(changed, SYSTEM, "commented", text)
+        asked = dict.fromkeys((*changed.assignees, by.actor.name, *ticket.approved_by))
+        self._scribe.tell(changed, "ticket_opened", list(asked), number=changed.revision, text=text)
+        detail = (
+            f"ticket {ticket.id} was shown as {before} and is {shown.exposure.text()} by now: nothing was approved; "
+            "look at it again, and approve it once more if that is right"
+        )
+        return LookAgain(changed, Problem(code="look_again", path=ticket.path, field="evidence", detail=detail))
 
     def decline(self, ticket_id: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
         """One person's no, which ends it."""
         found = self._deciding(ticket_id, by)
         if isinstance(found, list):
             return found
-        return self._end(found[0], "declined", by, source, {})
+        return self._scribe.end(found[0], "declined", by, source, {})
 
     def withdraw(self, ticket_id: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
         """The requester takes it back."""
@@ -140,7 +190,7 @@ class TicketService:
         if not same_person(ticket.requester, by.actor.name):
             detail = f"ticket {ticket.id} is `{ticket.requester}`'s to withdraw"
             return [Problem(code="not_permitted", path=ticket.path, detail=detail)]
-        return self._end(ticket, "withdrawn", by, source, {})
+        return self._scribe.end(ticket, "withdrawn", by, source, {})
 
     def comment(self, ticket_id: str, text: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
         """Adds to the thread; also after the decision."""
@@ -153,11 +203,12 @@ class TicketService:
             problems.append(Problem(code="comment_invalid", path=ticket.path, field="text", detail=detail))
         if problems:
             return problems
-        self._record(ticket, by.actor.name, "commented", text, source)
+        self._scribe.record(ticket, by.actor.name, "commented", text, source)
         others = [one for one in (ticket.requester, *ticket.assignees) if not same_person(one, by.actor.name)]
         # One notice for each comment: their number tells them apart.
         number = len(self._tickets.events(ticket.id))
-        self._tell(ticket, "ticket_commented", [one for one in others if one != SYSTEM], number=number, text=text)
+        told = [one for one in others if one != SYSTEM]
+        self._scribe.tell(ticket, "ticket_commented", told, number=number, text=text, who=by.actor.name)
         return ticket
 
     def reassign(self, ticket_id: str, to: str, by: Authorship, source: Source = "remit") -> Ticket | list[Problem]:
@@ -165,30 +216,24 @@ class TicketService:
         found = self._deciding(ticket_id, by)
         if isinstance(found, list):
             return found
-        ticket, above, now = found
-        other = authority(Actor(to), above, self._people, now)
-        if not may_decide(replace(ticket, assignees=(ticket.requester,)), above, other, self._people):
+        ticket, _, now = found
+        if not self.stands(to, ticket, now):
             detail = f"`{to}` may not decide ticket {ticket.id}: they stand above nothing it is about"
             return [Problem(code="not_permitted", path=ticket.path, field="to", detail=detail)]
         handed = replace(ticket, assignees=(to,), revision=ticket.revision + 1)
         self._tickets.update(handed)
-        self._record(handed, by.actor.name, "reassigned", f"to {to}: {by.reason}", source)
-        self._tell(handed, "ticket_opened", [to], number=handed.revision)
+        self._scribe.record(handed, by.actor.name, "reassigned", f"to {to}: {by.reason}", source)
+        self._scribe.tell(handed, "ticket_opened", [to], number=handed.revision)
         return handed
 
     def expire(self, ticket: Ticket, now: datetime) -> Ticket:
         """Ends a ticket that nobody answered."""
         by = system_author("nobody decided in time", f"expire:{ticket.id}", now)
-        return self._end(ticket, "expired", by, "remit", {})
+        return self._scribe.end(ticket, "expired", by, "remit", {})
 
     def escalate(self, ticket: Ticket, now: datetime) -> Ticket:
         """Asks the next people; where there are none the ticket expires."""
-        tree, effect = self._read_tree(), effect_of(ticket.effect)
-        above = subject_of(tree, effect)
-        by = system_author("escalation", f"escalate:{ticket.id}", now)
-        steps = levels(
-            above, ticket.requester, effect, self._people, lambda name: self._enough(name, above, effect, by), now
-        )
+        steps = self.steps(ticket, now)
         if ticket.level + 1 >= len(steps):
             return self.expire(ticket, now)
         level = ticket.level + 1
@@ -196,26 +241,45 @@ class TicketService:
             ticket,
             level=level,
             assignees=tuple(steps[level]),
-            due_at=min(ticket.expires_at, now + self._due(ticket.kind, ticket.tier)),
+            due_at=self.due(ticket, now),
             revision=ticket.revision + 1,
         )
         self._tickets.update(asked)
-        self._record(
+        self._scribe.record(
             asked, SYSTEM, "escalated", f"no answer by {ticket.due_at.isoformat()}: to {', '.join(steps[level])}"
         )
-        self._tell(asked, "ticket_escalated", asked.assignees, number=level)
+        self._scribe.tell(asked, "ticket_escalated", asked.assignees, number=level)
         return asked
+
+    def steps(self, ticket: Ticket, now: datetime) -> list[list[str]]:
+        """The people to ask about a ticket as things stand, level by level."""
+        effect = effect_of(ticket.effect)
+        above = subject_of(self._read_tree(), effect)
+        by = system_author("who could decide it", f"levels:{ticket.id}", now)
+        return levels(
+            above, ticket.requester, effect, self._people, lambda name: self._enough(name, above, effect, by), now
+        )
+
+    def stands(self, name: str, ticket: Ticket, now: datetime) -> bool:
+        """Whether somebody may decide a ticket by where they stand, and not because they were asked."""
+        above = subject_of(self._read_tree(), effect_of(ticket.effect))
+        other = authority(Actor(name), above, self._people, now)
+        return may_decide(replace(ticket, assignees=(ticket.requester,)), above, other, self._people)
+
+    def due(self, ticket: Ticket, now: datetime) -> datetime:
+        """Until when people who are asked now have time."""
+        return min(ticket.expires_at, now + self._due(ticket.kind, ticket.tier))
 
     def _asking_problems(self, tree: Tree, asked: Asked, actor: Actor, now: datetime) -> list[Problem]:
         effect = asked.effect
-        path = _path(tree, effect)
+        path = path_of(tree, effect)
         if not self._people.is_active(actor.name) and actor.name != SYSTEM:
             return [Problem(code="not_permitted", path=path, detail=f"`{actor.name}` has left")]
         standing = None if asked.dedupe_key is None else self._tickets.open_with(asked.dedupe_key)
         if standing is not None:
             detail = f"ticket {standing.id} asks for this already and waits for {', '.join(standing.assignees)}"
             return [Problem(code="ticket_open_already", path=path, detail=detail)]
-        grant = None if isinstance(effect, CreateGrant) else tree.find(_grant_id(effect))
+        grant = None if isinstance(effect, CreateGrant) else tree.find(grant_of(effect))
         known = isinstance(effect, CreateGrant) or grant is not None
         # A token that is held to one grant asks about nothing else.
         if not known or not reaches(actor, subject_of(tree, effect) if grant is None else tree.path_to(grant)):
@@ -261,13 +325,14 @@ class TicketService:
         return not self._writer.problems(effect, replace(by, actor=actor, idempotency_key=f"trial:{name}"[:200]))
 
     def _new(  # noqa: PLR0917 - one parameter per thing a ticket is made of
-        self, tree: Tree, asked: Asked, by: Authorship, exposure: Exposure, assignees: Sequence[str], now: datetime
+        self, tree: Tree, asked: Asked, by: Authorship, shown: Outlook, assignees: Sequence[str], now: datetime
     ) -> Ticket:
         effect = asked.effect
-        kind, tier = _KINDS[type(effect)], self._tier(effect, exposure)
-        grant = None if isinstance(effect, CreateGrant) else tree.find(_grant_id(effect))
+        kind, tier = _KINDS[type(effect)], tier_of(self._policy, effect, shown.exposure)
+        grant = None if isinstance(effect, CreateGrant) else tree.find(grant_of(effect))
         evidence = {
-            "exposure": {"before_nanousd": exposure.before, "after_nanousd": exposure.after, "text": exposure.text()},
+            **shown.body(),
+            **limit_change(effect, shown),
             **({} if grant is None else self._tickets.evidence(grant.id, now)),
             **(asked.evidence or {}),
         }
@@ -279,7 +344,7 @@ class TicketService:
             id=new_id("ticket", now),
             kind=kind,
             grant_id=None if grant is None else grant.id,
-            path=_path(tree, effect),
+            path=path_of(tree, effect),
             requester=by.actor.name,
             assignees=tuple(assignees),
             tier=tier,
@@ -293,27 +358,32 @@ class TicketService:
             dedupe_key=asked.dedupe_key,
         )
 
-    def _tier(self, effect: Effect, exposure: Exposure) -> Tier:
-        raised = exposure.raised_by
-        if isinstance(effect, RenewGrant | CreateGrant) and raised is not None:
-            raised = exposure.after  # what goes on without it ends is at stake as a whole
-        if raised is None or raised >= self._policy.large_nanousd:
-            return "large"
-        return "small" if raised <= self._policy.small_nanousd else "standard"
-
-    def _due(self, kind: TicketKind, tier: Tier) -> Any:
+    def _due(self, kind: TicketKind, tier: Tier) -> timedelta:
         return self._policy.break_glass_due if kind == "break_glass" else self._policy.due[tier]
 
     def _renewals_in_a_row(self, ticket: Ticket) -> int:
         return self._tickets.renewals_in_a_row(ticket.grant_id) if ticket.grant_id is not None else 0
 
     def _decide_by_envelope(self, ticket: Ticket, envelope: Grant, now: datetime) -> Ticket | list[Problem]:
-        reason = f"inside the envelope that `{envelope.path}` states at revision {envelope.revision}"
-        by = system_author(reason, f"envelope:{ticket.id}", now)
+        told = None
+        if ticket.requester == SYSTEM:
+            # Nobody asked for it: it is the word of whoever wrote the envelope, given ahead, and the owner's to know.
+            reason = f"ahead, by the envelope that `{envelope.path}` states at revision {envelope.revision}"
+            author = Actor(self._tickets.envelope_author(envelope.id), is_admin=True)
+            by = replace(system_author(reason, f"envelope:{ticket.id}", now), actor=author)
+            told = self._owner_side(ticket, now)
+        else:
+            reason = f"inside the envelope that `{envelope.path}` states at revision {envelope.revision}"
+            by = system_author(reason, f"envelope:{ticket.id}", now)
         done = self._writer.carry_out(effect_of(ticket.effect), by)
         if isinstance(done, list):
             return done
-        return self._end(replace(ticket, tier="auto"), "approved", by, "remit", done)
+        return self._scribe.end(replace(ticket, tier="auto"), "approved", by, "remit", done, told)
+
+    def _owner_side(self, ticket: Ticket, now: datetime) -> list[str]:
+        assert ticket.grant_id is not None
+        owner = self._read_tree()[ticket.grant_id].owner
+        return list(dict.fromkeys([owner, self._people.delegate_of(owner, now) or owner]))
 
     def _joint(self, approved_by: Sequence[str], above: Sequence[Grant], last: Actor, now: datetime) -> Actor:
         """The last to approve, with what all who did stand for: a break-glass is the word of two."""
@@ -354,88 +424,17 @@ class TicketService:
         detail = f"`{by.actor.name}` may not decide ticket {ticket.id}: {why}"
         return [Problem(code="not_permitted", path=ticket.path, detail=detail)]
 
-    def _end(self, ticket: Ticket, state: Any, by: Authorship, source: Source, done: Mapping[str, Any]) -> Ticket:
-        ended = replace(
-            ticket,
-            state=state,
-            decided_at=self._clock.now(),
-            decided_by=by.actor.name,
-            decision_reason=by.reason,
-            evidence={**ticket.evidence, "done": dict(done)} if done else ticket.evidence,
-            revision=ticket.revision + 1,
-        )
-        self._tickets.update(ended)
-        self._record(ended, by.actor.name, state, by.reason, source)
-        if isinstance(effect_of(ticket.effect), BreakGlass) and state == "approved":
-            self._tickets.begin_break_glass(ended)
-        told = [] if ticket.requester == SYSTEM else [ticket.requester]
-        self._tell(ended, "ticket_expired" if state == "expired" else "ticket_decided", told)
-        return ended
 
-    def _record(self, ticket: Ticket, who: str, what: What, text: str, source: Source = "remit") -> None:
-        event = Event(ticket_id=ticket.id, at=self._clock.now(), who=who, what=what, text=text, source=source)
-        self._tickets.record(event)
-
-    def _tell(
-        self, ticket: Ticket, kind: str, recipients: Sequence[str], *, number: int = 0, text: str | None = None
-    ) -> None:
-        if not recipients:
-            return
-        body = {
-            "ticket": ticket.id,
-            "ticket_kind": ticket.kind,
-            "state": ticket.state,
-            "path": ticket.path,
-            "requester": ticket.requester,
-            "assignees": list(ticket.assignees),
-            "due_at": ticket.due_at.isoformat(),
-            "exposure": ticket.evidence.get("exposure", {}).get("text"),
-            "reason": ticket.reason,
-            "decided_by": ticket.decided_by,
-            "decision_reason": ticket.decision_reason,
-            "comment": text,
-        }
-        stated = {name: value for name, value in body.items() if value is not None}
-        self._tickets.notify(
-            Notice(
-                kind=kind,
-                grant_id=ticket.grant_id or "",
-                recipients=tuple(recipients),
-                body=stated,
-                ticket_id=ticket.id,
-                number=number,
-            )
-        )
+def tier_of(policy: Policy, effect: Effect, exposure: Exposure) -> Tier:
+    """How much is at stake."""
+    raised = exposure.raised_by
+    if isinstance(effect, RenewGrant | CreateGrant) and raised is not None:
+        raised = exposure.after  # what goes on without it ends is at stake as a whole
+    if raised is None or raised >= policy.large_nanousd:
+        return "large"
+    return "small" if raised <= policy.small_nanousd else "standard"
 
 
 def unknown_ticket(ticket_id: str) -> Problem:
     """What is said of a ticket that does not exist, or is not seen."""
     return Problem(code="ticket_unknown", path="", field="ticket", detail=f"there is no ticket `{ticket_id}`")
-
-
-def _exposure(tree: Tree, after: Tree, effect: Effect) -> Exposure:
-    """The worst case of a month before and after; of a new grant, from nothing."""
-    if isinstance(effect, SettleDebt | Acknowledge):
-        return Exposure(0, 0)
-    ref = effect.new.path if isinstance(effect, CreateGrant) else _grant_id(effect)
-    old = tree.find(ref)
-    before = 0 if old is None else monthly_exposure(tree.path_to(old))
-    if isinstance(effect, MoveLimit):
-        return Exposure(before, before)  # what one gives the other gets
-    new = after.find(ref)
-    assert new is not None, "the effect was tried"
-    return Exposure(before, monthly_exposure(after.path_to(new)))
-
-
-def _grant_id(effect: Effect) -> str:
-    if isinstance(effect, MoveLimit):
-        return effect.source_id
-    assert not isinstance(effect, CreateGrant)
-    return effect.about if isinstance(effect, Acknowledge) else effect.grant_id
-
-
-def _path(tree: Tree, effect: Effect) -> str:
-    if isinstance(effect, CreateGrant):
-        return effect.new.path
-    grant = tree.find(_grant_id(effect))
-    return _grant_id(effect) if grant is None else grant.path

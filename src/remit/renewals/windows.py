@@ -29,21 +29,24 @@ class Window:
         return self.opens_at <= now < self.closes_at
 
 
-def renewal_window(grant: Grant, use: Sequence[Use], now: datetime, *, prices_moved: bool = False) -> Window:
-    """The window of a grant's present life. `use` are its usd buckets that hold `now`."""
-    life = grant.expires_at - grant.starts_at
+def renewal_window(
+    grant: Grant, use: Sequence[Use], now: datetime, *, prices_moved: bool = False, until: datetime | None = None
+) -> Window:
+    """The window of a grant's present life, or of one until another instant. `use` are its usd buckets that hold `now`."""
+    ends_at = until or grant.expires_at
+    life = ends_at - grant.starts_at
     length = min(life / 3, timedelta(days=grant.renewal.lead_time_days))
-    opens_at = grant.expires_at - length + _jitter(grant.id, length)
+    opens_at = ends_at - length + _jitter(grant.id, length)
     reason: WindowReason = "a part of its life"
-    earlier = min(opens_at, max(grant.starts_at, grant.expires_at - 2 * length))
+    earlier = min(opens_at, max(grant.starts_at, ends_at - 2 * length))
     if prices_moved:
         opens_at, reason = earlier, "prices moved"
-    elif any(_overspends(one, now) for one in use):
+    elif any(overspends(one, now) for one in use):
         opens_at, reason = earlier, "it spends faster than its life passes"
-    return Window(opens_at=opens_at, closes_at=grant.expires_at, reason=reason)
+    return Window(opens_at=opens_at, closes_at=ends_at, reason=reason)
 
 
-def _overspends(use: Use, now: datetime) -> bool:
+def overspends(use: Use, now: datetime) -> bool:
     """Whether a limit will not last: half of it is used, and at the pace so far the rest is gone before its period ends."""
     if use.limit is None or use.limit == 0 or not use.start < now < use.end:
         return False

@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from remit.grants.edits import GrantEdit
+from remit.grants.edits import UNSET, GrantEdit
 from remit.grants.model import Actor, Grant, Limit, Problem
+from remit.grants.serialise import format_instant
 from remit.grants.service import Answer, Authorship, GrantService, NotWritten
 from remit.grants.tree import Tree
 from remit.renewals.effects import (
@@ -18,6 +19,7 @@ from remit.renewals.effects import (
     RenewGrant,
     SetLimits,
     SettleDebt,
+    changed_limits,
 )
 from remit.renewals.ports import Debts, Tickets
 
@@ -40,9 +42,9 @@ class EffectWriter:
             case CreateGrant():
                 return _done(self._grants.create(effect.new, by))
             case RenewGrant():
-                return _done(self._grants.change(effect.grant_id, effect.edit(), by))
+                return self._renew(effect, by)
             case SetLimits():
-                return _done(self._grants.change(effect.grant_id, GrantEdit(limits=effect.limits), by))
+                return self._set_limits(effect, by)
             case MoveLimit():
                 return self._move(effect, by)
             case BreakGlass():
@@ -83,12 +85,29 @@ class EffectWriter:
             grant = self._read_tree().find(one["grant_id"])
             if grant is None or grant.status == "revoked":
                 continue
-            limits = _changed_limits(grant, {(one["dimension"], one["period"]): -one["amount"]})
+            limits = _moved_limits(grant, {(one["dimension"], one["period"]): -one["amount"]})
             if limits != grant.limits:
                 answer = self._grants.change(grant.id, GrantEdit(limits=limits), _step(by, grant))
                 if isinstance(answer, NotWritten):
                     kept += [problem.detail for problem in answer.problems]
         return kept
+
+    def _renew(self, effect: RenewGrant, by: Authorship) -> Done | list[Problem]:
+        grant = self._read_tree()[effect.grant_id]
+        if effect.expires_at <= grant.expires_at:
+            until = format_instant(grant.expires_at)
+            detail = f"`{grant.path}` expires at {until} by now, which is no earlier than what this asks for"
+            return [Problem(code="expiry_not_later", path=grant.path, field="expires_at", detail=detail)]
+        limits = UNSET if effect.limits is None else changed_limits(grant.limits, effect.limits)
+        return _done(self._grants.change(grant.id, GrantEdit(expires_at=effect.expires_at, limits=limits), by))
+
+    def _set_limits(self, effect: SetLimits, by: Authorship) -> Done | list[Problem]:
+        grant = self._read_tree()[effect.grant_id]
+        limits = changed_limits(grant.limits, effect.limits)
+        if limits == grant.limits:
+            detail = f"the limits of `{grant.path}` are by now what this asks for, or beyond it"
+            return [Problem(code="nothing_changes", path=grant.path, field="limits", detail=detail)]
+        return _done(self._grants.change(grant.id, GrantEdit(limits=limits), by))
 
     def _move(self, effect: MoveLimit, by: Authorship) -> Done | list[Problem]:
         tree = self._read_tree()
@@ -121,7 +140,7 @@ class EffectWriter:
             change = {(one["dimension"], one["period"]): one["amount"] for one in _extra(node, effect.amount_nanousd)}
             if not change:
                 continue
-            answer = self._grants.change(node.id, GrantEdit(limits=_changed_limits(node, change)), _step(by, node))
+            answer = self._grants.change(node.id, GrantEdit(limits=_moved_limits(node, change)), _step(by, node))
             if isinstance(answer, NotWritten):
                 return list(answer.problems)
         return []
@@ -141,7 +160,7 @@ def _extra(grant: Grant, amount: int) -> list[dict[str, Any]]:
     ]
 
 
-def _changed_limits(grant: Grant, change: Mapping[tuple[str, str], int]) -> tuple[Limit, ...]:
+def _moved_limits(grant: Grant, change: Mapping[tuple[str, str], int]) -> tuple[Limit, ...]:
     return tuple(
         replace(limit, amount=max(0, limit.amount + change.get((limit.dimension, limit.period), 0)))
         for limit in grant.limits

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from remit.kernel.clock import Clock
 from remit.kernel.periods import BEGINNING, PeriodKind
 from remit.renewals.model import Event, Ticket, Use
-from remit.renewals.ports import Glass, Notice, Owed, StaleTicketError, Trip
+from remit.renewals.ports import Glass, Notice, Owed, RoundDue, StaleTicketError, Trip
 from remit.store.enqueue import Wanted, defer, for_notification, for_ticket
 from remit.store.named import query
 from remit.store.postgres_debts import PostgresDebts, dedupe_key
@@ -143,6 +143,11 @@ class PostgresTickets:
         automatic = [bool(row[0]) for row in rows]
         return automatic.index(False) if False in automatic else len(automatic)
 
+    def envelope_author(self, grant_id: str) -> str:
+        row = self._connection.execute(query("envelope_author"), {"grant_id": grant_id}).fetchone()
+        assert row is not None, "a grant has a revision"
+        return str(row[0])
+
     def begin_break_glass(self, ticket: Ticket) -> None:
         done = ticket.evidence["done"]
         ends_at = datetime.fromisoformat(done["ends_at"])
@@ -156,6 +161,11 @@ class PostgresTickets:
 
     def end_break_glass(self, ticket_id: str, now: datetime) -> None:
         self._connection.execute(query("glass_end"), {"ticket_id": ticket_id, "now": now})
+
+    def due(self, now: datetime, remind: Sequence[timedelta]) -> RoundDue:
+        row = self._connection.execute(query("round_due"), {"now": now, "remind": list(remind)}).fetchone()
+        assert row is not None, "it is one row of two"
+        return RoundDue(tells=row[0], decides=row[1])
 
     def grace_until(self, grant_id: str) -> datetime | None:
         row = self._connection.execute(query("grace_last"), {"grant_id": grant_id}).fetchone()

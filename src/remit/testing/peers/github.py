@@ -66,7 +66,7 @@ class GitHubPeer(Peer):
     ) -> tuple[dict[str, str], bytes]:
         """Headers and body of an event; `more` is what else its payload has."""
         serial = next(self._events)
-        issue = {"number": number, "title": "", "labels": [], "id": serial}
+        issue = {"number": number, "title": "", "labels": [], "id": serial, "user": {"login": sender}}
         payload = {
             "action": action,
             "issue": issue,
