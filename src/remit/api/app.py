@@ -8,7 +8,6 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from remit import __version__
@@ -20,6 +19,7 @@ from remit.api.care import doctor, gateways, health, notifications
 from remit.api.debts import debts
 from remit.api.delegation import Delegation
 from remit.api.deliveries import dead_letters, retry_dead_letter
+from remit.api.document import DocumentPlugin, document
 from remit.api.edge import BodyTooSlowError, Edge
 from remit.api.findings import findings
 from remit.api.grants import Grants
@@ -43,7 +43,7 @@ OPENAPI_PATH = "/v1/openapi.json"
 @get(OPENAPI_PATH, exclude_from_auth=True, include_in_schema=False, sync_to_thread=True)
 def openapi_document(request: StrictRequest) -> dict[str, Any]:
     """What can be asked here, for people and for tools that make clients."""
-    return request.app.openapi_schema.to_schema()
+    return document(request.app)
 
 
 def make_app(services: Services) -> Edge:
@@ -119,7 +119,7 @@ def _openapi() -> OpenAPIConfig:
         description="Grants, access keys, capabilities and the ledger of Remit. Money is integer nano-USD.",
         # The framework's own pages for the document; they need a token like everything else. Ours is `openapi_document`.
         path="/v1/openapi",
-        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        render_plugins=[DocumentPlugin(path="/openapi.json")],
         components=Components(security_schemes={"person": bearer}),
         security=[{"person": []}],
         use_handler_docstrings=True,

@@ -14,15 +14,30 @@ from remit.grants.model import Actor
 from remit.store.postgres_people import StoredPerson
 
 Injected = NamedDependency[Services]
+# What `remit.api.writes.read_terms` takes, for the document; it refuses the rest in its own words.
+_KEY_FORM = {"pattern": "^[!-~]{1,200}$"}
+_REVISION_FORM = {"pattern": '^("[0-9]{1,18}"|[0-9]{1,18})$'}
 IdempotencyKey = Annotated[
-    str, HeaderParameter(name="Idempotency-Key", description="the same key with the same request is done once")
+    str,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="the same key with the same request is done once",
+        schema_extra=_KEY_FORM,
+    ),
 ]
 MaybeIdempotencyKey = Annotated[
-    str | None, HeaderParameter(name="Idempotency-Key", description="required unless `dry_run`", required=False)
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key", description="required unless `dry_run`", required=False, schema_extra=_KEY_FORM
+    ),
 ]
 IfMatch = Annotated[
     str | None,
-    HeaderParameter(name="If-Match", description="the revision the write is meant for; another one is refused"),
+    HeaderParameter(
+        name="If-Match",
+        description="the revision the write is meant for; another one is refused, as is any where nothing stored is changed",
+        schema_extra=_REVISION_FORM,
+    ),
 ]
 PageSize = Annotated[int, QueryParameter(ge=1, le=1000, description="at most so many")]
 AfterNumber = Annotated[int, QueryParameter(ge=0, le=2**63 - 1, description="continue after this one")]
