@@ -1,5 +1,6 @@
 """Ground for every operation of the API's document: a tree with people, keys, tickets and what else has ids, and for
-each operation a request that has to succeed on it."""
+each operation a request that has to succeed on it.
+"""
 
 import json
 import secrets

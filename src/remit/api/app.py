@@ -26,7 +26,7 @@ from remit.api.grants import Grants
 from remit.api.hooks import hear
 from remit.api.keys import Keys
 from remit.api.ledger import Ledger
-from remit.api.params import refuse_unknown_parameters
+from remit.api.params import refuse_odd_parameters
 from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusal, on_unreachable
 from remit.api.revocations import Revocations
 from remit.api.roles import People, Roles, Tokens
@@ -84,7 +84,7 @@ def make_app(services: Services) -> Edge:
         ],
         dependencies={"services": Provide(provide, sync_to_thread=False)},
         middleware=[DefineMiddleware(PersonAuthentication, people=services.people)],
-        before_request=refuse_unknown_parameters,
+        before_request=refuse_odd_parameters,
         request_class=StrictRequest,
         request_max_body_size=MAX_BODY_BYTES,
         exception_handlers=_handlers(),

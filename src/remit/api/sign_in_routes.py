@@ -13,7 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from remit.api.answers import Given
 from remit.api.bodies import StrictRequest
-from remit.api.params import Injected
+from remit.api.params import Injected, holds_nul
 from remit.api.people import NewPerson
 from remit.api.problems import Refusal, problem_responses, refuse
 from remit.api.services import Services
@@ -60,8 +60,10 @@ def begin_sign_in(services: Injected) -> Response[None]:
     return Response(None, status_code=302, headers={"location": begun.url}, cookies=[cookie])
 
 
-async def _any_parameters(_: Request[Any, Any, Any]) -> None:
+async def _any_parameters(request: Request[Any, Any, Any]) -> None:
     """Providers send more than was asked for, and a client leaves aside what it does not know (RFC 6749, 4.1.2)."""
+    if holds_nul(request):
+        raise refuse("malformed_request", "the URL holds the character NUL", status=400)
 
 
 @get(
