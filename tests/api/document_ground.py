@@ -1,6 +1,4 @@
-"""Ground for every operation of the API's document: a tree with people, keys, tickets and what else has ids, and for
-each operation a request that has to succeed on it.
-"""
+"""Ground for every operation of the API's document: what has ids, and for each a request that has to succeed."""
 
 import json
 import secrets
@@ -113,11 +111,18 @@ class Ground:
 
     def dead_letter(self) -> int:
         """A notification that a channel did not take."""
-        ((made,),) = self.plane.insert(DEAD_LETTER, {"path": self.used, "channel": "hook", "ticket": secrets.token_hex(4)})
+        ((made,),) = self.plane.insert(
+            DEAD_LETTER, {"path": self.used, "channel": "hook", "ticket": secrets.token_hex(4)}
+        )
         return int(made)
 
     def new_grant(self) -> dict[str, Any]:
-        return {"path": self.free(), "owner": self.owner_name, "limits": [usd(USD)], "expires_at": "2097-01-01T00:00:00Z"}
+        return {
+            "path": self.free(),
+            "owner": self.owner_name,
+            "limits": [usd(USD)],
+            "expires_at": "2097-01-01T00:00:00Z",
+        }
 
 
 def _manifest(ground: Ground) -> dict[str, Any]:
@@ -141,7 +146,10 @@ def _transfer(ground: Ground) -> Good:
 
 
 def _split(ground: Ground) -> Good:
-    parts = [{"name": "x", "owner": ground.owner_name, "amount": 1}, {"name": "y", "owner": "y@x.example", "percent": 9}]
+    parts = [
+        {"name": "x", "owner": ground.owner_name, "amount": 1},
+        {"name": "y", "owner": "y@x.example", "percent": 9},
+    ]
     return Good({"parts": parts}, {"grant": ref(ground.grant())})
 
 
@@ -187,9 +195,7 @@ GOOD: dict[tuple[str, str], Callable[[Ground], Good]] = {
     ("POST", "/tickets/{ticket}/decline"): lambda on: Good(path={"ticket": on.ticket()}),
     ("POST", "/tickets/{ticket}/withdraw"): lambda on: Good(path={"ticket": on.ticket()}, by=on.owner),
     ("POST", "/tickets/{ticket}/comment"): lambda on: Good({"text": "why?"}, {"ticket": on.ticket()}),
-    ("POST", "/tickets/{ticket}/reassign"): lambda on: Good(
-        {"to": "ada@acme.example"}, {"ticket": on.ticket()}
-    ),
+    ("POST", "/tickets/{ticket}/reassign"): lambda on: Good({"to": "ada@acme.example"}, {"ticket": on.ticket()}),
     ("GET", "/debts"): lambda on: Good(query={"settled": True}),
     ("GET", "/findings"): lambda on: Good(),
     ("GET", "/security/feed"): lambda on: Good(),

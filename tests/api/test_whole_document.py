@@ -7,7 +7,6 @@ seed and not on the machine.
 import os
 import secrets
 from collections import Counter
-from collections.abc import Iterator
 from itertools import islice
 from random import Random
 from typing import Any
@@ -38,8 +37,8 @@ from tests.api.test_who import OPEN
 
 SECONDS = int(os.environ.get("REMIT_FUZZ_SECONDS", "60"))
 SEED = int(os.environ.get("REMIT_FUZZ_SEED", "0"))
-DRAWN = max(2, 8 * SECONDS // 60)
-AT_BOUNDS = max(10, 30 * SECONDS // 60)
+DRAWN = max(2, 6 * SECONDS // 60)
+AT_BOUNDS = max(10, 20 * SECONDS // 60)
 CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
     response_headers_conformance, missing_required_header, negative_data_rejection, positive_data_acceptance,
@@ -61,18 +60,24 @@ UNSAID = (
     "stands twice",
     "an instant out of range",
     "is not known here",
+    "dimension_unknown",
     "invalid_request",  # the form of an exchange of tokens is RFC 8693's
 )
 OPERATIONS = sorted({*GOOD, *NEVER_GOOD})
 
 
 @pytest.fixture(scope="module")
-def document(plane: Plane) -> Iterator[Any]:
+def document(plane: Plane) -> Any:
     """The document as the control plane serves it."""
     schema = schemathesis.openapi.from_dict(plane.nobody.get("/openapi.json").json())
     schema.config.update(base_url=plane.server.url.removesuffix("/v1"))
     schema.config.checks.positive_data_acceptance.expected_statuses = ["2xx", "401", "403", "404", "409", "422"]
-    yield schema
+    return schema
+
+
+@pytest.fixture(scope="module")
+def ground(plane: Plane) -> Ground:
+    return Ground(plane)
 
 
 class Asker:
@@ -95,9 +100,7 @@ class Asker:
         """The request that succeeds."""
         body = {"reason": "document", **good.body} if self._takes("reason") else good.body
         more = {"body": body, "media_type": "application/json"} if self.operation.body else {}
-        made: Case = self.operation.Case(
-            path_parameters=good.path, query=good.query, headers=self._key(), **more
-        )
+        made: Case = self.operation.Case(path_parameters=good.path, query=good.query, headers=self._key(), **more)
         return made
 
     def mixed(self, case: Case, good: Good, random: Random) -> Case:
@@ -162,11 +165,11 @@ def test_every_operation_is_asked(document: Any) -> None:
 
 @pytest.mark.timeout(max(120, SECONDS * 10))
 @pytest.mark.parametrize(("method", "route"), OPERATIONS)
-def test_what_an_operation_answers_is_in_the_document(plane: Plane, document: Any, method: str, route: str) -> None:
+def test_what_an_operation_answers_is_in_the_document(ground: Ground, document: Any, method: str, route: str) -> None:
     """Whatever is asked by whomever: no failure, only documented answers, in their documented form, and no quiet yes to nonsense."""
-    asker = Asker(plane, document[f"/v1{route}"][method])
+    asker = Asker(ground.plane, document[f"/v1{route}"][method])
     try:
-        _ask(asker, method, route)
+        _ask(asker, ground, method, route)
     except BaseException as error:
         again = f"REMIT_FUZZ_SEED={SEED} REMIT_FUZZ_SECONDS={SECONDS}"
         error.add_note(f"again: {again} make test T='tests/api/test_whole_document.py -k \"{method}-{route}\"'")
@@ -175,8 +178,8 @@ def test_what_an_operation_answers_is_in_the_document(plane: Plane, document: An
         asker.session.close()
 
 
-def _ask(asker: Asker, method: str, route: str) -> None:
-    ground, operation = Ground(asker.plane), asker.operation
+def _ask(asker: Asker, ground: Ground, method: str, route: str) -> None:
+    operation = asker.operation
     make = GOOD.get((method, route), lambda _: Good(path={"kind": "slack"}))
     good = make(ground)
     status = asker.ask(asker.good(good), good.by or ground.admin)
@@ -210,3 +213,6 @@ def _ask(asker: Asker, method: str, route: str) -> None:
 
     drawn()
     print(method, route, dict(asker.statuses))
+    # What was asked with parts that succeed must not all have ended at the first check.
+    deep = sum(count for status, count in asker.statuses.items() if status not in (400, 401, 404))
+    assert (method, route) in NEVER_GOOD or deep, asker.statuses
