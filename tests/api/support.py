@@ -15,6 +15,7 @@ import psycopg
 from remit.api.people import NewPerson
 from remit.bootstrap import Authority, open_database
 from remit.grants.ports import Said
+from remit.kernel.clock import Clock
 from remit.notify.ports import Decides
 from remit.settings import load_settings
 from tests.store.database import AS_A_TEST, leave_embedded
@@ -71,16 +72,24 @@ class Caller:
 
 
 class Plane(AbstractContextManager["Plane"]):
-    """The server in a thread of this process, on a database of its own."""
+    """The server in a thread of this process, on a database of its own: the migrated one of `url`, or one it makes."""
 
-    def __init__(self, decides: Decides | None = None, **settings_more: Any) -> None:
+    def __init__(
+        self,
+        decides: Decides | None = None,
+        *,
+        url: str | None = None,
+        clock: Clock | None = None,
+        **settings_more: Any,
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="remit-api-", ignore_cleanup_errors=True)
         settings = load_settings(
             overrides={"data_dir": Path(self._folder.name), "api": {"listen": "127.0.0.1:0"}, **settings_more},
             environment={},
         )
-        self.url = open_database(settings)
-        self.authority = Authority(settings, self.url)
+        self.url = url or open_database(settings)
+        self._is_embedded = url is None
+        self.authority = Authority(settings, self.url, clock)
         self.authority.decides = decides
         try:
             self.server = self.authority.api()
@@ -103,7 +112,8 @@ class Plane(AbstractContextManager["Plane"]):
         for caller in self._callers:
             caller.http.close()
         self.server.stop()
-        leave_embedded(Path(self._folder.name))
+        if self._is_embedded:
+            leave_embedded(Path(self._folder.name))
         self._folder.cleanup()
 
     def token(self, name: str, *, is_admin: bool = False) -> NewPerson:

@@ -14,6 +14,7 @@ import pytest
 from remit.api.edge import Edge
 from remit.api.server import ApiServer
 from tests.api.support import ADMIN, SAID, Caller, Plane, refused
+from tests.api.test_who import OPEN
 from tests.system.harness import System, root
 
 
@@ -30,6 +31,21 @@ def test_the_document_is_served_and_whole(plane: Plane) -> None:
     header = next(one for one in create["parameters"] if one["name"] == "Idempotency-Key")
     assert header["in"] == "header" and header["required"] is True
     assert {"400", "401", "403", "404", "409", "422", "201"} <= set(create["responses"])
+
+
+def test_the_document_says_what_the_routes_take(plane: Plane) -> None:
+    """Lists have items of their type, bounds are exact, unknown fields are refused, and open routes need no token."""
+    document = plane.nobody.get("/openapi.json").json()
+    schemas, paths = document["components"]["schemas"], document["paths"]
+    assert schemas["CreateGrant"]["properties"]["limits"]["items"] == {"$ref": "#/components/schemas/LimitBody"}
+    assert schemas["LimitBody"]["properties"]["amount"] == {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+    assert schemas["CreateGrant"]["additionalProperties"] is False
+    (after,) = [one for one in paths["/v1/trips"]["get"]["parameters"] if one["name"] == "after"]
+    assert after["schema"]["maximum"] == 2**63 - 1
+    for method, route in OPEN:
+        assert paths[f"/v1{route.replace('hooks/x', 'hooks/{kind}')}"][method.lower()]["security"] == []
+    assert "security" not in paths["/v1/grants"]["get"] and document["security"] == [{"person": []}]
+    assert plane.admin.get("/openapi/openapi.json").json() == document
 
 
 def test_health_needs_no_token(plane: Plane) -> None:

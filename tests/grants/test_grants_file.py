@@ -101,6 +101,8 @@ def problem_case(lines: str, code: str, place: str) -> Any:
         problem_case("class: prod", "manifest_value", "class"),
         problem_case("starts: soon", "manifest_type", "starts"),
         problem_case("starts: 2026-01-01T00:00:00", "manifest_value", "starts"),
+        problem_case("starts: 0001-01-01", "manifest_value", "starts"),
+        problem_case("starts: 9999-12-31T23:59:59Z", "manifest_value", "starts"),
         problem_case("scope: {tema: x}", "manifest_unknown_key", "scope.tema"),
         problem_case("shape: {models: gpt-4o}", "manifest_type", "shape.models"),
         problem_case("shape: {tools: 1}", "manifest_type", "shape.tools"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from remit.kernel.periods import BEGINNING, FOREVER, Period, PeriodKind, period_of
+from remit.kernel.periods import BEGINNING, FOREVER, Period, PeriodKind, in_every_zone, period_of
 
 KINDS: tuple[PeriodKind, ...] = ("day", "week", "month", "quarter")
 SECOND = timedelta(seconds=1)
@@ -180,3 +180,24 @@ def test_the_zone_an_instant_is_written_in_does_not_matter(where: tuple[str, dat
     """Periods belong to instants, not to their notation."""
     zone, instant = ZoneInfo(where[0]), where[1]
     assert period_of("day", instant, zone) == period_of("day", instant.astimezone(ZoneInfo(other)), zone)
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("0001-01-01T00:00:00+14:00", False),
+        ("0001-01-01T00:00:00+00:00", False),
+        ("0001-01-02T00:00:00+00:00", True),
+        ("9999-12-31T00:00:00+00:00", True),
+        ("9999-12-31T23:59:59+14:00", True),
+        ("9999-12-31T23:59:59+00:00", False),
+        ("9999-12-31T23:59:59-14:00", False),
+    ],
+)
+def test_an_instant_is_one_in_every_zone(text: str, fits: bool) -> None:
+    """Near the first and the last year some zones have no such time, and asking never raises."""
+    instant = datetime.fromisoformat(text)
+    assert in_every_zone(instant) is fits
+    if fits:
+        for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
+            instant.astimezone(ZoneInfo(zone))

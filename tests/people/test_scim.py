@@ -139,6 +139,14 @@ def test_a_manager_can_be_named_with_the_end(directory: Directory) -> None:
     assert directory.plane.admin.get("/grants/both").json()["owner"] == "boss@both.example"
 
 
+@pytest.mark.parametrize("name", [r"\q", r"\ud800", r"\u0000", "%00", r"\u12"])
+def test_a_filter_that_is_no_text_is_refused(directory: Directory, name: str) -> None:
+    """Escapes that mean nothing, half a pair of surrogates and NUL are no names."""
+    answer = directory.http.get(f'/Users?filter=userName eq "{name}"')
+    assert (answer.status_code, answer.json()["status"]) == (400, "400"), answer.text
+    assert directory.http.get("/Users/%00").status_code == 400
+
+
 @pytest.mark.parametrize(
     "body", [{}, {"Operations": "x"}, {"Operations": [{"op": "move"}]}, {"Operations": [1]}, []], ids=str
 )

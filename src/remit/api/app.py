@@ -8,7 +8,6 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from remit import __version__
@@ -21,6 +20,7 @@ from remit.api.care import doctor, gateways, health, notifications
 from remit.api.debts import debts
 from remit.api.delegation import Delegation
 from remit.api.deliveries import dead_letters, retry_dead_letter
+from remit.api.document import DocumentPlugin, document
 from remit.api.edge import BodyTooSlowError, Edge
 from remit.api.findings import findings
 from remit.api.grants import Grants
@@ -28,7 +28,7 @@ from remit.api.hooks import hear
 from remit.api.jobs import jobs, retry_failed_job
 from remit.api.keys import Keys
 from remit.api.ledger import Ledger
-from remit.api.params import refuse_unknown_parameters
+from remit.api.params import refuse_odd_parameters
 from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusal, on_unreachable
 from remit.api.revocations import Revocations
 from remit.api.roles import People, Roles, Tokens
@@ -45,7 +45,7 @@ OPENAPI_PATH = "/v1/openapi.json"
 @get(OPENAPI_PATH, exclude_from_auth=True, include_in_schema=False, sync_to_thread=True)
 def openapi_document(request: StrictRequest) -> dict[str, Any]:
     """What can be asked here, for people and for tools that make clients."""
-    return request.app.openapi_schema.to_schema()
+    return document(request.app)
 
 
 def make_app(services: Services) -> Edge:
@@ -91,7 +91,7 @@ def make_app(services: Services) -> Edge:
         middleware=[
             DefineMiddleware(PersonAuthentication, people=services.people, writes=services.writes, clock=services.clock)
         ],
-        before_request=refuse_unknown_parameters,
+        before_request=refuse_odd_parameters,
         request_class=StrictRequest,
         request_max_body_size=MAX_BODY_BYTES,
         exception_handlers=_handlers(),
@@ -126,7 +126,7 @@ def _openapi() -> OpenAPIConfig:
         description="Grants, access keys, capabilities and the ledger of Remit. Money is integer nano-USD.",
         # The framework's own pages for the document; they need a token like everything else. Ours is `openapi_document`.
         path="/v1/openapi",
-        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        render_plugins=[DocumentPlugin(path="/openapi.json")],
         components=Components(security_schemes={"person": bearer}),
         security=[{"person": []}],
         use_handler_docstrings=True,

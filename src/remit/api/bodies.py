@@ -5,6 +5,7 @@ Amounts are integers: nano-USD, tokens or requests. Instants are ISO 8601 with a
 
 import hashlib
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -38,6 +39,7 @@ from remit.grants.model import (
 from remit.grants.revocations import without_secret
 from remit.kernel.decisions import Dimension, GrantClass
 from remit.kernel.money import MAX_NANOUSD
+from remit.kernel.periods import in_every_zone
 from remit.store.postgres_people import StoredPerson
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -80,7 +82,21 @@ class StrictRequest(Request[Actor, StoredPerson, State]):
             raise refuse("malformed_request", f"the body cannot be used: {error}", status=400) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise refuse("malformed_request", "the body is not JSON in UTF-8 of sensible depth", status=400) from None
+        if not all(map(in_every_zone, _instants(value))):
+            raise refuse("malformed_request", "the body holds an instant out of range", status=400)
         return value
+
+
+def _instants(value: Any) -> Iterator[datetime]:
+    """Every instant that a body states."""
+    if isinstance(value, datetime):
+        yield value
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _instants(getattr(value, name))
+    elif isinstance(value, tuple):
+        for one in value:
+            yield from _instants(one)
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

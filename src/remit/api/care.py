@@ -9,12 +9,12 @@ from remit.api.answers import CheckGiven, GatewayPage, GatewayStateGiven, Health
 from remit.api.bodies import StrictRequest
 from remit.api.grants import seen
 from remit.api.params import AfterNumber, Injected, PageSize
-from remit.api.problems import PROBLEM_RESPONSES, refuse
+from remit.api.problems import PROBLEM_RESPONSES, problem_responses, refuse
 from remit.grants.roles import may
 from remit.ledger.service import check_books
 
 
-@get("/v1/health", sync_to_thread=True, exclude_from_auth=True, tags=["care"], security=[])
+@get("/v1/health", sync_to_thread=True, exclude_from_auth=True, responses=problem_responses(400, 503), tags=["care"])
 def health(services: Injected) -> Health:
     """Whether the authority and its database answer."""
     # Anybody may ask this, so it costs no connection of its own.

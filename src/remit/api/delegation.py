@@ -44,7 +44,13 @@ class Delegation(Controller):
         grant: Ref,
         model: FromQuery[str | None] = None,
         usd: Annotated[
-            int | None, QueryParameter(ge=0, le=MAX_NANOUSD, description="what a call may cost, in nano-USD")
+            int | None,
+            QueryParameter(
+                ge=0,
+                le=MAX_NANOUSD,
+                description="what a call may cost, in nano-USD",
+                schema_extra={"minimum": 0, "maximum": MAX_NANOUSD},
+            ),
         ] = None,
     ) -> WhyGiven:
         """Which limits, restrictions and boundaries bind a grant now, and whether a call would pass them."""

@@ -9,7 +9,7 @@ from litestar.params import PathParameter
 
 from remit.api.bodies import StrictRequest
 from remit.api.params import Injected
-from remit.api.problems import refuse
+from remit.api.problems import problem_responses, refuse
 
 MAX_HOOK_BYTES: Final = 512 * 1024
 KINDS: Final = ("slack", "github", "jira")
@@ -21,8 +21,8 @@ Kind = Annotated[str, PathParameter(description="`slack`, `github` or `jira`")]
     exclude_from_auth=True,
     status_code=200,
     request_max_body_size=MAX_HOOK_BYTES,
+    responses=problem_responses(400, 401, 404, 408, 413, 503),
     tags=["channels"],
-    security=[],
 )
 async def hear(kind: Kind, request: StrictRequest, services: Injected) -> Response[bytes]:
     """Hears what somebody did in Slack, GitHub or Jira; the signature is verified over the body as it comes."""

@@ -153,9 +153,13 @@ def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[byt
     codes = {405: "method_not_allowed", 413: "body_too_large"}
     detail = {405: "this method is not known here", 413: "a body has at most 1 MiB"}.get(error.status_code)
     code = codes.get(error.status_code, "malformed_request")
-    return on_refusal(
+    answer = on_refusal(
         request, refuse(code, detail or "the request could not be read", status=max(error.status_code, 400))
     )
+    if error.status_code == 405 and error.headers is not None:
+        # Which methods there are instead (RFC 9110, section 15.5.6).
+        answer.headers["allow"] = error.headers["allow"]
+    return answer
 
 
 def _invalid(request: AnyRequest, error: ValidationException) -> Refusal:
@@ -188,9 +192,14 @@ def on_failure(request: AnyRequest, error: Exception) -> Response[bytes]:
     return on_refusal(request, refuse("internal_error", detail, status=500))
 
 
-PROBLEM_RESPONSES: Final[dict[int, ResponseSpec]] = {
-    status: ResponseSpec(
-        data_container=ProblemAnswer, description=_TITLES[status], generate_examples=False, media_type=PROBLEM_JSON
-    )
-    for status in (400, 401, 403, 404, 409, 422)
-}
+def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
+    """Problems with these statuses, for the document."""
+    return {
+        status: ResponseSpec(
+            data_container=ProblemAnswer, description=_TITLES[status], generate_examples=False, media_type=PROBLEM_JSON
+        )
+        for status in statuses
+    }
+
+
+PROBLEM_RESPONSES: Final = problem_responses(400, 401, 403, 404, 408, 409, 413, 422, 503)

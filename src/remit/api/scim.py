@@ -16,7 +16,7 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath, FromQuery
 
 from remit.api.bodies import StrictRequest
-from remit.api.params import Injected
+from remit.api.params import Injected, holds_nul
 from remit.api.problems import AnyRequest, request_id_of
 from remit.api.services import Services
 from remit.grants.model import Actor, Problem
@@ -70,8 +70,10 @@ _HANDLERS: Final[dict[Any, Any]] = {
 }
 
 
-async def _any_parameters(_: Request[Any, Any, Any]) -> None:
-    """Directories state which attributes they want; they get all there are."""
+async def _any_parameters(request: Request[Any, Any, Any]) -> None:
+    """Directories state which attributes they want; they get all there are. Raises _ScimError."""
+    if holds_nul(request):
+        raise _ScimError(400, "the URL holds the character NUL", "invalidValue")
 
 
 @get(
@@ -97,7 +99,7 @@ async def find_users(
         found = _FILTER.fullmatch(filter)
         if found is None:
             raise _ScimError(400, 'the only filter known here is `userName eq "..."`', "invalidFilter")
-        name = person_key(json.loads(f'"{found[1]}"', strict=False))
+        name = person_key(_text(found[1]))
         person = await sync_to_thread(roster.find, name)
         people = [] if person is None or person.name != name else [person]
     first = max(startIndex, 1) - 1
@@ -163,6 +165,18 @@ async def patch_user(request: StrictRequest, services: Injected, user: FromPath[
 
 
 SCIM_ROUTES: Final = (find_users, show_user, create_user, replace_user, patch_user)
+
+
+def _text(quoted: str) -> str:
+    """What stands between the quotes of a filter. Raises _ScimError."""
+    try:
+        text = str(json.loads(f'"{quoted}"', strict=False))
+        text.encode()  # half a pair is no character
+    except ValueError:
+        raise _ScimError(400, "the filter holds no text", "invalidFilter") from None
+    if "\0" in text:
+        raise _ScimError(400, "the filter holds the character NUL", "invalidFilter")
+    return text
 
 
 def _require_directory(request: StrictRequest, services: Services) -> None:

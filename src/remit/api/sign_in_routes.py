@@ -9,12 +9,13 @@ import msgspec
 import structlog
 from litestar import Request, Response, get
 from litestar.datastructures import Cookie
+from litestar.openapi.datastructures import ResponseSpec
 
 from remit.api.answers import Given
 from remit.api.bodies import StrictRequest
-from remit.api.params import Injected
+from remit.api.params import Injected, holds_nul
 from remit.api.people import NewPerson
-from remit.api.problems import Refusal, refuse
+from remit.api.problems import Refusal, problem_responses, refuse
 from remit.api.services import Services
 from remit.api.sign_in import BEGIN_SECONDS, CALLBACK_PATH, Identity, SignIn
 from remit.grants.model import Actor, Problem, RoleBinding
@@ -43,7 +44,14 @@ class SignedIn(Given, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-@get("/v1/sign-in", sync_to_thread=True, exclude_from_auth=True, status_code=302, tags=["people"], security=[])
+@get(
+    "/v1/sign-in",
+    sync_to_thread=True,
+    exclude_from_auth=True,
+    status_code=302,
+    responses=problem_responses(400, 404, 503),
+    tags=["people"],
+)
 def begin_sign_in(services: Injected) -> Response[None]:
     """Sends the browser to the provider; it comes back to the callback within ten minutes."""
     sign_in = _of(services)
@@ -52,8 +60,10 @@ def begin_sign_in(services: Injected) -> Response[None]:
     return Response(None, status_code=302, headers={"location": begun.url}, cookies=[cookie])
 
 
-async def _any_parameters(_: Request[Any, Any, Any]) -> None:
+async def _any_parameters(request: Request[Any, Any, Any]) -> None:
     """Providers send more than was asked for, and a client leaves aside what it does not know (RFC 6749, 4.1.2)."""
+    if holds_nul(request):
+        raise refuse("malformed_request", "the URL holds the character NUL", status=400)
 
 
 @get(
@@ -61,8 +71,11 @@ async def _any_parameters(_: Request[Any, Any, Any]) -> None:
     sync_to_thread=True,
     exclude_from_auth=True,
     before_request=_any_parameters,
+    responses={
+        200: ResponseSpec(SignedIn, description="signed in", generate_examples=False),
+        **problem_responses(400, 403, 404, 503),
+    },
     tags=["people"],
-    security=[],
 )
 def end_sign_in(request: StrictRequest, services: Injected) -> Response[bytes]:
     """Takes the provider's answer once, and gives a person token: a page to a browser, JSON to anything else."""

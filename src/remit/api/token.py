@@ -9,7 +9,9 @@ import structlog
 from litestar import Response, post
 from litestar.concurrency import sync_to_thread
 from litestar.exceptions import HTTPException
+from litestar.openapi.datastructures import ResponseSpec
 
+from remit.api.answers import Given
 from remit.api.bodies import StrictRequest
 from remit.api.dpop import ProvenKey, read_proof
 from remit.api.exchange import NOT_EXCHANGED, NOT_FOR_THAT, UNAVAILABLE, Asked, Exchanged, NotExchanged
@@ -29,6 +31,22 @@ _SUBJECT_TYPES: Final = (
 )
 _MAX_FIELDS = 40
 _HEADERS = {"pragma": "no-cache"}
+
+
+class AccessToken(Given, frozen=True, kw_only=True):
+    """A short-lived capability (RFC 8693, section 2.2.1)."""
+
+    access_token: str
+    issued_token_type: str
+    token_type: str
+    expires_in: int
+
+
+class TokenRefused(Given, frozen=True, kw_only=True):
+    """Why there is none."""
+
+    error: str
+    error_description: str
 
 
 def _answer(status: int, body: dict[str, Any]) -> Response[bytes]:
@@ -55,8 +73,16 @@ def _on_unreachable(request: AnyRequest, error: psycopg.OperationalError) -> Res
     status_code=200,
     request_max_body_size=MAX_FORM_BYTES,
     exception_handlers={HTTPException: _on_http_exception, psycopg.OperationalError: _on_unreachable},
+    responses={
+        status: ResponseSpec(body, description=title, generate_examples=False)
+        for status, body, title in (
+            (200, AccessToken, "a capability"),
+            (400, TokenRefused, "no capability, and why (RFC 6749, section 5.2)"),
+            (413, TokenRefused, "the form is too large"),
+            (503, TokenRefused, "the database, or the issuer of the token, cannot be reached"),
+        )
+    },
     tags=["capabilities"],
-    security=[],
 )
 async def exchange_token(request: StrictRequest, services: Injected) -> Response[bytes]:
     """Exchanges a workload's token for a short-lived capability (RFC 8693); form-encoded, no person token needed."""

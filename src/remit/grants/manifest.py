@@ -7,7 +7,7 @@ amount that is not exact is a problem with its place in the document (`grants.ac
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from typing import Any, Final, TypeVar, cast
 
@@ -33,7 +33,7 @@ from remit.grants.model import (
 )
 from remit.kernel.decisions import Dimension, GrantClass
 from remit.kernel.money import InvalidAmountError, parse_usd
-from remit.kernel.periods import PeriodKind
+from remit.kernel.periods import PeriodKind, in_every_zone
 
 VERSION: Final = 1
 _MAX_GRANTS: Final = 10_000  # aliases can make a short document mean a huge one
@@ -210,6 +210,10 @@ class _Reader:
                 value = date.fromisoformat(value) if len(value) == 10 else datetime.fromisoformat(value)
         if isinstance(value, datetime) and value.utcoffset() is None:
             self.wrong("manifest_value", place, f"`{place}` is a time without an offset; write a date, or add `Z`")
+        elif isinstance(value, date) and not in_every_zone(
+            value if isinstance(value, datetime) else datetime(value.year, value.month, value.day, tzinfo=UTC)
+        ):
+            self.wrong("manifest_value", place, f"`{place}` is {value.isoformat()}, which is not a time in every zone")
         elif isinstance(value, date):
             return value
         else:

@@ -54,6 +54,20 @@ def _day_start(day: date, zone: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
+# No zone is further from UTC than 14 hours.
+_FIRST = datetime(1, 1, 1, 14)  # noqa: DTZ001 - compared with an instant whose offset was taken off
+_LAST = datetime(9999, 12, 31, 10)  # noqa: DTZ001 - as above
+
+
+def in_every_zone(instant: datetime) -> bool:
+    """Whether there is this instant in UTC and in every time zone: years end at 1 and 9999. Takes an aware one."""
+    offset = instant.utcoffset()
+    assert offset is not None
+    clock = instant.replace(tzinfo=None)
+    # Compared without a sum that could itself be out of range.
+    return _FIRST - clock <= -offset and clock - _LAST <= offset
+
+
 def _first_day(kind: PeriodKind, day: date) -> date:
     match kind:
         case "day":

@@ -1,0 +1,243 @@
+"""Ground for every operation of the API's document: what has ids, and for each a request that has to succeed."""
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+from remit.kernel.ids import new_id
+from remit.kernel.money import NANOUSD_PER_USD as USD
+from remit.store.connect import connect
+from tests.api.support import Caller, Plane, ref, usd
+
+DEAD_LETTER = """
+WITH one AS (
+    INSERT INTO notifications (kind, audience, node_id, period_kind, period_start, body, created_at, next_attempt_at,
+                               ticket_id)
+    SELECT 'finding', 'owner', id, '', now(), '{}', now(), now(), %(ticket)s FROM grants WHERE path = %(path)s
+    RETURNING id)
+INSERT INTO deliveries (notification_id, channel, state, next_attempt_at, error, created_at)
+SELECT id, %(channel)s, 'dead', now(), 'answered 500', now() FROM one
+RETURNING notification_id
+"""
+FAILED_JOB = """
+INSERT INTO remit_jobs.procrastinate_jobs (queue_name, task_name, lock, status, attempts)
+VALUES ('remit', 'sync', 'sync:slack', 'failed', 8) RETURNING id
+"""
+LATER = "2098-06-01T00:00:00Z"
+_numbers = count(1)
+
+
+@dataclass(slots=True)
+class Good:
+    """What an operation needs to succeed, and who has to ask."""
+
+    body: dict[str, Any] = field(default_factory=dict)
+    path: dict[str, Any] = field(default_factory=dict)
+    query: dict[str, Any] = field(default_factory=dict)
+    by: Caller | None = None
+
+
+class Ground:
+    """A root of the admin's, `team` of a narrow owner below it, and below that whatever a request needs."""
+
+    def __init__(self, plane: Plane) -> None:
+        self.plane, self.admin = plane, plane.admin
+        self.root = f"doc{next(_numbers)}"
+        self.owner_name = f"olga@{self.root}.example"
+        self.owner = plane.caller(self.owner_name)
+        self.team, self.other = f"{self.root}/team", f"{self.root}/other"
+        self.admin.made(self.root, 10**6 * USD)
+        self.admin.made(self.team, 10**5 * USD, owner=self.owner_name, expires_at="2098-01-01T00:00:00Z")
+        self.admin.made(self.other, 10**5 * USD, owner=self.owner_name, expires_at="2098-01-01T00:00:00Z")
+        self.used = self.grant()
+        self.key = self.made("/keys", {"grant": self.team, "name": "laptop"})["key"]["id"]
+
+    def made(self, route: str, body: dict[str, Any], by: Caller | None = None) -> dict[str, Any]:
+        """What a write answers that has to succeed."""
+        answer = (by or self.admin).write("POST", route, {"reason": "ground", **body})
+        assert answer.is_success, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def free(self) -> str:
+        """A path below the team's that nothing has."""
+        return f"{self.team}/g{next(_numbers)}"
+
+    def grant(self, *verbs: str, **more: Any) -> str:
+        """A grant of the narrow owner's below the team, after these verbs."""
+        path = self.free()
+        self.admin.made(path, 10 * USD, owner=self.owner_name, **more)
+        for verb in verbs:
+            assert self.admin.act(verb, path).is_success
+        return path
+
+    def person(self, *, left: bool = False) -> str:
+        """Somebody nobody has heard of before."""
+        name = f"p{next(_numbers)}@{self.root}.example"
+        self.plane.token(name)
+        if left:
+            self.made(f"/people/{name}/leave", {})
+        return name
+
+    def ticket(self) -> str:
+        """An open one of the narrow owner's."""
+        body = {"grant": self.grant(), "limits": [usd(11 * USD)]}
+        return str(self.made("/tickets/increase", body, self.owner)["id"])
+
+    def a_key(self) -> str:
+        return str(self.made("/keys", {"grant": self.team, "name": "spare"})["key"]["id"])
+
+    def role(self) -> str:
+        return str(self.made("/roles", {"person": self.person(), "role": "auditor", "grant": self.team})["id"])
+
+    def token(self) -> str:
+        body = {"purpose": "ground", "ttl_seconds": 3600}
+        return str(self.admin.write("POST", "/tokens", body).json()["token"]["id"])
+
+    def revocation(self) -> str:
+        return str(self.made("/revocations", {"subject": self.a_key()})["id"])
+
+    def trip(self) -> str:
+        """A trip of a grant's breaker, which only a gateway writes."""
+        now, grant = self.plane.authority.clock.now(), self.admin.get(f"/grants/{ref(self.grant())}").json()
+        body = {
+            "id": new_id("trip", now), "grant_id": grant["id"], "scope": "grant",
+            "subject": grant["id"], "rule": "calls", "measured": 11, "allowed": 10,
+            "calls": 11, "tags": {"feature": "eval"}, "cool_down_seconds": 300, "cool_down_max_seconds": 300,
+        }  # fmt: skip
+        with connect(self.plane.url, "remit_gateway") as gateway:
+            gateway.execute("SELECT trip_breaker(%s, %s::jsonb)", (now, json.dumps(body)))
+        return str(body["id"])
+
+    def dead_letter(self) -> int:
+        """A notification that a channel did not take."""
+        ((made,),) = self.plane.insert(
+            DEAD_LETTER, {"path": self.used, "channel": "hook", "ticket": secrets.token_hex(4)}
+        )
+        return int(made)
+
+    def failed_job(self) -> int:
+        """A job that is not tried any more."""
+        ((made,),) = self.plane.sql(FAILED_JOB)
+        return int(made)
+
+    def new_grant(self) -> dict[str, Any]:
+        return {
+            "path": self.free(),
+            "owner": self.owner_name,
+            "limits": [usd(USD)],
+            "expires_at": "2097-01-01T00:00:00Z",
+        }
+
+
+def _manifest(ground: Ground) -> dict[str, Any]:
+    child = {"owner": ground.owner_name, "class": "production", "expires": "2097-01-01"}
+    return {"version": 1, "grants": {ground.free(): {**child, "limits": [{"usd": "1.00", "per": "month"}]}}}
+
+
+def _soon(ground: Ground) -> str:
+    return (ground.plane.authority.clock.now() + timedelta(hours=2)).isoformat()
+
+
+def _on_grant(*verbs: str, status: str = "active", **body: Any) -> Callable[[Ground], Good]:
+    def make(ground: Ground) -> Good:
+        return Good(body, {"grant": ref(ground.grant(*verbs, status=status))})
+
+    return make
+
+
+def _transfer(ground: Ground) -> Good:
+    return Good({"to": ground.grant(), "limit": usd(1)}, {"grant": ref(ground.grant())})
+
+
+def _split(ground: Ground) -> Good:
+    parts = [
+        {"name": "x", "owner": ground.owner_name, "amount": 1},
+        {"name": "y", "owner": "y@x.example", "percent": 9},
+    ]
+    return Good({"parts": parts}, {"grant": ref(ground.grant())})
+
+
+GOOD: dict[tuple[str, str], Callable[[Ground], Good]] = {
+    ("GET", "/grants"): lambda on: Good(query={"under": on.team}),
+    ("POST", "/grants"): lambda on: Good(on.new_grant()),
+    ("GET", "/grants/{grant}"): lambda on: Good(path={"grant": ref(on.team)}),
+    ("PATCH", "/grants/{grant}"): _on_grant(limits=[usd(9 * USD)]),
+    ("GET", "/grants/{grant}/history"): lambda on: Good(path={"grant": ref(on.used)}),
+    ("POST", "/grants/{grant}/activate"): _on_grant(status="requested"),
+    ("POST", "/grants/{grant}/suspend"): _on_grant(),
+    ("POST", "/grants/{grant}/resume"): _on_grant("suspend"),
+    ("POST", "/grants/{grant}/renew"): lambda on: Good(
+        {"expires_at": "2097-06-01T00:00:00Z"}, {"grant": ref(on.grant(expires_at="2097-01-01T00:00:00Z"))}
+    ),
+    ("POST", "/grants/{grant}/revoke"): _on_grant(),
+    ("GET", "/grants/{grant}/why"): lambda on: Good(path={"grant": ref(on.used)}, query={"usd": 5}),
+    ("POST", "/grants/{grant}/split"): _split,
+    ("POST", "/grants/{grant}/transfer"): _transfer,
+    ("POST", "/grants/{grant}/reclaim"): _on_grant(limit=usd(1)),
+    ("POST", "/apply"): lambda on: Good({"manifest": _manifest(on)}),
+    ("GET", "/keys"): lambda on: Good(query={"grant": on.team}),
+    ("POST", "/keys"): lambda on: Good({"grant": on.team, "name": "fresh"}),
+    ("POST", "/keys/{key}/rotate"): lambda on: Good(path={"key": on.a_key()}),
+    ("POST", "/keys/{key}/revoke"): lambda on: Good(path={"key": on.a_key()}),
+    ("POST", "/capabilities"): lambda on: Good({"grant": on.team, "purpose": "a run"}),
+    ("POST", "/revocations"): lambda on: Good({"subject": on.a_key()}),
+    ("GET", "/revocations/{revocation}"): lambda on: Good(path={"revocation": on.revocation()}),
+    ("GET", "/tickets"): lambda on: Good(),
+    ("GET", "/tickets/{ticket}"): lambda on: Good(path={"ticket": on.ticket()}),
+    ("POST", "/tickets/grant"): lambda on: Good(on.new_grant(), by=on.owner),
+    ("POST", "/tickets/renew"): lambda on: Good(
+        {"grant": on.grant(expires_at="2097-01-01T00:00:00Z"), "expires_at": "2097-02-01T00:00:00Z"}, by=on.owner
+    ),
+    ("POST", "/tickets/increase"): lambda on: Good({"grant": on.grant(), "limits": [usd(12 * USD)]}, by=on.owner),
+    ("POST", "/tickets/transfer"): lambda on: Good(
+        {"source": on.grant(), "target": on.grant(), "limit": usd(1)}, by=on.owner
+    ),
+    ("POST", "/tickets/break-glass"): lambda on: Good(
+        {"grant": on.grant(), "amount_nanousd": 5, "ends_at": _soon(on)}, by=on.owner
+    ),
+    ("POST", "/tickets/{ticket}/approve"): lambda on: Good(path={"ticket": on.ticket()}),
+    ("POST", "/tickets/{ticket}/decline"): lambda on: Good(path={"ticket": on.ticket()}),
+    ("POST", "/tickets/{ticket}/withdraw"): lambda on: Good(path={"ticket": on.ticket()}, by=on.owner),
+    ("POST", "/tickets/{ticket}/comment"): lambda on: Good({"text": "why?"}, {"ticket": on.ticket()}),
+    ("POST", "/tickets/{ticket}/reassign"): lambda on: Good({"to": "ada@acme.example"}, {"ticket": on.ticket()}),
+    ("GET", "/debts"): lambda on: Good(query={"settled": True}),
+    ("GET", "/findings"): lambda on: Good(),
+    ("GET", "/audit"): lambda on: Good(query={"under": on.team, "outcome": "done"}),
+    ("GET", "/jobs"): lambda on: Good(query={"in_state": "scheduled"}),
+    ("POST", "/jobs/{job}/retry"): lambda on: Good(path={"job": on.failed_job()}),
+    ("GET", "/security/feed"): lambda on: Good(),
+    ("GET", "/trips"): lambda on: Good(),
+    ("POST", "/trips/{trip}/end"): lambda on: Good(path={"trip": on.trip()}),
+    ("GET", "/ledger/report"): lambda on: Good(query={"under": on.used, "by": "team,model"}),
+    ("GET", "/ledger/entries"): lambda on: Good(query={"under": on.used}),
+    ("GET", "/doctor"): lambda on: Good(),
+    ("GET", "/gateways"): lambda on: Good(),
+    ("GET", "/notifications"): lambda on: Good(),
+    ("GET", "/roles"): lambda on: Good(query={"person": on.owner_name}),
+    ("POST", "/roles"): lambda on: Good({"person": on.person(), "role": "finance", "grant": on.team}),
+    ("POST", "/roles/{role}/revoke"): lambda on: Good(path={"role": on.role()}),
+    ("GET", "/people"): lambda on: Good(),
+    ("POST", "/people/{person}/leave"): lambda on: Good({"successor": on.owner_name}, {"person": on.person()}),
+    ("POST", "/people/{person}/return"): lambda on: Good(path={"person": on.person(left=True)}),
+    ("POST", "/people/{person}/delegate"): lambda on: Good(
+        {"delegate": on.person(), "until": LATER}, {"person": on.owner_name}, by=on.owner
+    ),
+    ("GET", "/tokens"): lambda on: Good(),
+    ("POST", "/tokens"): lambda on: Good({"purpose": "to read", "ttl_seconds": 60}),
+    ("POST", "/tokens/{token}/revoke"): lambda on: Good(path={"token": on.token()}),
+    ("GET", "/notifications/dead"): lambda on: Good(),
+    ("POST", "/notifications/{notification}/retry"): lambda on: Good(path={"notification": on.dead_letter()}),
+    ("GET", "/health"): lambda on: Good(),
+}
+# What cannot succeed here, and where it does.
+NEVER_GOOD: dict[tuple[str, str], str] = {
+    ("POST", "/token"): "takes an issuer: tests/workloads/test_exchange.py",
+    ("GET", "/sign-in"): "takes a provider: tests/people/test_sign_in.py",
+    ("GET", "/sign-in/callback"): "takes a provider: tests/people/test_sign_in.py",
+    ("POST", "/hooks/{kind}"): "takes a signature: tests/api/test_hooks.py",
+}
