@@ -12,7 +12,7 @@ from tests.api.support import ADMIN
 TABLES = {
     "grants": "SELECT id, path, parent_id, owner, status, expires_at, revision, body FROM grants",
     "revisions": "SELECT grant_id || '@' || revision AS id, grant_id, changed_by, idempotency_key FROM grant_revisions",
-    "tickets": "SELECT id, requester, assignees, approved_by, state, decided_by, path, revision FROM tickets",
+    "tickets": "SELECT id, kind, requester, assignees, approved_by, state, decided_by, path, opened_at, effect, revision FROM tickets",
     "events": "SELECT seq AS id, ticket_id, who, what FROM ticket_events",
     "keys": "SELECT id, grant_id, revoked_at, secret_hash FROM access_keys",
     "roles": "SELECT id, person, role, grant_id, ended_at FROM role_bindings",
@@ -38,9 +38,9 @@ class Snapshot:
         """Rows that are new or other than before."""
         return [row for key, row in self[table].items() if before[table].get(key) != row]
 
-    def but(self, table: str | None = None) -> dict[str, Rows]:
-        """All tables but that one."""
-        return {name: rows for name, rows in self.tables.items() if name != table}
+    def but(self, *tables: str) -> dict[str, Rows]:
+        """All tables but those."""
+        return {name: rows for name, rows in self.tables.items() if name not in tables}
 
     def owners_above(self, path: str) -> list[str]:
         """Owners of the grant of a path and of everything above it."""
