@@ -315,7 +315,8 @@ def renewals(acme: Acme, story: Story) -> dict[str, str]:
     """Everybody is reminded; all but one ask; the heads of departments go through their queues in one sitting."""
     owners: dict[str, str] = {}
     with acme.at("2027-03-24T10:00:00Z"):
-        story.check("the debt was repaid out of March", holds=not acme.ask(FINN, "GET", "/debts").json()["debts"])
+        repaid = acme.wait_for("the debt's end", lambda: not acme.ask(FINN, "GET", "/debts").json()["debts"])
+        story.check("the debt was repaid out of March", holds=repaid)
         story.tell("2027-03-01", "remit", "the new month repays the debt of February")
         acme.wait_for("reminders", lambda: _reminded(acme) >= 24)
         grants = acme.ask(OLGA, "GET", "/grants", limit=1000).json()["grants"]
