@@ -45,6 +45,8 @@ ROLES = ((FIN, "finance", None), (SEC, "security", None), (AUD, "auditor", None)
 # (verb, whether it succeeded): how often.
 DONE: Counter[tuple[str, bool]] = Counter()
 READERS = (AUD, FIN, EVE)
+# Who owns a grant and wants more of it is who tries first: amounts with which the owner asks, whoever was drawn.
+MOSTLY_BY_OWNERS = (50, 101, 150)
 # Which rows of which table the audit tells of, by what it calls them.
 AUDITED = {
     "grants": "grant", "tickets": "ticket", "keys": "access_key", "roles": "role", "people": "person", "tokens": "token",
@@ -75,7 +77,7 @@ class Organisation(RuleBasedStateMachine):
             ada.made(path, 100 * USD, owner=owner, expires_at=self.until(90))
         for name, role, grant in ROLES:
             assert ada.write("POST", "/roles", {"person": name, "role": role, "grant": grant, "reason": "x"}).is_success
-        for name, path in ((SAM, "acme/team/leaf"), (TOM, "acme/other")):
+        for name, path in ((SAM, "acme/team/leaf"), (TOM, "acme/other"), (OLGA, "acme/team/lea")):
             body = {"grant": path, "limits": [usd(150 * USD)], "reason": "more"}
             assert self.callers[name].write("POST", "/tickets/increase", body).status_code == 201
         self.before = look(self.eyes)
@@ -93,6 +95,11 @@ class Organisation(RuleBasedStateMachine):
                 row["state"], row["assignees"], row["approved_by"], str(row["effect"].get("limits")),
             ),
         )  # fmt: skip
+
+    def owner_of(self, path: str, name: str) -> str:
+        """Whoever owns the grant of a path; `name` where nobody does who is here."""
+        owners = [row["owner"] for row in self.before["grants"].values() if row["path"] == path]
+        return owners[0] if owners and owners[0] in self.callers else name
 
     def until(self, days: int) -> str:
         return (self.clock.now() + timedelta(days=days)).isoformat()
@@ -119,6 +126,7 @@ class Organisation(RuleBasedStateMachine):
         name=WHO, path=PATHS, dollars=DOLLARS, days=DAYS | st.none(), over=st.sampled_from([None, 0, 50]), match=MATCH
     )
     def change(self, name: str, path: str, dollars: int, days: int | None, over: int | None, match: Any) -> None:  # noqa: PLR0917 - as above
+        name = self.owner_of(path, name) if dollars in MOSTLY_BY_OWNERS else name
         more = {} if days is None else {"expires_at": self.until(days)}
         more |= {} if over is None else {"delegation": {"overcommit_percent": over}}
         self.send(name, "PATCH", f"/grants/{ref(path)}", {"limits": [usd(dollars * USD)], **more}, match)
@@ -163,9 +171,7 @@ class Organisation(RuleBasedStateMachine):
     def ask(self, name: str, path: str, to: str, kind: str, dollars: int, days: int) -> None:  # noqa: PLR0917 - as above
         body: dict[str, Any] = {"grant": path}
         # Mostly the owner, who may ask.
-        name = next(
-            (row["owner"] for row in self.before["grants"].values() if row["path"] == path and days < 200), name
-        )
+        name = self.owner_of(path, name) if days < 200 else name
         if name not in self.callers:
             return
         if kind == "increase":
@@ -179,6 +185,16 @@ class Organisation(RuleBasedStateMachine):
         else:
             body = {"path": path, "owner": name, "limits": [usd(dollars * USD)], "expires_at": self.until(days)}
         self.send(name, "POST", f"/tickets/{kind}", body)
+
+    @rule(data=st.data(), verb=st.sampled_from(["approve", "decline"]), name=st.sampled_from([AUD, FIN, SEC, EVE]))
+    def decide_what_is_not_theirs(self, data: Any, verb: str, name: str) -> None:
+        """Whoever asked, or somebody who was not asked, tries to decide."""
+        waiting = [row for row in self.tickets() if row["state"] == "open"]
+        if waiting:
+            ticket = waiting[data.draw(st.integers(0, len(waiting) - 1))]
+            name = data.draw(st.sampled_from([name, ticket["requester"]]))
+            if name in self.callers and name not in ticket["assignees"]:
+                self.send(name, "POST", f"/tickets/{ticket['id']}/{verb}", {})
 
     @rule(data=st.data(), name=WHO, verb=ON_TICKET, to=WHO, match=MATCH)
     def decide(self, data: Any, name: str, verb: str, to: str, match: Any) -> None:
