@@ -324,14 +324,15 @@ def renewals(acme: Acme, story: Story) -> dict[str, str]:
         for grant in leaves:
             owners[grant["path"]] = grant["owner"].partition("@")[0]
         silent, late = f"acme/{TEAMS[11][0]}/{TEAMS[11][1]}/eval", f"acme/{TEAMS[11][0]}/{TEAMS[11][1]}/app"
-        asked = auto = 0
+        asked, auto, who = 0, 0, set()
         for path, owner in owners.items():
             if path in (silent, late):
                 continue
             body = {"grant": path, "expires_at": "2027-07-01T00:00:00Z", "reason": "the next quarter"}
             ticket = acme.write(owner, "/tickets/renew", body)
             asked, auto = asked + 1, auto + (ticket["state"] == "approved")
-        story.tell(acme.today, "12", f"owners ask for {asked} renewals; {auto} lie inside an envelope")
+            who.add(owner)
+        story.tell(acme.today, str(len(who)), f"owners ask for {asked} renewals; {auto} lie inside an envelope")
         decided = 0
         for head in (*DEPARTMENTS.values(), *LEADS, OLGA):
             for ticket in acme.tickets(head, mine=True, in_state="open", kind="renew") if head != "lee" else []:

@@ -26,7 +26,7 @@ from remit.findings.model import Bounds, Finding
 from remit.findings.rules import findings
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import BlockIssuer, CapabilityService, CapabilityStore
-from remit.grants.ports import GrantRepository
+from remit.grants.ports import GrantRepository, Said
 from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.jobs.carrier import Carrier
@@ -49,6 +49,7 @@ from remit.renewals.succession import Succession
 from remit.renewals.writes import EffectWriter
 from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, webhook_secret
 from remit.store.authored import Source as AuditSource
+from remit.store.authored import say
 from remit.store.connect import opener
 from remit.store.embedded import gateway_login, start_embedded
 from remit.store.kept import KeptConnections
@@ -280,8 +281,12 @@ class Authority:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            made = self.people().create(LOCAL_ADMIN, "remit", is_admin=True, purpose="first start")
-            assert isinstance(made, NewPerson), made
+            with opener(self.url, "remit_authority")() as connection, connection.transaction():
+                said = Said(at=self.clock.now(), actor="remit", operation="token make", reason="first start")
+                say(connection, said, "start")
+                people = self.people_over(WriteUnit(connection).people)
+                made = people.create(LOCAL_ADMIN, "remit", is_admin=True, purpose="first start")
+                assert isinstance(made, NewPerson), made
             file.write(f"{made.text}\n")
         return path
 
@@ -376,6 +381,9 @@ class Authority:
             raise SettingsError(f"`notify`: {error}") from None
         # With nowhere to send them, notifications stay due: a webhook set up later gets them.
         send = webhook.send if notify.webhook_url or notify.grant_webhook_hosts else None
+        for channel in self.channels():
+            # What is written from now on is for them, also before anybody has worked.
+            self.deliveries.know(channel.name)
         carriers = [Carrier(channel, self.deliveries, self.clock) for channel in self.channels()]
         every = self.settings.sweep_seconds
         opens = opener(self.url, "remit_authority")

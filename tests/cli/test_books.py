@@ -233,7 +233,7 @@ def test_dead_letters_are_shown_with_the_reason_and_retried(cli: Cli, system: Sy
     assert (row["channel"], row["error"]) == ("room", "channel_not_found")
     assert "channel_not_found" in cli.ok("notifications", "--dead").out
     assert f"notification {number} is due again: room" in cli.ok("notifications", "retry", number).out
-    assert cli("notifications", "retry", number).code == 1
+    assert cli("notifications", "retry", number).code == 2
     assert cli.ok("notifications", "--dead").out == "no dead letters\n"
 
 

@@ -49,7 +49,7 @@ def test_the_doctor_tells_what_failed_and_retry_mends_it(office: Office, cli: Cl
     ran = cli("doctor")
     assert ran.code == 1 and f"job {job['id']}, clean" in ran.out and "the disk is full" in ran.out
     assert f"job {job['id']} is due again: clean" in cli.ok("jobs", "retry", str(job["id"])).out
-    assert cli("jobs", "retry", str(job["id"])).code == 1
+    assert cli("jobs", "retry", str(job["id"])).code == 2
     with working(worker_of(office.authority, only("clean", lambda _: None))):
         until(lambda: bool(jobs(office.authority, "done", task="clean")))
     assert cli.ok("doctor").out.endswith("healthy\n")

@@ -180,3 +180,14 @@ def test_an_attempt_that_never_ended_is_made_again(post: Post) -> None:
     assert carrier.round() == 1
     post.deliveries.end("hook", lost, "dead", error="too late")
     assert post.states() == [("delivered", 2, None)]
+
+
+def test_what_is_written_before_anybody_worked_is_carried(post: Post) -> None:
+    """A channel that was made known gets what is written from then on, though its first round comes later."""
+    post.deliveries.know("github")
+    post.clock.advance(timedelta(seconds=1))
+    post.ticket()
+    number = post.notify("ticket_opened", ticket_id=TICKET)
+    post.deliveries.fan_out("github", (), ())
+    claimed = post.deliveries.claim("github")
+    assert claimed is not None and claimed["id"] == number

@@ -37,6 +37,10 @@ _NOTHING_SUCH = (
     "unknown_role_binding",
     "parent_unknown",
     "unknown_subject",
+    "ticket_unknown",
+    "unknown_trip",
+    "unknown_job",
+    "unknown_dead_letter",
 )
 _STATUS_STYLES = {"active": "green", "requested": "cyan", "suspended": "yellow", "expired": "red", "revoked": "red"}
 

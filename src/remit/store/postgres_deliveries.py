@@ -38,6 +38,11 @@ class PostgresDeliveries:
             connection.execute(query("channel_known"), parameters)
             return connection.execute(query("deliveries_fan_out"), parameters).rowcount
 
+    def know(self, channel: str) -> None:
+        """Gives a channel what is written from now on, if it was not known before."""
+        with self._opens() as connection:
+            connection.execute(query("channel_known"), {"channel": channel, "now": self._clock.now()})
+
     def claim(self, channel: str) -> dict[str, Any] | None:
         """One due notification for the channel, put off meanwhile; None where nothing is due.
 
