@@ -77,8 +77,8 @@ class Shape:
 class Envelope:
     """What is approved without a person, because whoever wrote the boundary approved it ahead.
 
-    A request is inside where it raises the worst case by at most `max_increase_percent`, to at most `max_nanousd` a month; a
-    renewal where it is at most the `max_renewals`th in a row that no person decided, for at most `max_term_days`.
+    A request is inside where it raises the worst case, and every limit, by at most `max_increase_percent`, to at most
+    `max_nanousd` a month; a renewal where it is at most the `max_renewals`th in a row that no person decided, for at most `max_term_days`.
     """
 
     max_increase_percent: int = 0

@@ -12,8 +12,9 @@ from remit.grants.edits import GrantEdit
 from remit.grants.model import Actor, Grant
 from remit.grants.service import GrantService
 from remit.grants.tree import Tree
+from remit.renewals.about import Outlook
 from remit.renewals.effects import RenewGrant
-from remit.renewals.envelope import envelope_of
+from remit.renewals.envelope import author_of, envelope_of
 from remit.renewals.exposure import Exposure, monthly_exposure
 from remit.renewals.model import SYSTEM, Policy, Use
 from remit.renewals.ports import People, Tickets
@@ -47,11 +48,11 @@ class AutomaticRenewals:
             return None
         worst = monthly_exposure(tree.path_to(grant))
         exposure = Exposure(worst, worst)
-        envelope = envelope_of(above, effect, exposure, self._tickets.renewals_in_a_row(grant.id), now)
+        in_a_row = self._tickets.renewals_in_a_row(grant.id)
+        envelope = envelope_of(above, effect, Outlook(exposure, ()), in_a_row, now)
         if envelope is None or _RANK[tier] < _RANK[tier_of(self._policy, effect, exposure)]:
             return None
-        author = self._tickets.envelope_author(envelope.id)
-        if author == SYSTEM or not self._people.is_active(author):
+        if author_of(envelope, SYSTEM, self._tickets, self._people) is None:
             return None
         edit = GrantEdit(expires_at=effect.expires_at)
         return None if self._grants.problems_of(grant.id, edit, Actor(envelope.owner)) else effect

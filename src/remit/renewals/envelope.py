@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from remit.grants.boundary import within_envelope
-from remit.grants.model import Grant
+from remit.grants.model import Grant, same_person
+from remit.renewals.about import Outlook
 from remit.renewals.effects import Effect, RenewGrant, SetLimits
-from remit.renewals.exposure import Exposure
+from remit.renewals.model import SYSTEM
+from remit.renewals.ports import People, Tickets
 
 
 def envelope_of(
-    above: Sequence[Grant], effect: Effect, exposure: Exposure, renewals_in_a_row: int, now: datetime
+    above: Sequence[Grant], effect: Effect, shown: Outlook, renewals_in_a_row: int, now: datetime
 ) -> Grant | None:
     """The nearest grant above whose envelope holds this request; None where a person has to decide.
 
     The nearest envelope decides alone: a narrower one below a wider one is what its author meant.
     """
+    exposure = shown.exposure
     if not isinstance(effect, RenewGrant | SetLimits) or exposure.raised_by is None:
         return None
     for grant in reversed(above):
@@ -27,8 +30,16 @@ def envelope_of(
         if isinstance(effect, RenewGrant):
             short = within_envelope(auto, effect.expires_at, now)
             fits = fits and short and renewals_in_a_row < auto.max_renewals
+        # The worst case a month says nothing of tokens, of requests, or of a limit that another one covers.
+        raised = [(exposure.raised_by, exposure.before or 0), *((one.by, one.before) for one in shown.raises)]
         # In whole numbers: raised / before <= percent / 100.
-        return (
-            grant if fits and exposure.raised_by * 100 <= (exposure.before or 0) * auto.max_increase_percent else None
-        )
+        fits = fits and all(by * 100 <= before * auto.max_increase_percent for by, before in raised)
+        return grant if fits else None
     return None
+
+
+def author_of(envelope: Grant, requester: str, tickets: Tickets, people: People) -> str | None:
+    """Whose word it is: that of whoever wrote it. None where it is nobody's: they left, or it is they who ask."""
+    author = tickets.envelope_author(envelope.id)
+    gone = author == SYSTEM or not people.is_active(author)
+    return None if gone or same_person(author, requester) else author

@@ -77,6 +77,10 @@ class Tickets(Protocol):
         """Keeps what an approved break-glass raised (`evidence["done"]`), so that it can be taken back."""
         ...
 
+    def written_as(self, author: str, reason: str) -> AbstractContextManager[None]:
+        """A block whose writes are audited as somebody's, and why, who is not whoever made the request."""
+        ...
+
     def trial(self) -> AbstractContextManager[None]:
         """A block whose writes are undone at its end."""
         ...
@@ -109,7 +113,9 @@ class People(Protocol):
 
     def org_owners(self) -> list[str]: ...
 
-    def finance(self) -> list[str]: ...
+    def finance(self, grant_ids: Sequence[str]) -> list[str]:
+        """Who decides about debts below these grants (a path): for the whole organisation, or by a role at one of them."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

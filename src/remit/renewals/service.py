@@ -16,7 +16,7 @@ from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
 from remit.kernel.money import format_usd
 from remit.renewals.about import Outlook, grant_of, limit_change, outlook, path_of, settled
-from remit.renewals.deciders import authority, levels, may_decide, subject_of
+from remit.renewals.deciders import authority, joint_authority, levels, may_decide, subject_of
 from remit.renewals.effects import (
     Acknowledge,
     BreakGlass,
@@ -29,7 +29,7 @@ from remit.renewals.effects import (
     effect_body,
     effect_of,
 )
-from remit.renewals.envelope import envelope_of
+from remit.renewals.envelope import author_of, envelope_of
 from remit.renewals.exposure import Exposure
 from remit.renewals.model import SYSTEM, Policy, Source, Ticket, TicketKind, Tier
 from remit.renewals.ports import People, Tickets
@@ -98,7 +98,12 @@ class TicketService:
             return after
         above = subject_of(tree, effect)
         steps = levels(
-            above, by.actor.name, effect, self._people, lambda name: self._enough(name, above, effect, by), now
+            above,
+            by.actor.name,
+            effect,
+            self._people,
+            lambda name: self._enough(name, above, effect, by, by.actor.name),
+            now,
         )
         if not steps:
             detail = (
@@ -109,9 +114,9 @@ class TicketService:
         ticket = self._new(tree, replace(asked, effect=settled(effect, after)), by, shown, steps[0], now)
         self._tickets.insert(ticket)
         self._scribe.record(ticket, by.actor.name, "opened", by.reason, asked.source)
-        envelope = envelope_of(above, effect, shown.exposure, self._renewals_in_a_row(ticket), now)
-        if envelope is not None:
-            return self._decide_by_envelope(ticket, envelope, now)
+        found = self._envelope_of(ticket, above, shown, now)
+        if found is not None:
+            return self._decide_by_envelope(ticket, *found, now)
         self._scribe.tell(ticket, "ticket_opened", ticket.assignees)
         return ticket
 
@@ -127,7 +132,10 @@ class TicketService:
         if any(same_person(by.actor.name, name) for name in ticket.approved_by):
             detail = f"`{by.actor.name}` approved ticket {ticket.id} already; it takes {ticket.needed} people"
             return [Problem(code="approved_already", path=ticket.path, detail=detail)]
-        approved_by = (*ticket.approved_by, by.actor.name)
+        problems = self._reach_problems(ticket, by.actor)
+        if problems:
+            return problems
+        approved_by = (*self._words_that_count(ticket, above, now), by.actor.name)
         effect = effect_of(ticket.effect)
         shown = self._shown_now(ticket, effect, now)
         if isinstance(shown, list):
@@ -140,7 +148,9 @@ class TicketService:
             self._scribe.record(waiting, by.actor.name, "approved", by.reason, source)
             return waiting
         author = replace(
-            by, actor=self._joint(approved_by, above, by.actor, now), idempotency_key=f"ticket:{ticket.id}"
+            by,
+            actor=joint_authority(approved_by, above, ticket.requester, by.actor, self._people, now),
+            idempotency_key=f"ticket:{ticket.id}",
         )
         done = self._writer.carry_out(effect, author)
         if isinstance(done, list):
@@ -257,14 +267,19 @@ class TicketService:
         above = subject_of(self._read_tree(), effect)
         by = system_author("who could decide it", f"levels:{ticket.id}", now)
         return levels(
-            above, ticket.requester, effect, self._people, lambda name: self._enough(name, above, effect, by), now
+            above,
+            ticket.requester,
+            effect,
+            self._people,
+            lambda name: self._enough(name, above, effect, by, ticket.requester),
+            now,
         )
 
     def stands(self, name: str, ticket: Ticket, now: datetime) -> bool:
         """Whether somebody may decide a ticket by where they stand, and not because they were asked."""
         above = subject_of(self._read_tree(), effect_of(ticket.effect))
-        other = authority(Actor(name), above, self._people, now)
-        return may_decide(replace(ticket, assignees=(ticket.requester,)), above, other, self._people)
+        other = authority(Actor(name), above, ticket.requester, self._people, now)
+        return may_decide(replace(ticket, assignees=(ticket.requester,)), above, other, self._people, now)
 
     def due(self, ticket: Ticket, now: datetime) -> datetime:
         """Until when people who are asked now have time."""
@@ -317,11 +332,11 @@ class TicketService:
             for node in tree.path_to(grant)
         )
 
-    def _enough(self, name: str, above: Sequence[Grant], effect: Effect, by: Authorship) -> bool:
+    def _enough(self, name: str, above: Sequence[Grant], effect: Effect, by: Authorship, requester: str) -> bool:
         if isinstance(effect, BreakGlass | SettleDebt | Acknowledge):
             return True
         now = self._clock.now()
-        actor = authority(Actor(name), above, self._people, now)
+        actor = authority(Actor(name), above, requester, self._people, now)
         return not self._writer.problems(effect, replace(by, actor=actor, idempotency_key=f"trial:{name}"[:200]))
 
     def _new(  # noqa: PLR0917 - one parameter per thing a ticket is made of
@@ -364,37 +379,62 @@ class TicketService:
     def _renewals_in_a_row(self, ticket: Ticket) -> int:
         return self._tickets.renewals_in_a_row(ticket.grant_id) if ticket.grant_id is not None else 0
 
-    def _decide_by_envelope(self, ticket: Ticket, envelope: Grant, now: datetime) -> Ticket | list[Problem]:
-        told = None
-        if ticket.requester == SYSTEM:
-            # Nobody asked for it: it is the word of whoever wrote the envelope, given ahead, and the owner's to know.
-            reason = f"ahead, by the envelope that `{envelope.path}` states at revision {envelope.revision}"
-            author = Actor(self._tickets.envelope_author(envelope.id), is_admin=True)
-            by = replace(system_author(reason, f"envelope:{ticket.id}", now), actor=author)
-            told = self._owner_side(ticket, now)
-        else:
-            reason = f"inside the envelope that `{envelope.path}` states at revision {envelope.revision}"
-            by = system_author(reason, f"envelope:{ticket.id}", now)
-        done = self._writer.carry_out(effect_of(ticket.effect), by)
-        if isinstance(done, list):
-            return done
-        return self._scribe.end(replace(ticket, tier="auto"), "approved", by, "remit", done, told)
+    def _envelope_of(
+        self, ticket: Ticket, above: Sequence[Grant], shown: Outlook, now: datetime
+    ) -> tuple[Grant, str] | None:
+        """The envelope that holds a request, and whose word it is; None where a person has to decide."""
+        effect = effect_of(ticket.effect)
+        envelope = envelope_of(above, effect, shown, self._renewals_in_a_row(ticket), now)
+        if envelope is None:
+            return None
+        author = author_of(envelope, ticket.requester, self._tickets, self._people)
+        # No more than the boundary's owner could hand out now: an envelope is no way around its own boundary.
+        owner = replace(system_author("could they", f"owner:{ticket.id}", now), actor=Actor(envelope.owner))
+        return None if author is None or self._writer.problems(effect, owner) else (envelope, author)
+
+    def _decide_by_envelope(
+        self, ticket: Ticket, envelope: Grant, author: str, now: datetime
+    ) -> Ticket | list[Problem]:
+        """The word of whoever wrote the envelope, given ahead. Where nobody asked it is the owner's to know."""
+        ahead = ticket.requester == SYSTEM
+        told = self._owner_side(ticket, now) if ahead else None
+        where = f"the envelope that `{envelope.path}` states at revision {envelope.revision}"
+        reason = f"ahead, by {where}" if ahead else f"inside {where}"
+        by = replace(system_author(reason, f"envelope:{ticket.id}", now), actor=Actor(author, is_admin=True))
+        with self._tickets.written_as(author, reason):
+            done = self._writer.carry_out(effect_of(ticket.effect), by)
+            if isinstance(done, list):
+                return done
+            return self._scribe.end(replace(ticket, tier="auto"), "approved", by, "remit", done, told)
 
     def _owner_side(self, ticket: Ticket, now: datetime) -> list[str]:
         assert ticket.grant_id is not None
         owner = self._read_tree()[ticket.grant_id].owner
         return list(dict.fromkeys([owner, self._people.delegate_of(owner, now) or owner]))
 
-    def _joint(self, approved_by: Sequence[str], above: Sequence[Grant], last: Actor, now: datetime) -> Actor:
-        """The last to approve, with what all who did stand for: a break-glass is the word of two."""
-        own = authority(last, above, self._people, now)
-        if len(approved_by) == 1:
-            return own
-        others = [authority(Actor(name), above, self._people, now) for name in approved_by[:-1]]
-        names = {name.casefold() for name in approved_by}
-        owned = frozenset(grant.id for grant in above if grant.owner.casefold() in names)
-        admin = own.within is None and any(one.is_admin for one in (own, *others))
-        return replace(own, is_admin=admin, acts_for=own.acts_for.union(owned, *(one.acts_for for one in others)))
+    def _reach_problems(self, ticket: Ticket, actor: Actor) -> list[Problem]:
+        """Where a token held to one grant would be one word of several for what lies outside: they are counted by name."""
+        if ticket.needed == 1 or actor.within is None:
+            return []
+        held = self._read_tree()[actor.within].path
+        raised = [one.path for one in Outlook.of_evidence(ticket.evidence).raises]
+        outside = next((path for path in raised if not f"{path}/".startswith(f"{held}/")), None)
+        if outside is None:
+            return []
+        detail = f"ticket {ticket.id} raises `{outside}` as well, and this token is held to `{held}`"
+        return [Problem(code="not_permitted", path=ticket.path, detail=detail)]
+
+    def _words_that_count(self, ticket: Ticket, above: Sequence[Grant], now: datetime) -> tuple[str, ...]:
+        """Who approved before and may still decide: authority that has ended meanwhile approved nothing."""
+        # Who works where the database is answers for everything, and need have no role to lose.
+        operators = {
+            event.who.casefold()
+            for event in (self._tickets.events(ticket.id) if ticket.approved_by else ())
+            if event.what == "approved" and event.source == "command"
+        }
+        words = [Actor(name, is_admin=name.casefold() in operators) for name in ticket.approved_by]
+        known = [authority(one, above, ticket.requester, self._people, now) for one in words]
+        return tuple(one.name for one in known if may_decide(ticket, above, one, self._people, now))
 
     def _open(self, ticket_id: str, by: Authorship) -> Ticket | list[Problem]:
         problems = authorship_problems(by)
@@ -416,11 +456,14 @@ class TicketService:
         if isinstance(ticket, list):
             return ticket
         above = subject_of(self._read_tree(), effect_of(ticket.effect))
-        actor = authority(by.actor, above, self._people, now)
-        if may_decide(ticket, above, actor, self._people):
+        actor = authority(by.actor, above, ticket.requester, self._people, now)
+        if may_decide(ticket, above, actor, self._people, now):
             return ticket, above, now
-        own = same_person(by.actor.name, ticket.requester)
-        why = "nobody decides their own request" if own else f"it waits for {', '.join(ticket.assignees)}"
+        why = f"it waits for {', '.join(ticket.assignees)}"
+        if same_person(by.actor.name, ticket.requester):
+            why = "nobody decides their own request"
+        elif any(same_person(by.actor.name, name) for name in ticket.assignees):
+            why = "they were asked, but would not be any more, or not with this token"
         detail = f"`{by.actor.name}` may not decide ticket {ticket.id}: {why}"
         return [Problem(code="not_permitted", path=ticket.path, detail=detail)]
 

@@ -54,8 +54,9 @@ class PostgresStanding:
         named = (one for one in self._roster.bindings() if one.role == "org_owner" and one.grant_id is None)
         return sorted({person_key(row[0]): row[0] for row in rows} | {one: one for one in _people(named)})
 
-    def finance(self) -> list[str]:
-        return _people(one for one in self._roster.bindings() if one.role == "finance")
+    def finance(self, grant_ids: Sequence[str]) -> list[str]:
+        held = [one for one in self._roster.bindings() if one.role == "finance"]
+        return _people(one for one in held if one.grant_id is None or one.grant_id in grant_ids)
 
     def _bindings(self, name: str) -> list[StoredBinding]:
         return self._roster.bindings(person_key(name))

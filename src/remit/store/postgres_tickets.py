@@ -8,10 +8,12 @@ from typing import Any, cast
 import psycopg
 from psycopg.types.json import Jsonb
 
+from remit.grants.ports import Said
 from remit.kernel.clock import Clock
 from remit.kernel.periods import BEGINNING, PeriodKind
 from remit.renewals.model import Event, Ticket, Use
 from remit.renewals.ports import Glass, Notice, Owed, RoundDue, StaleTicketError, Trip
+from remit.store.authored import written_as
 from remit.store.enqueue import Wanted, defer, for_notification, for_ticket
 from remit.store.named import query
 from remit.store.postgres_debts import PostgresDebts, dedupe_key
@@ -194,6 +196,12 @@ class PostgresTickets:
     def trips_without_ticket(self) -> list[Trip]:
         rows = PostgresTrips(lambda: nullcontext(self._connection)).without_ticket(_AT_ONCE)
         return [Trip(id=row["id"], grant_id=row["grant_id"], about=_json(row)) for row in rows]
+
+    @contextmanager
+    def written_as(self, author: str, reason: str) -> Iterator[None]:
+        said = Said(at=self._clock.now(), actor=author, operation="ticket decide", reason=reason)
+        with written_as(self._connection, said):
+            yield
 
     @contextmanager
     def trial(self) -> Iterator[None]:
