@@ -1,6 +1,9 @@
 """Who changed what, and what was refused, as the API tells it to those who may know."""
 
+import json
 import secrets
+
+import pytest
 
 from tests.api.support import ADMIN, Caller, Plane, ref, refused, usd
 
@@ -106,3 +109,26 @@ def test_pages_follow_each_other(plane: Plane, admin: Caller, name: str) -> None
     assert numbers == [row["seq"] for row in _rows(admin, limit=1000)] and len(set(numbers)) == len(numbers) >= 5
     refused(admin.get("/audit", since="2026-01-01T00:00:00"), 400, "malformed_request")
     assert _rows(admin, until="2001-01-01T00:00:00Z") == []
+
+
+def test_no_secret_that_somebody_sent_is_kept(
+    plane: Plane, admin: Caller, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A whole token, key or capability in a URL or a text is in no row and no line of the log; a whole token is revoked by it."""
+    admin.made(name, 100)
+    token = plane.token(f"lia@{name}.example").text
+    key = admin.write("POST", "/keys", {"grant": name, "name": "ci", "reason": "x"}).json()
+    refused(plane.caller(f"eve@{name}.example").write("POST", f"/keys/{key['secret']}/revoke"), 404, "unknown_key")
+    refused(admin.write("POST", f"/tokens/{token}/revoke"), 404, "unknown_token")
+    why = f"leaked {key['secret']} and {key['capability']}"
+    assert admin.patch(name, limits=[usd(90)], reason=why[:1000]).status_code == 200
+    reader = plane.bearer(admin.write("POST", "/tokens", {"purpose": "look", "read_only": True}).json()["secret"])
+    refused(reader.write("POST", f"/keys/{key['secret']}/revoke"), 403, "not_permitted")
+    secrets_of = [token[16:], key["secret"][16:], key["capability"][10:60]]
+    told = json.dumps(_rows(admin, limit=1000)) + capfd.readouterr().out
+    assert key["key"]["id"] in told
+    assert [one for one in secrets_of if one in told] == []
+    mine = plane.bearer(token)
+    assert mine.write("POST", f"/tokens/{token}/revoke").status_code == 200
+    refused(mine.get("/grants"), 401, "token_revoked")
+    assert admin.write("POST", f"/keys/{key['secret']}/revoke").json()["revoked_by"] == ADMIN

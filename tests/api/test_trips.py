@@ -5,11 +5,11 @@ from datetime import timedelta
 
 from remit.kernel.ids import new_id
 from remit.store.connect import connect
-from tests.api.support import Caller, Plane
+from tests.api.support import Caller, Plane, refused
 
 
 def test_trips_are_listed_and_ended_by_those_who_see_the_grant(plane: Plane, admin: Caller) -> None:
-    """An admin lists a trip and ends it once; again it changes nothing; an unknown one is 404."""
+    """An admin lists a trip and ends it once, who only sees it does not; again it changes nothing; an unknown one is 404."""
     grant = admin.made("runaway", 10**9)
     now = plane.authority.clock.now()
     body = {
@@ -22,6 +22,14 @@ def test_trips_are_listed_and_ended_by_those_who_see_the_grant(plane: Plane, adm
     listed = admin.get("/trips", active=True).json()["trips"]
     (one,) = [trip for trip in listed if trip["grant_id"] == grant["id"]]
     assert (one["mode"], one["tags"], one["ended_at"]) == ("throttle", {"feature": "eval"}, None)
+    for role in ("auditor", "finance", "approver"):
+        assert (
+            admin.write("POST", "/roles", {"person": f"{role}@x.example", "role": role, "reason": "x"}).status_code
+            == 201
+        )
+        watcher = plane.caller(f"{role}@x.example")
+        assert one["id"] in {trip["id"] for trip in watcher.get("/trips", active=True).json()["trips"]}
+        refused(watcher.write("POST", f"/trips/{one['id']}/end", {"reason": "bored"}), 403, "not_permitted")
     ended = admin.write("POST", f"/trips/{one['id']}/end", {"reason": "mended"})
     assert (ended.status_code, ended.json()["reason"]) == (200, "mended")
     again = admin.write("POST", f"/trips/{one['id']}/end", {"reason": "once more"})

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from remit.jobs.worker import MAX_ATTEMPTS, retry_seconds
@@ -44,6 +45,12 @@ def again(office: Office, job_id: int) -> str | None:
     done = office.authority.writes.once(secrets.token_hex(8), asked, do)
     assert done is None or isinstance(done, str)
     return done
+
+
+CANCEL = """
+SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND state = 'active' AND query LIKE '%update_heartbeat%' AND pid <> pg_backend_pid()
+"""
 
 
 class Unlucky:
@@ -234,3 +241,21 @@ def test_what_ended_long_ago_is_forgotten(office: Office) -> None:
     assert queue.clean(done=day, failed=timedelta()) == 1
     assert [one["task"] for one in jobs(office.authority)] == ["expire"]
     assert sql(office.authority.url, "SELECT count(*) FROM job_errors") == [(0,)]
+
+
+def test_a_worker_whose_heart_stops_begins_anew(office: Office) -> None:
+    """The library does not look after the task that says that it lives: one failed statement, and its jobs were everybody's."""
+    beats = "SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > clock_timestamp() - interval '1 second'"
+    ours = "SELECT id FROM procrastinate_workers ORDER BY id DESC LIMIT 1"
+    url = office.authority.url
+    with working(worker_of(office.authority, only("clean", lambda _: None))):
+        until(lambda: sql(url, beats) == [(1,)])
+        before = sql(url, ours)
+        with psycopg.connect(url, autocommit=True, options="-c search_path=remit_jobs") as other, other.transaction():
+            other.execute("LOCK TABLE procrastinate_workers IN SHARE MODE")
+            # As a statement that takes too long, or a server that is changed for another, would end.
+            until(lambda: [row[0] for row in sql(url, CANCEL)] == [True])
+        until(lambda: sql(url, ours) not in (before, []))
+        until(lambda: sql(url, beats) == [(1,)])
+        now(office, "clean")
+        until(lambda: bool(jobs(office.authority, "done")))

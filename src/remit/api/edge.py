@@ -12,6 +12,7 @@ from remit.api.problems import PROBLEM_JSON, Refusal, problem_body, refuse
 from remit.grants.model import Actor
 from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
+from remit.kernel.secret_texts import without_secrets
 
 _log = structlog.get_logger(__name__)
 BODY_SECONDS = 30.0
@@ -56,7 +57,7 @@ class Edge:
                 "api_request",
                 request_id=request_id,
                 method=scope["method"],
-                path=scope["path"],
+                path=without_secrets(scope["path"]),
                 status=answered.status,
                 milliseconds=round((self._clock.monotonic() - started) * 1000),
                 person=user.name if isinstance(user, Actor) else None,

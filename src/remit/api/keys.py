@@ -16,6 +16,7 @@ from remit.api.sight import Sight
 from remit.api.writes import Done, authorship, matching_grant, read_terms, require_no_match, write_once
 from remit.grants.keys import NewKey
 from remit.grants.model import Actor, Grant, Problem
+from remit.kernel.secret_texts import public_id
 from remit.store.postgres_writes import WriteUnit
 
 KeyId = Annotated[str, PathParameter(description="the 12 characters between `rk_` and the secret")]
@@ -106,7 +107,7 @@ class Keys(Controller):
         """A new secret for the same capability; the old one stops working at once, what was spent stays spent."""
         terms = read_terms(idempotency_key, if_match)
         require_no_match(terms)
-        actor = request.user
+        actor, key = request.user, public_id(key)
 
         def do(unit: WriteUnit) -> Done:
             grant = _grant_of(unit, key, actor)
@@ -127,7 +128,7 @@ class Keys(Controller):
         """Makes a key useless at once."""
         terms = read_terms(idempotency_key, if_match)
         require_no_match(terms)
-        actor = request.user
+        actor, key = request.user, public_id(key)
 
         def do(unit: WriteUnit) -> Done:
             grant = _grant_of(unit, key, actor)

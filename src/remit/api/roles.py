@@ -17,6 +17,7 @@ from remit.api.sight import Sight
 from remit.api.writes import Done, authorship, read_terms, require_no_match, write_once
 from remit.grants.model import Problem, Role, RoleBinding, same_person
 from remit.grants.roles import may
+from remit.kernel.secret_texts import public_id
 from remit.store.postgres_people import StoredPerson
 from remit.store.postgres_roster import PersonRecord, Source, StoredBinding
 from remit.store.postgres_writes import WriteUnit
@@ -354,7 +355,7 @@ class Tokens(Controller):
         """Ends one of one's own tokens, and those that were made with it."""
         terms = read_terms(idempotency_key, if_match)
         require_no_match(terms)
-        actor, shown = request.user, request.auth
+        actor, shown, token = request.user, request.auth, public_id(token)
 
         def do(unit: WriteUnit) -> Done:
             service = services.people_over(unit.people)

@@ -14,7 +14,8 @@ from remit.api.params import AfterNumber, IdempotencyKey, IfMatch, Injected, Pag
 from remit.api.problems import PROBLEM_RESPONSES, Refusal, refuse
 from remit.api.sight import Sight
 from remit.api.writes import Done, read_terms, require_no_match, write_once
-from remit.grants.model import Problem
+from remit.grants.model import Grant, Problem
+from remit.grants.roles import may, owner_may
 from remit.kernel.decisions import GrantClass
 from remit.leases.breaker import Rule, ScopeKind, TripMode
 from remit.store.postgres_writes import WriteUnit
@@ -122,8 +123,17 @@ class Trips(Controller):
 
         def do(unit: WriteUnit) -> Done:
             found = unit.trips.find(trip, now)
-            if found is None or isinstance(Sight(unit.tree(), actor).find(found["grant_id"]), Problem):
+            tree = unit.tree()
+            grant = None if found is None else Sight(tree, actor).find(found["grant_id"])
+            if not isinstance(grant, Grant):
                 raise Refusal([Problem(code="unknown_trip", path="", detail=f"there is no trip `{trip[:40]}`")])
+            path = tree.path_to(grant)
+            # Letting a loop go on is a deed, and seeing it is not enough for it.
+            if not (
+                may(actor, "write_grants", path) or may(actor, "end", path) or owner_may(actor, "write_grants", path)
+            ):
+                detail = f"ending a trip takes an owner of `{grant.path}` or of what is above it, or security"
+                raise Refusal([Problem(code="not_permitted", path=grant.path, detail=detail)])
             ended = unit.trips.end(trip, actor.name, data.reason, now)
             assert not isinstance(ended, Problem)
             answer = msgspec.convert(ended, TripGiven)

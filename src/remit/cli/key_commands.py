@@ -9,6 +9,7 @@ from remit.cli.grant_look import GrantRef, find_grant
 from remit.cli.once import write_once
 from remit.cli.options import By, Json, Where
 from remit.cli.values import parse_limit, parse_moment, parse_names
+from remit.kernel.secret_texts import public_id
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -130,7 +131,7 @@ def rotate_key(key: _KeyId, /, *, json: Json = False, by: By | None = None, wher
     from remit.grants.tree import Tree
 
     authority = open_authority(where)
-    by, keys = by or By(), authority.keys_over()
+    by, keys, key = by or By(), authority.keys_over(), public_id(key)
 
     def do(unit: "WriteUnit") -> "tuple[NewKey, dict[str, Any]] | Problem":
         made = keys(unit.keys, unit.grants).rotate(key, by.who())
@@ -151,7 +152,7 @@ def revoke_key(key: _KeyId, /, *, json: Json = False, by: By | None = None, wher
     from remit.grants.ports import Remembered
 
     authority = open_authority(where)
-    by = by or By()
+    by, key = by or By(), public_id(key)
 
     def do(unit: "WriteUnit") -> "tuple[dict[str, Any], dict[str, Any]] | Problem":
         done = authority.revocations_over(unit).revoke_key(key, by.authorship("remit key revoke"))

@@ -9,6 +9,7 @@ from remit.cli.codes import EXIT_OK
 from remit.cli.once import write_once
 from remit.cli.options import By, Json, Where
 from remit.cli.person_roster import delegate_person, leave_person, return_person
+from remit.kernel.secret_texts import public_id
 
 if TYPE_CHECKING:
     from remit.api.people import NewPerson
@@ -120,7 +121,7 @@ def revoke_person(
     from remit.grants.model import Problem
     from remit.grants.ports import Remembered
 
-    authority = open_authority(where)
+    authority, token = open_authority(where), public_id(token)
 
     def do(unit: "WriteUnit") -> "tuple[dict[str, Any], dict[str, Any]] | Problem":
         revoked = authority.people_over(unit.people).revoke(token, (by or By()).who().name)

@@ -24,6 +24,8 @@ HEARTBEAT_SECONDS = 10.0
 STALLED_SECONDS = 30.0
 """A worker that was not heard of for so long is gone: what it was at is done by another one."""
 _CONCURRENT = 6
+# What the library calls it; a test ends it by force and sees that it is missed.
+_HEARTBEAT_TASK = "update_heartbeats"
 _TOLD_BY_US = ("job_error", "job_error_retry")
 
 Tasks = Mapping[Task, Callable[[Mapping[str, Any]], object]]
@@ -37,8 +39,7 @@ def retry_seconds(attempts: int) -> int:
 class JobWorker:
     """Works until stopped. Where the database goes away, it begins anew.
 
-    `channels` is how many tasks may hang without keeping the others from running. `poll_seconds` is how late a job begins that was
-    deferred for later, at most; one that is to begin now is heard of at once.
+    `channels` is how many tasks may hang without keeping the others from running. `poll_seconds` is how late a job begins, at most.
     """
 
     def __init__(  # noqa: PLR0917 - one parameter per part it is joined from
@@ -108,17 +109,45 @@ class JobWorker:
 
     async def _run(self, app: "App") -> None:
         async with app.open_async():
-            await app.run_worker_async(
-                queues=["remit"],
-                name="remit",
-                concurrency=self._concurrency,
-                fetch_job_polling_interval=self._poll_seconds,
-                # A part of the time there is: what was cut off is still to be written down.
-                shutdown_graceful_timeout=self._stop_seconds * 0.6,
-                update_heartbeat_interval=self._heartbeat_seconds,
-                stalled_worker_timeout=self._heartbeat_seconds * STALLED_SECONDS / HEARTBEAT_SECONDS,
-                install_signal_handlers=False,
+            working = asyncio.create_task(
+                app.run_worker_async(
+                    queues=["remit"],
+                    name="remit",
+                    concurrency=self._concurrency,
+                    fetch_job_polling_interval=self._poll_seconds,
+                    # Whoever may connect may notify, the gateways' login too: no word of anybody's is listened to.
+                    listen_notify=False,
+                    # A part of the time there is: what was cut off is still to be written down.
+                    shutdown_graceful_timeout=self._stop_seconds * 0.6,
+                    update_heartbeat_interval=self._heartbeat_seconds,
+                    stalled_worker_timeout=self._heartbeat_seconds * STALLED_SECONDS / HEARTBEAT_SECONDS,
+                    install_signal_handlers=False,
+                )
             )
+            watching = asyncio.create_task(self._until_no_heart_beats())
+            try:
+                await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+                if watching.done():
+                    watching.result()
+                    _log.error("job_worker_without_heartbeat")
+            finally:
+                watching.cancel()
+                working.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await working
+
+    async def _until_no_heart_beats(self) -> None:
+        """Ends when the library's task that says that this worker lives has ended: it does that alone, and nobody there looks.
+
+        What the worker was at would be taken for abandoned, and done by others as well, as long as it went on.
+        """
+        beats = False
+        while True:
+            await asyncio.sleep(min(1.0, self._heartbeat_seconds))
+            now = any(task.get_name() == _HEARTBEAT_TASK for task in asyncio.all_tasks())
+            if beats and not now:
+                return
+            beats = beats or now
 
     def _app(self) -> "App":
         from procrastinate import App, BaseRetryStrategy, RetryDecision  # noqa: PLC0415 - only who works needs it

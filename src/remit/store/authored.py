@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from remit.grants.model import Problem
 from remit.grants.ports import Said
+from remit.kernel.secret_texts import without_secrets
 from remit.store.named import query
 
 Source = Literal["command", "api", "upkeep", "hook", "start"]
@@ -77,8 +78,8 @@ def record_deed(
 
 
 def _kept(text: str) -> str:
-    """As much of what somebody asked for as is kept of a refusal, whatever they wrote; the database knows no NUL."""
-    return text[:_MAX_TEXT].encode("utf-8", "replace").decode().replace("\0", "?")
+    """As much of what somebody wrote as is kept, without the secrets in it; the database knows no NUL."""
+    return without_secrets(text)[:_MAX_TEXT].encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def _text(said: Mapping[str, Any]) -> str:
