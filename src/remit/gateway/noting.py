@@ -15,7 +15,7 @@ from remit.kernel.decisions import RefusalCode, Refused
 from remit.providers.openai import ChatRequest, Problem
 
 _FOR_SECURITY = (RefusalCode.class_mismatch, RefusalCode.capability_revoked, RefusalCode.surface_not_allowed)
-_NOT_THE_GRANTS = frozenset(
+NOT_THE_GRANTS = frozenset(
     {
         RefusalCode.malformed_request,
         RefusalCode.unauthenticated,
@@ -36,7 +36,7 @@ class Noting:
 
     def refused(self, snapshot: TreeSnapshot, presented: Presented, refused: Refused, ids: Ids) -> None:
         """Counts a refused request under its grant and code; and for security, if it is one that somebody known here sent."""
-        if refused.code in _NOT_THE_GRANTS:
+        if refused.code in NOT_THE_GRANTS:
             return
         if (grant_id := _grant_of(snapshot, presented, refused)) is not None:
             self._note(Attempt(grant_id, f"{REFUSED}{refused.code.name}", ""))

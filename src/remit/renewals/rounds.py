@@ -151,7 +151,7 @@ class Rounds:
                 "renew": f"remit ticket renew {grant.path}",
             }
             if suggested := suggested_changes(tree, grant, self._tickets.periods(grant.id, now), now):
-                body |= {"suggestion": suggestion_text(suggested), "renew": f"{body['renew']} --suggested"}
+                body |= {"detail": suggestion_text(suggested), "renew": f"{body['renew']} --suggested"}
             told += self._tell("renewal_due", grant, self._owner_side(grant, now), body, step)
         return told
 
