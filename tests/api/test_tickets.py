@@ -139,3 +139,15 @@ def test_what_gives_more_by_now_is_shown_again_once(admin: Caller, sam: Caller, 
     assert (shown["revision"], shown["evidence"]["exposure"]["text"]) == (2, "$10.00 -> $300.00 a month")
     assert rita.write("POST", f"/tickets/{ticket}/approve", {"reason": "fine"}, if_match=2).status_code == 200
     assert sam.get(f"/grants/{ref(leaf)}").json()["limits"][0]["amount"] == 300_000_000_000
+
+
+def test_a_renewal_asks_for_suggested_limits_or_for_stated_ones(admin: Caller, sam: Caller, leaf: str) -> None:
+    """Not for both; where its use suggests nothing the limits stay, and the ticket says so."""
+    short = f"{leaf}-for-now"
+    admin.made(short, 10_000_000_000, owner=SAM, expires_at=f"{int(END[:4]) - 1}{END[4:]}")
+    body = {"grant": short, "expires_at": END, "reason": "goes on", "suggested": True}
+    refused(sam.write("POST", "/tickets/renew", {**body, "limits": [usd(1_000_000_000)]}), 422, "limits_twice")
+    ticket = sam.write("POST", "/tickets/renew", body)
+    assert ticket.status_code == 201, ticket.text
+    assert ticket.json()["effect"]["limits"] is None
+    assert ticket.json()["evidence"]["suggestion"]["text"] == "no other limits are suggested by its use"

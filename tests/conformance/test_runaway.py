@@ -11,6 +11,8 @@ import pytest
 
 from remit.grants.keys import NewKey
 from remit.sdk import attenuate
+from remit.store.connect import opener
+from remit.store.postgres_tickets import PostgresTickets
 from tests.conformance.support import Answer, ask, codes, dime, user
 from tests.system.harness import ADMIN, SIM_PRICES, System, root
 
@@ -180,3 +182,29 @@ def test_what_holders_try_is_counted_for_security(brief: System, name: str) -> N
         return sorted((one["kind"], one["key_name"], one["value"], one["count"]) for one in rows if one["path"] == name)
 
     until(lambda: mine() == [("class_mismatch", "eval job", "eval", 7), ("surface_not_allowed", "eval job", "", 1)])
+
+
+def test_each_refusal_counts_in_the_evidence_of_its_grant(brief: System, name: str) -> None:
+    """As often as callers were refused, by code; malformed requests and strangers are no refusals of the grant."""
+    brief.apply({name: root("0.20", shape={"models": ["sim-dime"]}, required_tags=["team"])})
+    key, tagged = brief.key(name), {"remit-tags": "team=a"}
+    expected = {"grant_exhausted": 3, "model_not_allowed": 11, "tags_missing": 2, "class_mismatch": 4}
+    answers = [ask(brief, key, dime(9), headers=tagged) for _ in range(3)]
+    answers += [ask(brief, key, dime(model="sim-small"), headers=tagged) for _ in range(11)]
+    answers += [ask(brief, key, dime()) for _ in range(2)]
+    answers += [ask(brief, key, dime(), headers={"remit-tags": "team=a,environment=eval"}) for _ in range(4)]
+    assert codes(answers) == expected
+    assert ask(brief, key, {"model": 1}, headers=tagged).code == "malformed_request"
+    assert ask(brief, key[:-4] + "AAAA", dime(), headers=tagged).code == "unauthenticated"
+    with brief.authority.repository.read() as reads:
+        grant = reads.find(name)
+    assert grant is not None
+
+    def counted() -> dict[str, int]:
+        with opener(brief.authority.url, "remit_authority")() as connection:
+            tickets = PostgresTickets(connection, brief.authority.clock)
+            found = tickets.evidence(grant.id, brief.authority.clock.now())["refusals"]
+        return {one["kind"]: one["count"] for one in found}
+
+    until(lambda: counted() == expected)
+    assert {one["kind"] for one in remit(brief, "security", "feed") if one["path"] == name} == {"class_mismatch"}

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from remit.findings.model import Bounds, Facts, Finding, GrantUse, LivingKey, PeriodUse
-from remit.findings.rules import findings, full_periods, rounded_up, suggested_limits
+from remit.findings.model import Bounds, Facts, Finding, GrantUse, LivingKey
+from remit.findings.rules import findings
 from remit.grants.model import Grant, Limit, Overdraft
+from remit.grants.suggested import PeriodUse, full_periods
 from tests.leases.trial import grant
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
@@ -71,22 +72,6 @@ def test_days_are_looked_at_over_the_window_and_the_busiest_counts() -> None:
     assert "unused_budget root" not in found(Facts(grants=(daily,), use={daily.id: busy}))
     assert "unused_budget root" in found(Facts(grants=(daily,), use={daily.id: before}))
     assert len(full_periods(daily.limits[0], daily, NOW, 30)) == 30
-
-
-def test_limits_are_suggested_from_what_is_known() -> None:
-    """The highest use and headroom, never above the limit, never next to nothing; what is not known stays."""
-    limits = (Limit("usd", 1000 * USD, "month"), Limit("tokens", 900, "day"))
-    one = old(limits=limits)
-    assert suggested_limits(one, used(333 * USD)) == (Limit("usd", 500 * USD, "month"), limits[1])
-    assert suggested_limits(one, used(900 * USD)) == limits
-    assert suggested_limits(one, used(0))[0].amount == USD
-    assert suggested_limits(one, used(100 * USD), Bounds(headroom_percent=20))[0].amount == 120 * USD
-    assert suggested_limits(one, GrantUse()) == limits
-
-
-def test_rounding_up_keeps_two_digits() -> None:
-    """Never down, and what has two digits already stays."""
-    assert [rounded_up(one) for one in (0, 7, 99, 100, 101, 1234, 9999)] == [0, 7, 99, 100, 110, 1300, 10_000]
 
 
 def test_a_grant_nobody_spent_on_is_found_when_its_time_to_begin_is_over() -> None:

@@ -1,5 +1,6 @@
 """An organisation to ask and decide in: a real database, a clock that moves when told, people by name."""
 
+import json
 import secrets
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -149,6 +150,15 @@ class Office:
         assert trial.settle(hold, amount) == "settled"
         trial.close()
 
+    def spend_at(self, path: str, price: int, model: str = "sim-dime") -> None:
+        """A call of one nano-USD through a grant, at so many nano-USD per million output tokens."""
+        trial, hold = self._taken(path, 1)
+        line = {"kind": "output", "units": 1, "price_nanousd_per_million": price, "amount_nanousd": 1}
+        entry = {"usage_source": "vendor", "model_served": model, "tier": "default", "price_lines": [line]}
+        rows = json.dumps([{"id": hold, "outcome": "settled", "usd": 1, "tokens": 1, "entry": entry}])
+        trial.call(trial.gateway, "SELECT finish_holds(%s, %s::jsonb)", self.clock.now(), rows)
+        trial.close()
+
     def held(self, path: str, amount: int) -> str:
         """A call that does not end; the id of its hold."""
         trial, hold = self._taken(path, amount)
@@ -161,13 +171,17 @@ class Office:
         trial.clock = self.clock
         trial.grants = {one.id: one for one in self.tree()}
         trial.oracle.nodes = {one.id: node_of(one) for one in self.tree()}
-        hold = trial.hold(leaf, amount)
+        hold = trial.hold(leaf, amount, name=f"hold-{secrets.token_hex(8)}")
         assert trial.take(hold) == [True]
         return trial, hold.id
 
     def notices(self, kind: str) -> list[dict[str, Any]]:
         rows = self.authority.ledger.notifications(1000, undelivered=False)
         return [row for row in rows if row["kind"] == kind]
+
+    def bodies(self, kind: str) -> list[dict[str, Any]]:
+        """What notifications of a kind say, oldest first."""
+        return [row[0] for row in self._rows("SELECT body FROM notifications WHERE kind = %s ORDER BY id", kind)]
 
     def recipients(self) -> list[tuple[Any, ...]]:
         """(kind, who is told) of every notification, oldest first."""

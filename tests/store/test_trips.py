@@ -8,6 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from remit.gateway.noting import NOT_THE_GRANTS
+from remit.grants.attempts import REFUSED
+from remit.kernel.decisions import RefusalCode
 from remit.kernel.ids import new_id
 from remit.store.connect import connect
 from tests.leases.trial import Trial, grant
@@ -115,3 +118,16 @@ def test_one_holders_words_have_fifty_rows(url: str, gateway: psycopg.Connection
             "SELECT count(*), sum(count) FROM security_attempts WHERE grant_id = %s", (grant_id,)
         ).fetchone()
     assert counted == (51, 240)
+
+
+def test_every_refusal_that_is_a_grants_own_is_counted(url: str, gateway: psycopg.Connection, grant_id: str) -> None:
+    """The database takes each code that gateways count, and no word of a caller's with it."""
+    at, kinds = NOON.isoformat(), {f"{REFUSED}{code.name}" for code in set(RefusalCode) - NOT_THE_GRANTS}
+    plain = {"grant_id": grant_id, "subject": "", "tag": "", "value": "", "count": 3, "first": at, "last": at}
+    gateway.execute("SELECT note_attempts(%s::jsonb)", (json.dumps([{**plain, "kind": kind} for kind in kinds]),))
+    with connect(url, "remit_reader") as reader:
+        rows = reader.execute("SELECT kind, count FROM security_attempts WHERE grant_id = %s", (grant_id,)).fetchall()
+    assert dict(rows) == dict.fromkeys(kinds, 3)
+    wrong = {**plain, "kind": f"{REFUSED}paced", "value": "what a caller said"}
+    with pytest.raises(psycopg.errors.CheckViolation):
+        gateway.execute("SELECT note_attempts(%s::jsonb)", (json.dumps([wrong]),))

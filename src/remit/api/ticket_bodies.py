@@ -15,12 +15,17 @@ SomeLimits = Annotated[tuple[LimitBody, ...], Meta(min_length=1, max_length=200)
 
 
 class AskRenewal(Body, frozen=True, kw_only=True):
-    """A later expiry of a grant (id or path), and new amounts of its limits where some are stated."""
+    """A later expiry of a grant (id or path), and new amounts of its limits: those stated, or those its use suggests."""
 
     grant: Text
     expires_at: Instant
     reason: Reason
     limits: Limits = ()
+    suggested: bool = False
+
+    def asked(self) -> dict[str, Any]:
+        # Left out where it is not wanted, as it was before there was such a thing: a repetition stays the same request.
+        return {name: one for name, one in super().asked().items() if name != "suggested" or one}
 
 
 class AskIncrease(Body, frozen=True, kw_only=True):

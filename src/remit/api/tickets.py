@@ -106,7 +106,7 @@ class Tickets(Controller):
         terms, until = read_terms(idempotency_key, if_match), data.expires_at.astimezone(UTC)
 
         def asked(tree: Tree) -> Asked | Problem:
-            return requests.renewal(tree, data.grant, until, changes(data.limits) or None, "api")
+            return requests.renewal(tree, data.grant, until, changes(data.limits) or None, "api", data.suggested)
 
         return _open(services, request.user, terms, data, asked, data.grant)
 

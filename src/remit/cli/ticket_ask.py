@@ -51,11 +51,14 @@ def renew(
     expires: Annotated[str | None, Parameter(help="The new expiry: date or instant.")] = None,
     term: Annotated[str | None, Parameter(name="--for", help="Or how much longer, such as 90d.")] = None,
     limit: _Limits = (),
+    suggested: Annotated[
+        bool, Parameter(help="Ask for the smaller limits that the grant's use suggests, if there are any.")
+    ] = False,
     json: Json = False,
     by: By | None = None,
     where: Where | None = None,
 ) -> int:
-    """Ask for a later expiry of a grant, with smaller or larger limits where they are named."""
+    """Ask for a later expiry of a grant, with smaller or larger limits where they are named or suggested by its use."""
     from remit.cli.session import open_authority
     from remit.cli.ticket_page import opening, write_ticket
     from remit.cli.values import parse_duration, parse_moment
@@ -63,6 +66,8 @@ def renew(
 
     if (expires is None) == (term is None):
         raise CommandError("say either --expires or --for")
+    if suggested and limit:
+        raise CommandError("say either --suggested or --limit")
     authority = open_authority(where)
     old_expiry, zone = _expiry_and_zone(authority, grant)
     if term is not None:
@@ -71,8 +76,9 @@ def renew(
         assert expires is not None
         expires_at = parse_moment(expires, "--expires", zone)
     changes = _changes(limit)
-    asked = {"grant": grant, "expires": expires, "for": term, "limits": list(limit)}
-    act = opening(lambda tree: renewal(tree, grant, expires_at, changes, "command"))
+    more = {"suggested": True} if suggested else {}
+    asked = {"grant": grant, "expires": expires, "for": term, "limits": list(limit), **more}
+    act = opening(lambda tree: renewal(tree, grant, expires_at, changes, "command", suggested))
     return write_ticket(authority, by, "ticket renew", asked, act, json=json)
 
 

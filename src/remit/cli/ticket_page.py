@@ -64,6 +64,9 @@ def write_ticket(
     waits = f"waits for {', '.join(body['assignees'])} until {body['due_at'][:16]}Z"
     ended = f"{body['state']} by {body['decided_by']}"
     print(f"ticket {body['id']} about {body['path']}: {waits if body['state'] == 'open' else ended}")
+    if asked.get("suggested"):
+        suggestion = body["evidence"]["suggestion"]
+        print(f"{suggestion['text']}: {'asked for' if suggestion['taken'] else 'the limits stay'}")
     return EXIT_OK
 
 
@@ -112,6 +115,8 @@ def page(ticket: "Ticket", events: "Sequence[Event]") -> str:
 
 def _evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
     lines = []
+    if suggestion := evidence.get("suggestion"):
+        lines.append(f"{suggestion['text']}{': asked for' if suggestion['taken'] else ''}")
     for one in evidence.get("use", []):
         limit = "no limit" if one["limit_nanousd"] is None else format_usd(one["limit_nanousd"])
         forecast = "" if one["forecast_nanousd"] is None else f", on course for {format_usd(one['forecast_nanousd'])}"

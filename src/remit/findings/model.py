@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
 from remit.grants.model import Grant, Limit
-from remit.kernel.decisions import Dimension
-from remit.kernel.periods import PeriodKind
+from remit.grants.suggested import HEADROOM_PERCENT, WINDOW_DAYS, PeriodUse
 
 FindingCode = Literal[
     "unused_budget",
@@ -32,9 +31,9 @@ class Bounds:
     key may be worth; None forbids nothing.
     """
 
-    window_days: int = 30
+    window_days: int = WINDOW_DAYS
     unused_percent: int = 10
-    headroom_percent: int = 50
+    headroom_percent: int = HEADROOM_PERCENT
     children_percent: int = 90
     key_days: int = 180
     unused_keys: int = 5
@@ -57,16 +56,6 @@ class Finding:
     evidence: Mapping[str, Any]
     edit: Mapping[str, Any] | None = None
     first_seen: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodUse:
-    """What one limit used in one period: nano-USD, tokens or requests. A period without use may be left out."""
-
-    dimension: Dimension
-    period: PeriodKind
-    start: datetime
-    used: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,21 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from remit.findings.model import Bounds, Facts, Finding, FindingCode, GrantUse, LivingKey
-from remit.grants.model import Grant, Limit
+from remit.grants.model import Grant
+from remit.grants.suggested import enough, full_periods
 from remit.grants.tree import Tree
 from remit.grants.words import amount_text
 from remit.kernel.money import format_usd
-from remit.kernel.periods import Period, period_of
 
 _NO_USE = GrantUse()
-# No limit is proposed below this: a dollar, and what a handful of calls take.
-_LEAST = {"usd": 1_000_000_000, "tokens": 10_000, "requests": 10}
 
 
 def findings(facts: Facts, bounds: Bounds, now: datetime) -> list[Finding]:
@@ -40,51 +36,6 @@ def findings(facts: Facts, bounds: Bounds, now: datetime) -> list[Finding]:
         found.extend(_expiry(grant, facts, now))
         found.extend(_keys(grant, keys[grant.id], tree, bounds, now))
     return sorted(found, key=lambda one: (one.path.split("/"), one.code, one.detail))
-
-
-def suggested_limits(grant: Grant, use: GrantUse, bounds: Bounds | None = None) -> tuple[Limit, ...]:
-    """The grant's limits as its use says they should be: the highest use of a period and headroom, rounded up.
-
-    Never above what the limit is now; one whose use is not known stays as it is. The use of `use.periods` is taken as it is: leave
-    out a period that is not over to propose nothing from a part of one.
-    """
-    headroom = (bounds or Bounds()).headroom_percent
-    used: dict[tuple[str, str], int] = {}
-    for one in use.periods:
-        used[one.dimension, one.period] = max(one.used, used.get((one.dimension, one.period), 0))
-    return tuple(
-        _enough(limit, used[kind], headroom) if (kind := (limit.dimension, limit.period)) in used else limit
-        for limit in grant.limits
-    )
-
-
-def _enough(limit: Limit, most_used: int, headroom_percent: int) -> Limit:
-    wanted = rounded_up(-(-most_used * (100 + headroom_percent) // 100))
-    return replace(limit, amount=min(limit.amount, max(wanted, _LEAST[limit.dimension])))
-
-
-def rounded_up(amount: int) -> int:
-    """The next number with at most two digits that are not zero."""
-    step = int(10 ** max(0, len(str(amount)) - 2))
-    return -(-amount // step) * step
-
-
-def full_periods(limit: Limit, grant: Grant, now: datetime, window_days: int) -> list[Period]:
-    """The periods of a limit that ended within the window, the newest first, or the last one that ended.
-
-    Without those that began before the grant did; none for a limit without periods.
-    """
-    if limit.period == "once":
-        return []
-    zone = ZoneInfo(grant.time_zone)
-    since = now - timedelta(days=window_days)
-    found: list[Period] = []
-    period = period_of(limit.period, now, zone)
-    while True:
-        period = period_of(limit.period, period.start - timedelta(microseconds=1), zone)
-        if period.start < grant.starts_at or (found and period.end <= since):
-            return found
-        found.append(period)
 
 
 def _finding(code: FindingCode, grant: Grant, detail: str, evidence: dict[str, Any], **more: Any) -> Finding:
@@ -111,7 +62,7 @@ def _about_use(grant: Grant, tree: Tree, facts: Facts, bounds: Bounds, now: date
         most = max((used.get((limit.dimension, limit.period, one.start), 0) for one in periods), default=None)
         if most is None or limit.amount == 0 or most * 100 >= limit.amount * bounds.unused_percent:
             continue
-        proposed[number] = _enough(limit, most, bounds.headroom_percent)
+        proposed[number] = enough(limit, most, bounds.headroom_percent)
         evidence.append(
             {"dimension": limit.dimension, "period": limit.period, "limit": limit.amount, "most_used": most,
              "periods": len(periods)}

@@ -9,12 +9,22 @@ from remit.gateway.principal import holder_of
 from remit.gateway.proving import Presented
 from remit.gateway.snapshot import TreeSnapshot
 from remit.gateway.wire.exchange import Exchange
-from remit.grants.attempts import Attempt
+from remit.grants.attempts import REFUSED, Attempt
 from remit.grants.tags import parse_tag_header
 from remit.kernel.decisions import RefusalCode, Refused
 from remit.providers.openai import ChatRequest, Problem
 
-_COUNTED = (RefusalCode.class_mismatch, RefusalCode.capability_revoked, RefusalCode.surface_not_allowed)
+_FOR_SECURITY = (RefusalCode.class_mismatch, RefusalCode.capability_revoked, RefusalCode.surface_not_allowed)
+NOT_THE_GRANTS = frozenset(
+    {
+        RefusalCode.malformed_request,
+        RefusalCode.unauthenticated,
+        RefusalCode.capability_invalid,
+        RefusalCode.authority_unreachable,
+        RefusalCode.no_deployment,
+    }
+)
+"""What says nothing about a grant: the request is no request, its sender nobody, or it is the gateway that could not."""
 
 
 class Noting:
@@ -25,9 +35,13 @@ class Noting:
         self._report = report
 
     def refused(self, snapshot: TreeSnapshot, presented: Presented, refused: Refused, ids: Ids) -> None:
-        """Counts a refused request, if it is one for security and somebody who is known here sent it."""
+        """Counts a refused request under its grant and code; and for security, if it is one that somebody known here sent."""
+        if refused.code in NOT_THE_GRANTS:
+            return
+        if (grant_id := _grant_of(snapshot, presented, refused)) is not None:
+            self._note(Attempt(grant_id, f"{REFUSED}{refused.code.name}", ""))
         stopped = any(one.startswith("breaker.") for one in refused.policy_ids)
-        if not stopped and refused.code not in _COUNTED:
+        if not stopped and refused.code not in _FOR_SECURITY:
             return
         holder = holder_of(snapshot, presented)
         if holder is None:
@@ -45,6 +59,14 @@ class Noting:
         for tag, value in admission.tags.conflicts.items():
             subject = principal.key_id or principal.verified.block_ids[0]
             self._note(Attempt(principal.leaf.grant.leaf.id, "tag_conflict", subject, tag[:128], value[:128]))
+
+
+def _grant_of(snapshot: TreeSnapshot, presented: Presented, refused: Refused) -> str | None:
+    """The grant a refusal is of: the one it names, which no stranger is told, or its verified holder's."""
+    if refused.path is not None and (known := snapshot.id_of(refused.path)) is not None:
+        return known
+    holder = holder_of(snapshot, presented)
+    return None if holder is None else holder[0]
 
 
 def tags_of(exchange: Exchange, request: ChatRequest | Problem) -> CallerTags | Problem:

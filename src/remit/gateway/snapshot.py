@@ -65,6 +65,11 @@ class TreeSnapshot:
             self._leaves[grant_id] = leaf
         return leaf
 
+    def id_of(self, path: str) -> str | None:
+        """The id of the grant at a path, None where there is none."""
+        grant = self._tree.at_path(path)
+        return None if grant is None else grant.id
+
     def cuts(self, verified: Verified, key_id: str | None) -> bool:
         """Whether a call under way of that capability, presented by that access key, is to be ended now.
 

@@ -1,4 +1,4 @@
-"""What the security people hear of, counted until it is written: bounded, and without a write for each request. Pure."""
+"""What is refused or tried in vain, counted until it is written: bounded, and without a write for each request. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ from datetime import datetime
 MAX_KEYS = 1000
 """So many different attempts are counted one by one between two writes; others count under their kind alone."""
 OTHERS = "(others)"
+REFUSED = "refused_"
+"""What the kind of a refusal that counts by its code alone begins with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from remit.grants.model import Problem, RoleBinding
+from remit.grants.suggested import PeriodUse
 from remit.kernel.periods import PeriodKind
 from remit.renewals.model import Event, Ticket, Use
 
@@ -63,6 +64,14 @@ class Tickets(Protocol):
 
     def use(self, grant_id: str, now: datetime) -> Sequence[Use]:
         """Its usd buckets: those that hold `now` first, then earlier ones, newest first."""
+        ...
+
+    def periods(self, grant_id: str, now: datetime) -> Sequence[PeriodUse]:
+        """How much of its limits it used in the periods that its limits are suggested from."""
+        ...
+
+    def prices_moved(self, grant_id: str, now: datetime) -> bool:
+        """Whether what the grant calls costs over a tenth more than it did."""
         ...
 
     def renewals_in_a_row(self, grant_id: str) -> int:

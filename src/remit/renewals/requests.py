@@ -30,19 +30,24 @@ def new_grant(new: NewGrant, source: Source) -> Asked:
     return Asked(effect=CreateGrant(new), dedupe_key=f"grant:{new.path}", source=source)
 
 
-def renewal(tree: Tree, ref: str, expires_at: datetime, limits: LimitChanges | None, source: Source) -> Asked | Problem:
-    """A later expiry for a grant, and other limits with it where some are stated."""
+def renewal(  # noqa: PLR0917 - one parameter per part of the request
+    tree: Tree, ref: str, expires_at: datetime, limits: LimitChanges | None, source: Source, suggested: bool = False
+) -> Asked | Problem:
+    """A later expiry for a grant, and other limits with it where some are stated or those its use suggests are wanted."""
     grant = _find(tree, ref)
     if isinstance(grant, Problem):
         return grant
     if expires_at <= grant.expires_at:
         detail = f"`{grant.path}` expires at {format_instant(grant.expires_at)}: a renewal is later than that"
         return Problem(code="expiry_not_later", path=grant.path, field="expires_at", detail=detail)
+    if suggested and limits:
+        detail = "a renewal asks for the suggested limits or for stated ones, not for both"
+        return Problem(code="limits_twice", path=grant.path, field="suggested", detail=detail)
     changed = None if not limits else _stated(grant, limits)
     if isinstance(changed, Problem):
         return changed
     effect = RenewGrant(grant_id=grant.id, expires_at=expires_at, limits=changed)
-    return Asked(effect=effect, dedupe_key=renewal_key(grant), source=source)
+    return Asked(effect=effect, dedupe_key=renewal_key(grant), source=source, suggested=suggested)
 
 
 def increase(tree: Tree, ref: str, limits: LimitChanges, source: Source) -> Asked | Problem:

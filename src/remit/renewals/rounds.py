@@ -20,6 +20,7 @@ from remit.renewals.model import Policy, Ticket
 from remit.renewals.ports import Notice, People, Queue, RoundDue, Tickets
 from remit.renewals.requests import renewal_key
 from remit.renewals.service import Asked, TicketService
+from remit.renewals.suggestion import suggested_changes, suggestion_text
 from remit.renewals.windows import Window, renewal_window
 from remit.renewals.writes import EffectWriter, ReadTree, system_author
 
@@ -139,7 +140,8 @@ class Rounds:
             if window is None or self._renewal_due(tree, grant, now) is not None:
                 continue
             left = grant.expires_at - now
-            step = sum(left <= one for one in self._policy.remind)
+            # Of prices people are told once, ahead of all steps.
+            step = -1 if window.reason == "prices moved" else sum(left <= one for one in self._policy.remind)
             body = {
                 "path": grant.path,
                 "owner": grant.owner,
@@ -148,6 +150,8 @@ class Rounds:
                 "reason": window.reason,
                 "renew": f"remit ticket renew {grant.path}",
             }
+            if suggested := suggested_changes(tree, grant, self._tickets.periods(grant.id, now), now):
+                body |= {"detail": suggestion_text(suggested), "renew": f"{body['renew']} --suggested"}
             told += self._tell("renewal_due", grant, self._owner_side(grant, now), body, step)
         return told
 
@@ -157,13 +161,24 @@ class Rounds:
         early = grant.expires_at - timedelta(days=2 * grant.renewal.lead_time_days)
         if not grant.is_live(now) or grant.status != "active" or now < early:
             return None
-        window = renewal_window(grant, self._tickets.use(grant.id, now), now)
+        use = self._tickets.use(grant.id, now)
+        window = renewal_window(grant, use, now)
+        if not window.is_open(now):
+            # Asked last, and only where the answer matters.
+            earlier = renewal_window(grant, use, now, prices_moved=True)
+            window = earlier if earlier.is_open(now) and self._tickets.prices_moved(grant.id, now) else window
         asked = window.is_open(now) and self._tickets.open_with(renewal_key(grant)) is not None
         return window if window.is_open(now) and not asked else None
 
     def _renewal_due(self, tree: Tree, grant: Grant, now: datetime) -> RenewGrant | None:
-        """The renewal that a grant and an envelope above it have settled ahead, if it is time for it."""
-        if grant.renewal.auto_tier is None or self._open_window(grant, now) is None:
+        """The renewal that a grant and an envelope above it have settled ahead, if it is time for it.
+
+        Moved prices are for people to hear of early; what renews itself does so in its usual window.
+        """
+        if grant.renewal.auto_tier is None:
+            return None
+        window = self._open_window(grant, now)
+        if window is None or window.reason == "prices moved":
             return None
         return self._automatic.due(tree, grant, self._tickets.use(grant.id, now), now)
 

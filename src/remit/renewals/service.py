@@ -34,6 +34,7 @@ from remit.renewals.exposure import Exposure
 from remit.renewals.model import SYSTEM, Policy, Source, Ticket, TicketKind, Tier
 from remit.renewals.ports import People, Tickets
 from remit.renewals.scribe import Scribe
+from remit.renewals.suggestion import filled_in, suggested_changes, suggestion_body
 from remit.renewals.writes import EffectWriter, ReadTree, system_author
 
 _KINDS: Mapping[type, TicketKind] = {
@@ -50,12 +51,16 @@ _MAX_COMMENT = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request for a decision. `dedupe_key` is what at most one open ticket is about."""
+    """A request for a decision. `dedupe_key` is what at most one open ticket is about.
+
+    `suggested`: a renewal is to ask for the limits that the grant's use suggests.
+    """
 
     effect: Effect
     dedupe_key: str | None = None
     evidence: Mapping[str, Any] | None = None
     source: Source = "remit"
+    suggested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,8 @@ class TicketService:
         problems = authorship_problems(by) or self._asking_problems(tree, asked, by.actor, now)
         if problems:
             return problems
+        asked = self._with_suggestion(tree, asked, now)
+        effect = asked.effect
         after = self._writer.tried(effect, system_author("is it possible at all", "trial", now))
         if isinstance(after, list):
             return after
@@ -157,6 +164,15 @@ class TicketService:
             return done
         done = {**done, "exposure": shown.exposure.text()}
         return self._scribe.end(replace(ticket, approved_by=approved_by), "approved", by, source, done)
+
+    def _with_suggestion(self, tree: Tree, asked: Asked, now: datetime) -> Asked:
+        """A renewal with what the grant's use suggests: as evidence, and as what is asked for where that is wanted."""
+        effect = asked.effect
+        if not isinstance(effect, RenewGrant):
+            return asked
+        changes = suggested_changes(tree, tree[effect.grant_id], self._tickets.periods(effect.grant_id, now), now)
+        evidence = {**(asked.evidence or {}), "suggestion": suggestion_body(changes, taken=asked.suggested)}
+        return replace(asked, effect=filled_in(effect, changes) if asked.suggested else effect, evidence=evidence)
 
     def _shown_now(self, ticket: Ticket, effect: Effect, now: datetime) -> Outlook | list[Problem]:
         """What a person would be shown if they asked now; or why nobody could carry it out any more."""

@@ -1,7 +1,7 @@
 """When a grant should be renewed, as the server suggests it.
 
 The window is a part of the grant's life (the last third), never more than its lead time, and earlier where the grant spends
-faster than its life passes or where prices have moved. Like the renewal information of RFC 9773 it says why, and grants of
+faster than its life passes or where prices have risen. Like the renewal information of RFC 9773 it says why, and grants of
 one expiry do not all open at one instant: each is moved by a part of its window that its id decides.
 """
 
@@ -32,7 +32,10 @@ class Window:
 def renewal_window(
     grant: Grant, use: Sequence[Use], now: datetime, *, prices_moved: bool = False, until: datetime | None = None
 ) -> Window:
-    """The window of a grant's present life, or of one until another instant. `use` are its usd buckets that hold `now`."""
+    """The window of a grant's present life, or of one until another instant. `use` are its usd buckets that hold `now`.
+
+    `prices_moved`: what it calls costs over a tenth more than it did in the last 90 days.
+    """
     ends_at = until or grant.expires_at
     life = ends_at - grant.starts_at
     length = min(life / 3, timedelta(days=grant.renewal.lead_time_days))

@@ -1,19 +1,17 @@
 """Facts about grants and keys in PostgreSQL: `remit.findings.ports.FindingsReader`."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import psycopg
 
 from remit.capabilities.encoding import Invalid
 from remit.capabilities.payload import parse_block0
-from remit.findings.model import Facts, GrantUse, LivingKey, PeriodUse
+from remit.findings.model import Facts, GrantUse, LivingKey
 from remit.grants.model import Limit
+from remit.grants.suggested import LONGEST_PERIOD, PeriodUse
 from remit.store.connect import Opens
 from remit.store.named import query
 from remit.store.postgres_grants import TreeUnit
-
-# A quarter that ended just before the window began is still the last full one.
-_LONGEST_PERIOD = timedelta(days=93)
 
 
 class PostgresFindings:
@@ -35,7 +33,7 @@ class PostgresFindings:
 
 
 def _use(connection: psycopg.Connection, since: datetime) -> dict[str, GrantUse]:
-    asked = {"since": since - _LONGEST_PERIOD, "mismatched_since": since}
+    asked = {"since": since - LONGEST_PERIOD, "mismatched_since": since}
     return {
         row[0]: GrantUse(
             periods=tuple(

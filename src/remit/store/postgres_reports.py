@@ -7,7 +7,7 @@ import msgspec
 import psycopg
 import structlog
 
-from remit.grants.attempts import Attempt, Attempts
+from remit.grants.attempts import REFUSED, Attempt, Attempts, Count
 from remit.kernel.clock import Clock
 from remit.store.connect import connect_async
 
@@ -28,6 +28,8 @@ class SecurityReports:
         self._url = url
         self._clock = clock
         self._attempts = Attempts()
+        # Apart from the others: however many words callers think of, refusals are counted under their grant.
+        self._refusals = Attempts()
         self._bodies: dict[str, dict[str, Any]] = {}
         self._writer: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
@@ -41,7 +43,8 @@ class SecurityReports:
 
     def note(self, attempt: Attempt) -> None:
         """Counts an attempt; returns at once."""
-        self._attempts.add(attempt, self._clock.now())
+        counted = self._refusals if attempt.kind.startswith(REFUSED) else self._attempts
+        counted.add(attempt, self._clock.now())
         self._begin()
 
     async def close(self) -> None:
@@ -55,7 +58,7 @@ class SecurityReports:
             self._writer = asyncio.get_running_loop().create_task(self._write_until_empty())
 
     async def _write_until_empty(self) -> None:
-        while len(self._attempts) or self._bodies:
+        while len(self._attempts) or len(self._refusals) or self._bodies:
             try:
                 async with asyncio.timeout(_WRITE_SECONDS):
                     await self._closing.wait()
@@ -67,34 +70,41 @@ class SecurityReports:
                 return
 
     async def _write(self) -> None:
-        counted = self._attempts.take()
+        counted, refused = self._attempts.take(), self._refusals.take()
         bodies, self._bodies = self._bodies, {}
-        rows = [
-            {
-                "grant_id": attempt.grant_id,
-                "kind": attempt.kind,
-                "subject": attempt.subject,
-                "tag": attempt.tag,
-                "value": attempt.value,
-                "count": count.count,
-                "first": count.first,
-                "last": count.last,
-            }
-            for attempt, count in counted
-        ]
         try:
             async with (
                 asyncio.timeout(_TIMEOUT_SECONDS),
                 await connect_async(self._url, "remit_gateway") as connection,
                 connection.transaction(),
             ):
-                await connection.execute("SELECT note_attempts(%s::jsonb)", (msgspec.json.encode(rows).decode(),))
+                # Each is within what the database takes at once.
+                for counts in filter(None, (counted, refused)):
+                    await connection.execute("SELECT note_attempts(%s::jsonb)", (_rows(counts),))
                 for grant_id, body in bodies.items():
                     await connection.execute(
                         "SELECT report_to_security(%s, %s, %s::jsonb)",
                         (self._clock.now(), grant_id, msgspec.json.encode(body).decode()),
                     )
         except (psycopg.Error, OSError, TimeoutError) as error:
-            _log.error("report_not_written", counts=len(rows), grants=len(bodies), error=str(error))
+            _log.error("report_not_written", counts=len(counted) + len(refused), grants=len(bodies), error=str(error))
             self._attempts.give_back(counted)
+            self._refusals.give_back(refused)
             self._bodies = {**bodies, **self._bodies}
+
+
+def _rows(counted: list[tuple[Attempt, Count]]) -> str:
+    rows = [
+        {
+            "grant_id": attempt.grant_id,
+            "kind": attempt.kind,
+            "subject": attempt.subject,
+            "tag": attempt.tag,
+            "value": attempt.value,
+            "count": count.count,
+            "first": count.first,
+            "last": count.last,
+        }
+        for attempt, count in counted
+    ]
+    return msgspec.json.encode(rows).decode()

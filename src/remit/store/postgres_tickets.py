@@ -9,6 +9,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from remit.grants.ports import Said
+from remit.grants.suggested import LONGEST_PERIOD, WINDOW_DAYS, PeriodUse
 from remit.kernel.clock import Clock
 from remit.kernel.periods import BEGINNING, PeriodKind
 from remit.renewals.model import Event, Ticket, Use
@@ -116,6 +117,14 @@ class PostgresTickets:
         return [
             Use(period_kind=row[0], start=row[1], end=row[2], limit=row[3], posted=row[4], held=row[5]) for row in rows
         ]
+
+    def periods(self, grant_id: str, now: datetime) -> Sequence[PeriodUse]:
+        asked = {"grant_id": grant_id, "since": now - timedelta(days=WINDOW_DAYS) - LONGEST_PERIOD}
+        return [PeriodUse(*row) for row in self._connection.execute(query("ticket_periods"), asked).fetchall()]
+
+    def prices_moved(self, grant_id: str, now: datetime) -> bool:
+        row = self._connection.execute(query("prices_moved"), {"grant_id": grant_id, "now": now}).fetchone()
+        return row is not None and bool(row[0])
 
     def evidence(self, grant_id: str, now: datetime) -> Mapping[str, Any]:
         uses = self.use(grant_id, now)

@@ -1,6 +1,8 @@
 -- Whether a round of the queue may have anything to tell, and anything to decide, without reading the tree. Never false where
 -- there is something; what is true here is looked at closely by whoever asks. `near` is as in renewals/windows.py: a window
--- opens at its usual instant (the jitter of the grant's id included), or twice as early where a usd limit will not last.
+-- opens at its usual instant (the jitter of the grant's id included), or twice as early where a usd limit will not last or
+-- prices have moved. The latter is asked last: only of grants within twice their window of which nobody was told of it (as step
+-- -1) or asked.
 WITH near AS MATERIALIZED (
     SELECT g.id, g.expires_at, g.body #>> '{renewal,auto_tier}' IS NOT NULL AS renews_itself,
            'renew:' || g.id || ':' || to_char(g.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
@@ -12,10 +14,18 @@ WITH near AS MATERIALIZED (
     FROM grants AS g
     WHERE g.status = 'active' AND g.starts_at <= %(now)s AND g.expires_at > %(now)s
       AND g.expires_at - make_interval(secs => 2 * 86400.0 * (g.body #>> '{renewal,lead_time_days}')::integer) <= %(now)s
+), quiet AS MATERIALIZED (
+    SELECT n.*, t.steps, (SELECT count(*) FROM unnest(%(remind)s::interval[]) AS step
+                          WHERE n.expires_at - %(now)s <= step) AS step
+    FROM near AS n
+    CROSS JOIN LATERAL (SELECT coalesce(array_agg(t.threshold), '{}') AS steps FROM notifications AS t
+                        WHERE t.kind = 'renewal_due' AND t.node_id = n.id AND t.period_start = n.expires_at) AS t
+    WHERE NOT EXISTS (SELECT FROM tickets AS k
+                      WHERE k.state = 'open' AND k.dedupe_key = n.renewal_key)
 ), untold AS MATERIALIZED (
     SELECT n.renews_itself
-    FROM near AS n
-    WHERE (n.expires_at - n.window_length
+    FROM quiet AS n
+    WHERE n.step <> ALL (n.steps) AND (n.expires_at - n.window_length
            + n.window_length / 10000 * (((get_byte(n.digest, 0)::bigint << 24) + (get_byte(n.digest, 1) << 16)
                                          + (get_byte(n.digest, 2) << 8) + get_byte(n.digest, 3)) %% 1000)::integer
            <= %(now)s::timestamptz + interval '1 second'
@@ -26,12 +36,8 @@ WITH near AS MATERIALIZED (
                         AND (b.posted + b.overage + b.overdraft_posted)
                             * extract(epoch FROM b.period_end - b.period_start)
                             > b.target * extract(epoch FROM %(now)s - b.period_start)))
-      AND NOT EXISTS (SELECT FROM notifications AS t
-                      WHERE t.kind = 'renewal_due' AND t.node_id = n.id AND t.period_start = n.expires_at
-                        AND t.threshold = (SELECT count(*) FROM unnest(%(remind)s::interval[]) AS step
-                                           WHERE n.expires_at - %(now)s <= step))
-      AND NOT EXISTS (SELECT FROM tickets AS k
-                      WHERE k.state = 'open' AND k.dedupe_key = n.renewal_key)
+       OR (-1 <> ALL (n.steps) AND n.expires_at - 2 * n.window_length <= %(now)s::timestamptz + interval '1 second'
+           AND prices_moved(n.id, %(now)s::timestamptz))
 )
 SELECT EXISTS (SELECT FROM untold)
            OR EXISTS (SELECT FROM grants AS g
