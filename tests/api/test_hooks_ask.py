@@ -103,7 +103,12 @@ def test_an_issue_becomes_a_ticket_and_is_where_it_is_decided(desk: Desk, kind: 
     )
     assert (ticket["path"], ticket["reason"]) == (leaf, "more users")
     assert ticket["evidence"]["asked_in"] == {"channel": kind, "ref": issue.ref}
-    assert ticket["events"][0]["source"] == kind and ticket["id"] in issue.comments()
+    assert (
+        ticket["events"][0]["source"] == kind
+        and f"this is ticket {ticket['id']} now, an increase of {leaf} (" in issue.comments()
+    )
+    assert ticket["evidence"]["asks"] == ["limit per month: $100.00 -> $200.00"]
+    assert ticket["evidence"]["asks"][0] in issue.comments()
     over = f"SELECT count(*) FROM deliveries WHERE ticket_id = '{ticket['id']}' AND state = 'delivered'"
     wait_until(desk.plane.url, over, 3)
     kept = f"SELECT count(*) FROM ticket_threads WHERE ticket_id = '{ticket['id']}'"

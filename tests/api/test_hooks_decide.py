@@ -110,8 +110,17 @@ def test_what_gives_more_by_now_is_said_and_not_done(desk: Desk) -> None:
     assert desk.plane.admin.patch(asked.leaf, limits=[usd(10 * USD)]).status_code == 200
     assert desk.post("github", asked.by("github", "bob-gh")).status_code == 200
     assert asked.state() == ("open", 10, 2) and "$10.00 -> $200.00 a month" in asked.said("github")
+    assert "Take the label `remit:approve` off and set it again" in asked.said("github")
     assert desk.post("github", asked.by("github", "bob-gh")).status_code == 200
     assert asked.state() == ("approved", 200, 3)
+
+
+def test_in_jira_a_label_or_a_status_is_set_again(desk: Desk) -> None:
+    """What stands there already is heard no second time, and the comment says so."""
+    asked = desk.ask(desk.ann)
+    assert desk.plane.admin.patch(asked.leaf, limits=[usd(10 * USD)]).status_code == 200
+    assert desk.post("jira", asked.by("jira", "bob-gh")).status_code == 200
+    assert asked.state() == ("open", 10, 2) and "or move the issue back and here again" in asked.said("jira")
 
 
 def test_comments_and_closing_are_the_tickets(desk: Desk) -> None:

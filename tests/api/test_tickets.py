@@ -137,6 +137,7 @@ def test_what_gives_more_by_now_is_shown_again_once(admin: Caller, sam: Caller, 
     assert sam.get(f"/grants/{ref(leaf)}").json()["limits"][0]["amount"] == 10_000_000_000
     shown = rita.get(f"/tickets/{ticket}").json()
     assert (shown["revision"], shown["evidence"]["exposure"]["text"]) == (2, "$10.00 -> $300.00 a month")
+    assert shown["evidence"]["asks"] == ["limit per month: $10.00 -> $300.00"]
     assert rita.write("POST", f"/tickets/{ticket}/approve", {"reason": "fine"}, if_match=2).status_code == 200
     assert sam.get(f"/grants/{ref(leaf)}").json()["limits"][0]["amount"] == 300_000_000_000
 

@@ -209,3 +209,58 @@ def test_only_https_is_called_and_this_machine(url: str) -> None:
 
     with pytest.raises(SettingsError, match="not https"):
         opened("github", url)
+
+
+LINES = ["expiry: 2027-04-04T09:00:00Z -> 2027-05-04T09:00:00Z", "models: gpt-5*, <any>"]
+ASKING = ticket(kind="renew", evidence={"asks": LINES})
+
+
+@pytest.mark.parametrize("type_", PEERS)
+def test_what_is_asked_is_said_line_by_line(stack: ExitStack, type_: str) -> None:
+    """In every channel's own way, where the ticket is first seen."""
+    peer = stack.enter_context(PEERS[type_]())
+    assert isinstance(opened(type_, peer.url).channel.deliver(message(ticket=ASKING)), Delivered)
+    sent = peer.asked[-1].json
+    match type_:
+        case "slack":
+            assert (
+                sent["blocks"][1]["text"]["text"] == f"• {LINES[0].replace('>', '&gt;')}\n• models: gpt-5*, &lt;any&gt;"
+            )
+        case "github":
+            assert f"\n\n- {LINES[0]}\n- models: gpt-5\\*, \\<any>\n\n| | |\n" in sent["body"]
+        case "jira":
+            texts = [one["content"][0]["text"] for one in sent["fields"]["description"]["content"]]
+            assert texts[1:3] == [f"- {line}" for line in LINES]
+        case "events":
+            assert sent["data"]["ticket"]["asks"] == LINES
+        case "pagerduty":
+            assert sent["payload"]["custom_details"]["asks"] == "\n".join(LINES)
+        case "opsgenie":
+            assert sent["details"]["asks"] == "\n".join(LINES)
+
+
+@pytest.mark.parametrize("type_", ["github", "jira"])
+def test_what_is_asked_anew_is_said_in_the_issue(stack: ExitStack, type_: str) -> None:
+    """An issue that is there already gets it as a comment; under what somebody said it is not repeated."""
+    peer: Any = stack.enter_context(PEERS[type_]())
+    channel = opened(type_, peer.url).channel
+    first = channel.deliver(message(ticket=ASKING))
+    assert isinstance(first, Delivered)
+    (issue,) = peer.issues.values()
+    channel.deliver(message(ticket=ASKING, thread=first.remote_ref))
+    assert LINES[0] in str(issue["comments"])
+    issue["comments"].clear()
+    said = {"by": "ann@acme.example", "text": "please"}
+    channel.deliver(message("ticket_commented", ticket=ASKING, thread=first.remote_ref, body=said))
+    assert "please" in str(issue["comments"]) and LINES[0] not in str(issue["comments"])
+
+
+def test_slack_gets_no_more_lines_than_a_block_takes(stack: ExitStack) -> None:
+    """Of a request with very many lines the first whole ones are shown, and where the others are."""
+    peer = stack.enter_context(SlackPeer())
+    lines = [f"limit per day: {number} tokens -> 5,000 tokens" for number in range(200)]
+    opened("slack", peer.url).channel.deliver(message(ticket=ticket(evidence={"asks": lines})))
+    (told,) = peer.messages.values()
+    *shown, last = told["blocks"][1]["text"]["text"].splitlines()
+    assert shown == [f"• {line.replace('>', '&gt;')}" for line in lines[: len(shown)]]
+    assert 30 < len(shown) < 200 and "remit ticket show" in last and len(told["blocks"][1]["text"]["text"]) <= 3_000

@@ -100,6 +100,21 @@ def test_a_mail_says_it_in_text_and_threads_by_ticket(server: Server) -> None:
     assert server.inbox.recipients[0] == ["bob@acme.example"]
 
 
+def test_a_mail_says_what_is_asked_line_by_line(server: Server) -> None:
+    """As lines of text and as items of the HTML, where nothing of it is markup."""
+    server.mail().deliver(message(ticket=ticket(evidence={"asks": ["limit per day: 1 -> 2", "models: <b>"]})))
+    (mail,) = server.inbox.mails
+    text, html = mail.get_body(("plain",)), mail.get_body(("html",))
+    assert text is not None and text.get_content().splitlines()[1:5] == [
+        "",
+        "- limit per day: 1 -> 2",
+        "- models: <b>",
+        "",
+    ]
+    assert html is not None
+    assert "<ul><li>limit per day: 1 -&gt; 2</li><li>models: &lt;b&gt;</li></ul>" in html.get_content()
+
+
 def test_what_is_for_nobody_by_name_goes_to_the_address_of_the_settings(server: Server) -> None:
     """A page to on-call has no recipients of its own."""
     server.mail().deliver(page())

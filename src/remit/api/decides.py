@@ -1,6 +1,6 @@
 """What people do about tickets in other systems, carried out: `remit.notify.ports.Decides`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import cast, get_args
 
@@ -11,12 +11,21 @@ from remit.grants.service import Authorship
 from remit.kernel.clock import Clock
 from remit.notify.ports import Intent
 from remit.renewals.form import Form, FormError, read_form
-from remit.renewals.model import Source, Ticket
+from remit.renewals.model import Source, Ticket, TicketKind
 from remit.renewals.service import LookAgain, TicketService
 from remit.store.postgres_deliveries import link_thread
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 _MAX_REASON = 1_000
+_KINDS: Mapping[TicketKind, str] = {
+    "grant": "a new grant,",
+    "renew": "a renewal of",
+    "increase": "an increase of",
+    "transfer": "a transfer of",
+    "break_glass": "a break-glass of",
+    "debt": "a debt of",
+    "finding": "a finding about",
+}
 _AGAIN = "edit the description and it is read again"
 _HOW_TO_ASK = f"the form is in Remit's pages about connecting GitHub and Jira; {_AGAIN}"
 
@@ -47,7 +56,8 @@ class TicketDecisions:
         def do(unit: WriteUnit) -> tuple[str, dict[str, str]] | Problem:
             answer = _act(self._tickets_over(unit), ticket_id, intent, by)
             if isinstance(answer, LookAgain):
-                return answer.problem.detail, {"said": answer.problem.detail}
+                said = f"{answer.problem.detail}{_set_again(intent)}"
+                return said, {"said": said}
             if not isinstance(answer, Ticket):
                 return answer[0]
             said = _said(answer, intent)
@@ -112,12 +122,24 @@ def _act(service: TicketService, ticket_id: str, intent: Intent, by: Authorship)
 def _is_open(ticket: Ticket) -> str:
     if not ticket.is_open:
         return f"ticket {ticket.id}: {ticket.state} by {ticket.decided_by}: {ticket.decision_reason}"
-    worst_case = ticket.evidence["exposure"]["text"]
+    worst_case, asks = ticket.evidence["exposure"]["text"], "; ".join(ticket.evidence["asks"])
     return (
-        f"this is ticket {ticket.id} now, a {ticket.kind.replace('_', '-')} of {ticket.path} ({worst_case}); it waits for "
+        f"this is ticket {ticket.id} now, {_KINDS[ticket.kind]} {ticket.path} ({asks}; {worst_case}); it waits for "
         f"{', '.join(ticket.assignees)} until {ticket.due_at:%Y-%m-%d %H:%M} UTC. The label `remit:approve` or "
         "`remit:decline` here decides it, set by whom it waits for"
     )
+
+
+def _set_again(intent: Intent) -> str:
+    """A label or a status that stands there already is not heard again."""
+    match _source(intent):
+        case "github":
+            return ". Take the label `remit:approve` off and set it again to do so"
+        case "jira":
+            return (
+                ". Take the label `remit:approve` off and set it again to do so, or move the issue back and here again"
+            )
+    return ""
 
 
 def _said(ticket: Ticket, intent: Intent) -> str:

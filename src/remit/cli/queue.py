@@ -12,7 +12,7 @@ def queue(
     *,
     of: Annotated[str | None, Parameter(help="Only what waits for this person, by e-mail address.")] = None,
     kind: Annotated[
-        Literal["grant", "renew", "increase", "transfer", "break_glass", "debt", "finding"] | None,
+        Literal["grant", "renew", "increase", "transfer", "break-glass", "break_glass", "debt", "finding"] | None,
         Parameter(help="Only tickets of this kind."),
     ] = None,
     overdue: Annotated[bool, Parameter(help="Only what should have been answered by now.")] = False,
@@ -25,7 +25,8 @@ def queue(
     from remit.cli.ticket_page import ticket_json
 
     authority = open_authority(where)
-    found = authority.tickets_listed(state="open", assignee=of, kind=kind)
+    wanted = None if kind is None else kind.replace("-", "_")
+    found = authority.tickets_listed(state="open", assignee=of, kind=wanted)
     now = authority.clock.now()
     tickets = [one for one in found if not overdue or one.due_at <= now]
     if json:
@@ -34,10 +35,11 @@ def queue(
     if not tickets:
         print("nothing waits for a decision")
         return EXIT_OK
-    rows = table("ticket", "due", "kind", "about", "asked by", "waits for", "worst case a month")
+    rows = table("ticket", "due", "kind", "about", "asked by", "waits for", "worst case a month", "asks")
     for one in tickets:
         due = moment_text(one.due_at) + (" overdue" if one.due_at <= now else "")
         exposure = str(one.evidence.get("exposure", {}).get("text", "")).removesuffix(" a month")
-        rows.add_row(one.id, due, one.kind, one.path, one.requester, ", ".join(one.assignees), exposure)
+        waits_for, asks = ", ".join(one.assignees), next(iter(one.evidence.get("asks", ())), "")
+        rows.add_row(one.id, due, one.kind.replace("_", "-"), one.path, one.requester, waits_for, exposure, asks)
     print_table(rows)
     return EXIT_OK

@@ -96,6 +96,7 @@ def page(ticket: "Ticket", events: "Sequence[Event]") -> str:
 
     lines = [f"{ticket.kind.replace('_', '-')} of {ticket.path}: {ticket.state}", f"  {ticket.id}, tier {ticket.tier}"]
     lines.append(f"  asked by {ticket.requester}: {printable(ticket.reason)}")
+    lines += [f"  asks: {line}" for line in ticket.evidence.get("asks", ())]
     if ticket.is_open:
         lines.append(f"  waits for {', '.join(ticket.assignees)} until {moment_text(ticket.due_at)}")
         if ticket.needed > 1:

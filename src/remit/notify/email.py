@@ -75,13 +75,16 @@ class Mail:
             mail["references"] = mail["in-reply-to"] = root
         mail["auto-submitted"] = "auto-generated"
         facts = "".join(f"{label}: {value}\n" for label, value in message.facts if value)
-        mail.set_content(f"{message.text}\n\n{facts}")
+        asks = "\n".join(f"- {line}" for line in message.asks)
+        mail.set_content("\n\n".join(part for part in (message.text, asks, facts) if part))
         rows = "".join(
             f"<tr><th align=left>{escape(label)}</th><td>{escape(value)}</td></tr>"
             for label, value in message.facts
             if value
         )
-        mail.add_alternative(f"<p>{escape(message.text)}</p><table>{rows}</table>", subtype="html")
+        items = "".join(f"<li>{escape(line)}</li>" for line in message.asks)
+        listed = f"<ul>{items}</ul>" if items else ""
+        mail.add_alternative(f"<p>{escape(message.text)}</p>{listed}<table>{rows}</table>", subtype="html")
         return mail
 
     def _connected(self) -> smtplib.SMTP:

@@ -5,6 +5,7 @@ After GitHub's documentation: REST API "Issues" (create, update, comments, assig
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +22,8 @@ LABEL: Final = "remit"
 DECIDING: Final[Mapping[str, Action]] = {"remit:approve": "approve", "remit:decline": "decline"}
 _GONE = frozenset({404, 410})
 _MAX_BODY = 60_000
+_MARKS: Final = re.compile(r"([\\`*_<\[\]|~])")
+_ESCAPED: Final = r"\\\1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class GitHub:
         return Delivered(str(answer.body["number"])) if isinstance(answer, Reply) else answer
 
     def _follow(self, message: Message, number: str) -> Outcome:
-        said = self.comment(number, message.text)
+        said = self.comment(number, message.text + _asks(message))
         if isinstance(said, TryAgain | Dead) or (message.ticket and message.ticket.is_open):
             return said
         approved = message.ticket is not None and message.ticket.state == "approved"
@@ -141,7 +144,13 @@ def _body(message: Message) -> str:
     how = ""
     if message.ticket and message.ticket.is_open:
         how = "\nWhoever is to decide sets the label `remit:approve` or `remit:decline`. Comments here are comments there.\n"
-    return (message.text + table + how)[:_MAX_BODY]
+    return (message.text + _asks(message) + table + how)[:_MAX_BODY]
+
+
+def _asks(message: Message) -> str:
+    """What is asked, as a list; patterns of models have stars, which are no emphasis."""
+    lines = "".join(f"\n- {_MARKS.sub(_ESCAPED, line)}" for line in message.asks)
+    return f"\n{lines}" if lines else ""
 
 
 def _cell(text: str) -> str:

@@ -62,7 +62,7 @@ class Jira:
             "project": {"key": self.project},
             "issuetype": {"name": self.issue_type},
             "summary": message.title,
-            "description": document("\n".join([message.text, *facts])),
+            "description": document("\n".join([_said(message), *facts])),
             "labels": [LABEL],
         }
         # An issue has one assignee; the others are in its text.
@@ -74,7 +74,7 @@ class Jira:
         return Delivered(str(answer.body["key"])) if isinstance(answer, Reply) else answer
 
     def _follow(self, message: Message, key: str) -> Outcome:
-        said = self.comment(key, message.text)
+        said = self.comment(key, _said(message))
         if isinstance(said, TryAgain | Dead) or (message.ticket and message.ticket.is_open):
             return said
         approved = message.ticket is not None and message.ticket.state == "approved"
@@ -162,6 +162,11 @@ class JiraHook:
 def _opened(fields: Mapping[str, Any]) -> list[tuple[Action, str]]:
     wanted = f"{fields['summary']}\n\n{_plain(fields.get('description') or '')}".strip()
     return [("open", wanted)] if LABEL in fields.get("labels", []) else []
+
+
+def _said(message: Message) -> str:
+    """The text, and what is asked, line by line."""
+    return "\n".join([message.text, *(f"- {line}" for line in message.asks)])
 
 
 def document(text: str) -> dict[str, Any]:

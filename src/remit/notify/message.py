@@ -88,6 +88,7 @@ def _ticket(stored: Row | None) -> TicketFacts | None:
         requester=stored["requester"],
         assignees=tuple(stored["assignees"]),
         due_at=datetime.fromisoformat(stored["due_at"]),
+        asks=tuple((stored.get("evidence") or {}).get("asks", ())),
         decided_by=stored["decided_by"],
         decision_reason=stored["decision_reason"],
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from remit.notify.calls import Endpoint
-from remit.notify.pagers import alert_key, is_over, is_urgent
+from remit.notify.pagers import alert_key, details, is_over, is_urgent
 from remit.notify.ports import Dead, Delivered, Message, Outcome, People, TryAgain
 
 
@@ -29,7 +29,7 @@ class Opsgenie:
                 "message": message.title[:130],
                 "alias": alias,
                 "description": message.text[:15_000],
-                "details": dict(message.facts),
+                "details": details(message),
                 "priority": "P1" if is_urgent(message) else "P3",
                 "source": "remit",
                 "responders": [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remit.notify.calls import Endpoint
-from remit.notify.pagers import alert_key, is_over, is_urgent
+from remit.notify.pagers import alert_key, details, is_over, is_urgent
 from remit.notify.ports import Dead, Delivered, Message, Outcome, TryAgain
 
 
@@ -32,7 +32,7 @@ class PagerDuty:
                 "severity": "critical" if is_urgent(message) else "warning",
                 "timestamp": message.created_at.isoformat(),
                 "class": message.kind,
-                "custom_details": dict(message.facts),
+                "custom_details": details(message),
             }
         answer = self.endpoint.call("POST", "/v2/enqueue", event)
         return answer if isinstance(answer, TryAgain | Dead) else Delivered(key[:255])

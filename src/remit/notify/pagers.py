@@ -18,3 +18,8 @@ def is_over(message: Message) -> bool:
 def is_urgent(message: Message) -> bool:
     """Whether somebody is to be woken."""
     return message.kind in _URGENT or (message.ticket is not None and message.ticket.kind == "break_glass")
+
+
+def details(message: Message) -> dict[str, str]:
+    """The facts, and what is asked."""
+    return dict(message.facts) | ({"asks": "\n".join(message.asks)} if message.asks else {})

@@ -10,7 +10,7 @@ Action = Literal["approve", "decline", "comment", "withdraw", "open"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketFacts:
-    """A ticket as it is now. Names of people are e-mail names."""
+    """A ticket as it is now. Names of people are e-mail names; `asks` are the lines that say what a yes gives."""
 
     id: str
     state: str
@@ -19,6 +19,7 @@ class TicketFacts:
     requester: str
     assignees: tuple[str, ...]
     due_at: datetime
+    asks: tuple[str, ...] = ()
     decided_by: str | None = None
     decision_reason: str | None = None
 
@@ -47,6 +48,11 @@ class Message:
     body: Mapping[str, Any]
     thread: str | None = None
     so_far: str | None = None
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """What is asked, line by line, where the message is about that; under a comment it is not said again."""
+        return () if self.ticket is None or self.kind == "ticket_commented" else self.ticket.asks
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ _PASSING = frozenset(
     {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 )
 _MAX_FACTS = 10
+_MAX_BLOCK: Final = 2_900  # the text of a section may have 3,000 characters
+_MORE: Final = "… and more: `remit ticket show` has all of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,9 @@ def _content(message: Message) -> dict[str, Any]:
     blocks: list[dict[str, Any]] = [
         {"type": "section", "text": {"type": "mrkdwn", "text": f"*{escaped(message.title)}*\n{escaped(message.text)}"}}
     ]
+    if message.asks:
+        asks = escaped("\n".join(f"• {line}" for line in message.asks))
+        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": _cut(asks)}})
     if facts:
         fields = [{"type": "mrkdwn", "text": fact[:2000]} for fact in facts]
         blocks.append({"type": "section", "fields": fields})
@@ -217,6 +222,13 @@ def _content(message: Message) -> dict[str, Any]:
         elements = [{**button, "value": message.ticket.id} for button in buttons]
         blocks.append({"type": "actions", "elements": elements})
     return {"text": escaped(message.title), "blocks": blocks, "unfurl_links": False}
+
+
+def _cut(text: str) -> str:
+    """As many whole lines as a block takes, and that there are more."""
+    if len(text) <= _MAX_BLOCK:
+        return text
+    return text[: text.rfind("\n", 0, _MAX_BLOCK) if "\n" in text[:_MAX_BLOCK] else _MAX_BLOCK] + f"\n{_MORE}"
 
 
 def _button(action: str, label: str, style: str) -> dict[str, Any]:

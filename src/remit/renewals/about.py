@@ -1,11 +1,24 @@
 """What an effect is about, and what it would do to the tree: the facts that a decision is made on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Self
 
+from remit.grants.edits import NewGrant
+from remit.grants.model import Grant, Limit, Shape
 from remit.grants.tree import Tree
-from remit.renewals.effects import Acknowledge, CreateGrant, Effect, MoveLimit, RenewGrant, SetLimits, SettleDebt
+from remit.grants.words import amount_text, instant_text, limit_text, period_text, printable
+from remit.kernel.money import format_usd
+from remit.renewals.effects import (
+    Acknowledge,
+    BreakGlass,
+    CreateGrant,
+    Effect,
+    MoveLimit,
+    RenewGrant,
+    SetLimits,
+    SettleDebt,
+)
 from remit.renewals.exposure import Exposure, monthly_exposure
 
 
@@ -30,10 +43,11 @@ class Raise:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a person is shown of an effect: the worst case a month, and every limit that rises."""
+    """What a person is shown of an effect: what it asks in words, the worst case a month, every limit that rises."""
 
     exposure: Exposure
     raises: tuple[Raise, ...]
+    asks: tuple[str, ...] = ()
 
     def goes_beyond(self, shown: "Outlook") -> bool:
         """Whether somebody who decided by what was shown would give more than they saw, in sum or in any limit."""
@@ -58,6 +72,7 @@ class Outlook:
                 }
                 for one in self.raises
             ],
+            "asks": list(self.asks),
         }
 
     @classmethod
@@ -65,14 +80,103 @@ class Outlook:
         """What was shown. A ticket whose evidence says nothing showed that nothing changes."""
         stated = evidence.get("exposure", {"before_nanousd": 0, "after_nanousd": 0})
         raises = tuple(Raise(**one) for one in evidence.get("raises", ()))
-        return cls(Exposure(stated["before_nanousd"], stated["after_nanousd"]), raises)
+        return cls(Exposure(stated["before_nanousd"], stated["after_nanousd"]), raises, tuple(evidence.get("asks", ())))
 
 
 def outlook(tree: Tree, after: Tree, effect: Effect) -> Outlook:
     """What an effect does, by the tree before it and the one it would leave."""
+    asks = asked_lines(effect, tree, after)
     if isinstance(effect, SettleDebt | Acknowledge):
-        return Outlook(Exposure(0, 0), ())
-    return Outlook(_exposure(tree, after, effect), tuple(_raises(tree, after)))
+        return Outlook(Exposure(0, 0), (), asks)
+    return Outlook(_exposure(tree, after, effect), tuple(_raises(tree, after)), asks)
+
+
+def people_needed(effect: Effect) -> int:
+    """How many people have to say yes."""
+    return 2 if isinstance(effect, BreakGlass) else 1
+
+
+def asked_lines(effect: Effect, tree: Tree, after: Tree) -> tuple[str, ...]:
+    """What a yes would give, in short lines, the weightiest first; by the tree before it and the one it would leave."""
+    return tuple(printable(line) for line in _lines(effect, tree, after))
+
+
+def _lines(effect: Effect, tree: Tree, after: Tree) -> list[str]:
+    match effect:
+        case CreateGrant():
+            return _new_lines(effect.new, after)
+        case RenewGrant():
+            old, new = tree[effect.grant_id], after[effect.grant_id]
+            expiry = f"expiry: {instant_text(old.expires_at)} -> {instant_text(new.expires_at)}"
+            return [expiry, *_changes(old, new), _kept(old, new)]
+        case SetLimits():
+            return _changes(tree[effect.grant_id], after[effect.grant_id])
+        case MoveLimit():
+            part = limit_text(Limit(effect.dimension, effect.amount, effect.period))
+            return [f"moves {part} from {tree[effect.source_id].path} to {tree[effect.target_id].path}"]
+        case BreakGlass():
+            extra = f"{format_usd(effect.amount_nanousd)} on top of each of its usd limits"
+            lines = [
+                f"{extra} until {instant_text(effect.ends_at)}",
+                f"takes the yes of {people_needed(effect)} people",
+            ]
+            raised = [(one, tree.find(one.id)) for one in after]
+            return lines + [
+                f"{new.path}: {line}" for new, old in raised if old is not None for line in _changes(old, new)
+            ]
+        case SettleDebt():
+            since = f"the {effect.period_kind} that began {instant_text(effect.period_start)}"
+            period = "a limit that never refills" if effect.period_kind == "once" else since
+            return [f"forgives {format_usd(effect.amount_nanousd)} that is owed from {period}"]
+        case Acknowledge():
+            return [f"to look at: {effect.code.replace('_', ' ')} of {path_of(tree, effect)}"]
+
+
+def _new_lines(new: NewGrant, after: Tree) -> list[str]:
+    made = after.at_path(new.path)
+    assert made is not None, "the effect was tried"
+    limits = ", ".join(map(limit_text, made.limits)) or "no limits of its own"
+    starts = "" if new.starts_at is None else f"starts {instant_text(new.starts_at)}, "
+    models = "all that the grants above allow" if new.shape.models is None else ", ".join(new.shape.models) or "none"
+    lines = [
+        f"new grant {new.path}: {limits}",
+        f"owner: {new.owner}",
+        f"class: {made.grant_class}, {starts}expires {instant_text(made.expires_at)}",
+        f"models: {models}",
+    ]
+    if new.overdraft is not None:
+        lines.append(f"overdraft: up to {format_usd(new.overdraft.max_nanousd)} above each usd limit")
+    # A yes is to all of it: what has no words here is at least named.
+    also = [one.name for one in fields(new) if one.name not in _IN_WORDS and getattr(new, one.name) != one.default]
+    also += ["shape"] if replace(new.shape, models=None) != Shape() else []
+    return [*lines, f"also states: {', '.join(name.replace('_', ' ') for name in also)}"] if also else lines
+
+
+_IN_WORDS: Final = frozenset(
+    {"path", "owner", "grant_class", "time_zone", "starts_at", "expires_at", "limits", "shape", "overdraft"}
+)
+
+
+def _changes(old: Grant, new: Grant) -> list[str]:
+    """Each limit that becomes another, was not there, or is there no more."""
+    before, now = ({(one.dimension, one.period): one for one in grant.limits} for grant in (old, new))
+    return [
+        f"limit {period_text(key[1])}: {_amount(before.get(key))} -> {_amount(now.get(key))}"
+        for key in dict.fromkeys([*before, *now])
+        if before.get(key) != now.get(key)
+    ]
+
+
+def _kept(old: Grant, new: Grant) -> str:
+    """The limits that go on as they are."""
+    kept = [limit_text(one) for one in new.limits if one in old.limits]
+    if kept:
+        return f"{'limits stay' if old.limits == new.limits else 'other limits stay'}: {', '.join(kept)}"
+    return "no other limits of its own" if new.limits else "no limits of its own"
+
+
+def _amount(limit: Limit | None) -> str:
+    return "none" if limit is None else amount_text(limit.dimension, limit.amount)
 
 
 def limit_change(effect: Effect, shown: Outlook) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class Scribe:
             "assignees": list(ticket.assignees),
             "due_at": ticket.due_at.isoformat(),
             "exposure": ticket.evidence.get("exposure", {}).get("text"),
+            "asks": ticket.evidence.get("asks"),
             "reason": ticket.reason,
             "decided_by": ticket.decided_by,
             "decision_reason": ticket.decision_reason,

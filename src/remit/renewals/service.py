@@ -15,7 +15,7 @@ from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
 from remit.kernel.money import format_usd
-from remit.renewals.about import Outlook, grant_of, limit_change, outlook, path_of, settled
+from remit.renewals.about import Outlook, grant_of, limit_change, outlook, path_of, people_needed, settled
 from remit.renewals.deciders import authority, joint_authority, levels, may_decide, subject_of
 from remit.renewals.effects import (
     Acknowledge,
@@ -385,7 +385,7 @@ class TicketService:
             reason=by.reason,
             effect=effect_body(effect),
             evidence=evidence,
-            needed=2 if isinstance(effect, BreakGlass) else 1,
+            needed=people_needed(effect),
             dedupe_key=asked.dedupe_key,
         )
 
