@@ -8,6 +8,7 @@ import pytest
 
 from remit.grants.edits import NewGrant
 from remit.grants.model import Actor, Overdraft
+from remit.grants.service import Written
 from remit.renewals import requests
 from tests.renewals.office import ADMIN, EVE, RITA, SAM, TOM, USD, Office, codes, usd
 
@@ -184,6 +185,27 @@ def test_what_was_handed_on_meanwhile_is_said_and_not_taken_back(office: Office)
     assert "acme/research/search/child" in review.evidence["not_taken_back"][0]
     assert office.spend_limit("acme/research/search") == 300
     assert office.round().ended == 0
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_what_was_moved_to_a_sibling_meanwhile_is_said(office: Office, revoked: bool) -> None:
+    """A sibling that was given a break-glass's extra keeps it, and the review says so, also of a grant that is revoked by then."""
+    office.change("acme/research/eval", owner=SAM)
+    ends = office.clock.now() + timedelta(hours=4)
+    ticket = office.opened(SAM, requests.break_glass, "acme/research/search", 100 * USD, ends, "api")
+    office.decide("approve", RITA, ticket.id)
+    office.decide("approve", ADMIN, ticket.id)
+    grants = office.authority.grants
+    moved = ("acme/research/search", "acme/research/eval", "usd", "month", 260 * USD)
+    assert isinstance(grants.transfer(*moved, office.by(SAM)), Written)
+    if revoked:
+        assert isinstance(grants.revoke("acme/research/search", office.by(SAM)), Written)
+    office.clock.advance(timedelta(hours=4))
+    assert office.round().ended == 1
+    (review,) = office.authority.tickets_listed(state="open", kind="finding")
+    (kept,) = review.evidence["not_taken_back"]
+    assert "`acme/research/search` was given $100.00 per month and has $40.00 per month left" in kept
+    assert office.spend_limit("acme/research/search") == (40 if revoked else 0)
 
 
 def test_a_token_held_to_one_grant_asks_and_decides_about_nothing_else(office: Office) -> None:
