@@ -9,7 +9,7 @@ import pytest
 from remit.grants.edits import NewGrant
 from remit.grants.model import Actor, Overdraft
 from remit.grants.service import Written
-from remit.renewals import requests
+from remit.renewals import requests, rounds, service
 from tests.renewals.office import ADMIN, EVE, RITA, SAM, TOM, USD, Office, codes, usd
 
 
@@ -263,3 +263,22 @@ def test_who_owes_a_debt_does_not_decide_about_it(office: Office) -> None:
     assert office.decide("approve", RITA, ticket.id).state == "approved"
     assert office.authority.ledger.debts() == []
     assert office.round().opened == 0
+
+
+def test_a_person_has_so_many_open_tickets_and_a_round_escalates_so_many(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more is refused until one has ended; a debt of theirs is no request; what a round leaves is the next one's."""
+    monkeypatch.setattr(service, "MAX_OPEN_TICKETS", 3)
+    monkeypatch.setattr(rounds, "OVERDUE_AT_ONCE", 2)
+    wanted = [NewGrant(path=f"acme/research/search/x{number}", owner=EVE, limits=(usd(1),)) for number in range(4)]
+    tickets = [office.opened(EVE, requests.new_grant, one, "api") for one in wanted[:3]]
+    assert codes(office.ask("Eve@ACME.example", requests.new_grant, wanted[3], "api")) == ["too_many_tickets"]
+    office.make("acme/research/prod", EVE, usd(0), by=ADMIN, overdraft=Overdraft(max_nanousd=5 * USD))
+    office.owe("acme/research/prod", 2 * USD)
+    assert office.round().opened == 1
+    office.decide("withdraw", EVE, tickets[0].id)
+    tickets[0] = office.opened(EVE, requests.new_grant, wanted[3], "api")
+    office.clock.advance(tickets[0].due_at - office.clock.now())
+    assert [office.authority.escalate().escalated for _ in range(3)] == [2, 2, 0]
+    assert {one.level for one in office.authority.tickets_listed(state="open")} == {1}

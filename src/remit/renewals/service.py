@@ -46,6 +46,8 @@ _KINDS: Mapping[type, TicketKind] = {
     Acknowledge: "finding",
 }
 _MAX_COMMENT = 10_000
+MAX_OPEN_TICKETS = 100
+"""Of one person: what waits is escalated with the whole tree held, and nobody's requests are to keep others from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +189,9 @@ class TicketService:
         ticket = self._open(ticket_id, by)
         if isinstance(ticket, list):
             return ticket
+        problems = self._speaking_problems(ticket, by.actor)
+        if problems:
+            return problems
         if not same_person(ticket.requester, by.actor.name):
             detail = f"ticket {ticket.id} is `{ticket.requester}`'s to withdraw"
             return [Problem(code="not_permitted", path=ticket.path, detail=detail)]
@@ -197,7 +202,7 @@ class TicketService:
         ticket = self._tickets.find(ticket_id)
         if ticket is None:
             return [unknown_ticket(ticket_id)]
-        problems = authorship_problems(by)
+        problems = authorship_problems(by) or self._speaking_problems(ticket, by.actor)
         if not text.strip() or len(text) > _MAX_COMMENT:
             detail = f"a comment has 1 to {_MAX_COMMENT:,} characters"
             problems.append(Problem(code="comment_invalid", path=ticket.path, field="text", detail=detail))
@@ -279,10 +284,14 @@ class TicketService:
         if standing is not None:
             detail = f"ticket {standing.id} asks for this already and waits for {', '.join(standing.assignees)}"
             return [Problem(code="ticket_open_already", path=path, detail=detail)]
+        wished = actor.name != SYSTEM and not isinstance(effect, SettleDebt | Acknowledge)
+        if wished and self._tickets.waiting_of(actor.name) >= MAX_OPEN_TICKETS:
+            detail = f"{MAX_OPEN_TICKETS} tickets of `{actor.name}` wait already; withdraw one, or wait for an answer"
+            return [Problem(code="too_many_tickets", path=path, detail=detail)]
         grant = None if isinstance(effect, CreateGrant) else tree.find(grant_of(effect))
         known = isinstance(effect, CreateGrant) or grant is not None
         # A token that is held to one grant asks about nothing else.
-        if not known or not reaches(actor, subject_of(tree, effect) if grant is None else tree.path_to(grant)):
+        if not known or not reaches(actor, _place(tree, effect)):
             return [Problem(code="grant_unknown", path=path, detail=f"there is no grant `{path}`")]
         if grant is None:
             return []
@@ -298,6 +307,14 @@ class TicketService:
             f"`{actor.name}` may not ask for `{grant.path}`: that is for its owner, {grant.owner}, or who stands above"
         )
         return [Problem(code="not_permitted", path=grant.path, detail=detail)]
+
+    def _speaking_problems(self, ticket: Ticket, actor: Actor) -> list[Problem]:
+        """Why somebody has no say in a ticket, whether or not it is theirs to decide."""
+        if not self._people.is_active(actor.name):
+            return [Problem(code="not_permitted", path=ticket.path, detail=f"`{actor.name}` has left")]
+        if actor.within is None or reaches(actor, _place(self._read_tree(), effect_of(ticket.effect))):
+            return []
+        return [unknown_ticket(ticket.id)]
 
     def _break_glass_problems(self, grant: Grant, effect: BreakGlass, now: datetime) -> list[Problem]:
         most, life = self._policy.break_glass_max_nanousd, self._policy.break_glass_max_life
@@ -423,6 +440,12 @@ class TicketService:
         why = "nobody decides their own request" if own else f"it waits for {', '.join(ticket.assignees)}"
         detail = f"`{by.actor.name}` may not decide ticket {ticket.id}: {why}"
         return [Problem(code="not_permitted", path=ticket.path, detail=detail)]
+
+
+def _place(tree: Tree, effect: Effect) -> tuple[Grant, ...]:
+    """Where a request stands, root first: down to the grant it is about, or to that which a new one is to stand below."""
+    grant = None if isinstance(effect, CreateGrant) else tree.find(grant_of(effect))
+    return subject_of(tree, effect) if grant is None else tree.path_to(grant)
 
 
 def tier_of(policy: Policy, effect: Effect, exposure: Exposure) -> Tier:
