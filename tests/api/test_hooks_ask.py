@@ -164,7 +164,7 @@ def test_nobody_asks_for_what_is_not_theirs(desk: Desk, kind: str) -> None:
 
 
 def test_every_kind_can_be_asked_for(desk: Desk) -> None:
-    """A renewal, a new grant, a transfer and a break-glass have forms as well."""
+    """A renewal, a new grant, a transfer and a break-glass have forms as well; the worst case is said to who sees the grant."""
     leaf = desk.leaf()
     parent = leaf.rpartition("/")[0]
     desk.plane.admin.made(f"{parent}/other", 50 * USD, owner=ANN)
@@ -181,5 +181,6 @@ def test_every_kind_can_be_asked_for(desk: Desk) -> None:
         issue = Issue(desk, "github")
         assert issue.text("ann-gh", form("github", *lines)) == 200
         assert [(one["kind"], one["requester"]) for one in issue.tickets()] == [(kind, ANN)], issue.comments()
+        assert ("a month); it waits for" in issue.comments()) == (kind != "grant"), issue.comments()
     (made,) = desk.plane.admin.get("/tickets", kind="grant").json()["tickets"]
     assert made["effect"]["new"]["owner"] == ANN

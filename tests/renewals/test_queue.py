@@ -1,5 +1,6 @@
 """Tickets: who is asked, who decides, what an approval does, what silence does."""
 
+import secrets
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -209,20 +210,23 @@ def test_what_was_moved_to_a_sibling_meanwhile_is_said(office: Office, revoked: 
 
 
 def test_a_token_held_to_one_grant_asks_and_decides_about_nothing_else(office: Office) -> None:
-    """A narrowed token of an owner above neither asks for nor approves what lies outside the grant it is held to."""
+    """A narrowed token neither asks for, approves, comments on nor takes back what lies outside the grant it is held to."""
     ticket = _increase(office)
 
-    def decide(within: str) -> object:
-        by = replace(office.by(RITA), actor=Actor(RITA, within=office.grant(within).id))
+    def act(verb: str, name: str, within: str, *said: str) -> Any:
+        by = replace(office.by(name), actor=Actor(name, within=office.grant(within).id))
 
         def do(unit: Any) -> Any:
-            answer = office.authority.tickets_over(unit).approve(ticket, by)
+            answer = getattr(office.authority.tickets_over(unit), verb)(ticket, *said, by)
             return answer[0] if isinstance(answer, list) else (answer, {})
 
-        return office.authority.writes.once(f"decide-{within}", {"actor": RITA, "operation": "ticket approve"}, do)
+        return office.authority.writes.once(secrets.token_hex(8), {"actor": name, "operation": "ticket approve"}, do)
 
-    assert decide("acme/research/eval").code == "not_permitted"  # type: ignore[attr-defined]
-    assert decide("acme/research").state == "approved"  # type: ignore[attr-defined]
+    assert act("withdraw", SAM, "acme/research/eval").code == "ticket_unknown"
+    assert act("comment", SAM, "acme/research/eval", "hm").code == "ticket_unknown"
+    assert act("comment", SAM, "acme/research/search", "hm").is_open
+    assert act("approve", RITA, "acme/research/eval").code == "not_permitted"
+    assert act("approve", RITA, "acme/research").state == "approved"
 
 
 def test_break_glass_is_bounded(office: Office) -> None:
