@@ -35,22 +35,32 @@ class Issue:
             desk.jira.issues[self.ref] = {"comments": [], "status": "To Do", "fields": {}}
 
     def text(
-        self, author: str, text: str, *, labels: tuple[str, ...] = ("remit",), edited_by: str | None = None
+        self,
+        author: str,
+        text: str,
+        *,
+        labels: tuple[str, ...] = ("remit",),
+        edited_by: str | None = None,
+        title_alone: bool = False,
     ) -> int:
-        """The event of its being opened with a text, or edited; the status that the hook answers."""
+        """The event of its being opened with a text, or edited (or of its title alone); the status that the hook answers."""
         desk, editor = self.desk, edited_by or author
         posted: Posted
         if self.kind == "github":
             issue = {"number": int(self.ref), "title": "more", "body": text, "user": {"login": author}}
             issue["labels"] = [{"name": one} for one in labels]
+            more: dict[str, Any] = {"issue": issue}
+            if edited_by is not None:
+                more["changes"] = {"title" if title_alone else "body": {"from": ""}}
             event = "opened" if edited_by is None else "edited"
-            posted = desk.github.event("issues", event, int(self.ref), editor, issue=issue)
+            posted = desk.github.event("issues", event, int(self.ref), editor, **more)
         else:
             fields: dict[str, Any] = {"summary": "more", "description": text, "labels": list(labels)}
             fields["creator"] = {"accountId": author}
-            more: dict[str, Any] = {"issue": {"key": self.ref, "fields": fields}}
+            more = {"issue": {"key": self.ref, "fields": fields}}
             if edited_by is not None:
-                more["changelog"] = {"items": [{"field": "description", "fromString": "", "toString": text}]}
+                field = "summary" if title_alone else "description"
+                more["changelog"] = {"items": [{"field": field, "fromString": "", "toString": text}]}
             name = "jira:issue_created" if edited_by is None else "jira:issue_updated"
             posted = desk.jira.event(name, self.ref, editor, **more)
         return desk.post(self.kind, posted).status_code
@@ -134,6 +144,18 @@ def test_what_is_wrong_is_said_and_mended_by_editing(desk: Desk, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_who_edits_the_title_asks_for_nothing(desk: Desk, kind: str) -> None:
+    """A text that somebody else wrote into one's issue is not read as one's own when one edits the title."""
+    leaf, issue = desk.leaf(), Issue(desk, kind)
+    assert issue.text("ann-gh", "We grow.") == 200
+    assert issue.text("ann-gh", increase(kind, leaf), edited_by="mallory") == 200
+    assert issue.text("ann-gh", increase(kind, leaf), edited_by="ann-gh", title_alone=True) == 200
+    assert issue.tickets() == []
+    assert issue.text("ann-gh", increase(kind, leaf), edited_by="ann-gh") == 200
+    assert [one["requester"] for one in issue.tickets()] == [ANN]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_nobody_asks_for_what_is_not_theirs(desk: Desk, kind: str) -> None:
     """A stranger, a colleague and an issue without the label open nothing; the colleague learns of no grant."""
     leaf = desk.leaf()
@@ -147,7 +169,7 @@ def test_nobody_asks_for_what_is_not_theirs(desk: Desk, kind: str) -> None:
 
 
 def test_every_kind_can_be_asked_for(desk: Desk) -> None:
-    """A renewal, a new grant, a transfer and a break-glass have forms as well."""
+    """A renewal, a new grant, a transfer and a break-glass have forms as well; the worst case is said to who sees the grant."""
     leaf = desk.leaf()
     parent = leaf.rpartition("/")[0]
     desk.plane.admin.made(f"{parent}/other", 50 * USD, owner=ANN)
@@ -164,5 +186,6 @@ def test_every_kind_can_be_asked_for(desk: Desk) -> None:
         issue = Issue(desk, "github")
         assert issue.text("ann-gh", form("github", *lines)) == 200
         assert [(one["kind"], one["requester"]) for one in issue.tickets()] == [(kind, ANN)], issue.comments()
+        assert ("a month); it waits for" in issue.comments()) == (kind != "grant"), issue.comments()
     (made,) = desk.plane.admin.get("/tickets", kind="grant").json()["tickets"]
     assert made["effect"]["new"]["owner"] == ANN

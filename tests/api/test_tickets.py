@@ -152,3 +152,58 @@ def test_a_renewal_asks_for_suggested_limits_or_for_stated_ones(admin: Caller, s
     assert ticket.status_code == 201, ticket.text
     assert ticket.json()["effect"]["limits"] is None
     assert ticket.json()["evidence"]["suggestion"]["text"] == "no other limits are suggested by its use"
+
+
+def test_who_asks_below_unseen_grants_learns_nothing_of_them(
+    plane: Plane, admin: Caller, rita: Caller, leaf: str
+) -> None:
+    """Who asks for a new grant is not told the worst case, which comes from limits above; whom it waits for is."""
+    tom, parent = plane.caller(TOM), leaf.rpartition("/")[0]
+    grant = admin.get(f"/grants/{ref(parent)}").json()
+    body = {"path": f"{parent}/x", "owner": TOM, "limits": [{"dimension": "requests", "amount": 1, "period": "month"}]}
+    asked = tom.write("POST", "/tickets/grant", {**body, "reason": "please"})
+    assert asked.status_code == 201 and asked.json()["assignees"] == [RITA]
+    ticket = asked.json()["id"]
+    assert rita.get(f"/tickets/{ticket}").json()["evidence"]["exposure"]["after_nanousd"] == 500_000_000_000
+    assert admin.patch(parent, limits=[usd(600_000_000_000)]).status_code == 200
+    refused(rita.write("POST", f"/tickets/{ticket}/approve", {"reason": "fine"}), 409, "look_again")
+    assert "$600.00" in rita.get(f"/tickets/{ticket}").text
+    (listed,) = [one for one in tom.get("/tickets").json()["tickets"] if one["id"] == ticket]
+    told = tom.get("/tickets").text + tom.get(f"/tickets/{ticket}").text + asked.text
+    assert listed["evidence"] == {"raises": []} and "has changed since" in told
+    assert not any(secret in told for secret in ("500000000000", "600000000000", "$500", "$600", grant["id"]))
+    assert rita.write("POST", f"/tickets/{ticket}/approve", {"reason": "fine"}).status_code == 200
+    kinds = "SELECT kind FROM notifications WHERE ticket_id = %s AND body ? 'exposure'"
+    assert {row[0] for row in plane.sql(kinds, ticket)} == {"ticket_opened"}
+    assert "exposure" not in tom.get(f"/tickets/{ticket}").json()["evidence"]["done"]
+
+
+def test_who_asks_a_sibling_learns_nothing_of_it(plane: Plane, admin: Caller, rita: Caller, leaf: str) -> None:
+    """A transfer shows its limits and its use to who sees the giver, and to who asks what rises of their own."""
+    own, tom = f"{leaf.rpartition('/')[0]}/own", plane.caller(TOM)
+    admin.made(own, 10_000_000_000, owner=TOM)
+    body = {"source": leaf, "target": own, "limit": usd(1_000_000_000), "reason": "please"}
+    asked = tom.write("POST", "/tickets/transfer", body)
+    assert asked.status_code == 201, asked.text
+    (rise,) = asked.json()["evidence"]["raises"]
+    assert asked.json()["evidence"].keys() == {"raises"} and (rise["path"], rise["after"]) == (own, 11_000_000_000)
+    assert {"exposure", "use", "refusals"} < rita.get(f"/tickets/{asked.json()['id']}").json()["evidence"].keys()
+
+
+def test_a_token_held_to_one_grant_has_no_part_in_other_tickets(
+    plane: Plane, admin: Caller, sam: Caller, leaf: str
+) -> None:
+    """It neither shows nor lists, comments on or takes back what is about another grant; of its own it does."""
+    other = f"{leaf.rpartition('/')[0]}/other"
+    admin.made(other, 10_000_000_000, owner=SAM)
+    ticket, own = _increase(sam, leaf)["id"], _increase(sam, other, 20_000_000_000)["id"]
+    made = sam.write("POST", "/tokens", {"purpose": "a tool", "grant": other})
+    assert made.status_code == 201, made.text
+    held = plane.bearer(made.json()["secret"])
+    refused(held.get(f"/tickets/{ticket}"), 404, "ticket_unknown")
+    for verb, body in (("comment", {"text": "hm"}), ("withdraw", {"reason": "hm"})):
+        refused(held.write("POST", f"/tickets/{ticket}/{verb}", body), 404, "ticket_unknown")
+    assert [one["id"] for one in held.get("/tickets").json()["tickets"]] == [own]
+    assert held.get("/tickets", mine="true").json()["tickets"] == []
+    assert held.get(f"/tickets/{own}").status_code == 200
+    assert held.write("POST", f"/tickets/{own}/withdraw", {"reason": "hm"}).json()["state"] == "withdrawn"

@@ -124,6 +124,18 @@ def test_expired_grants_are_marked_and_renewed() -> None:
     assert (renewed.status, renewed.expires_at) == ("active", YEAR_END)
 
 
+def test_a_later_expiry_resumes_nothing() -> None:
+    """What somebody suspended stays so past its expiry and after a renewal; resuming it takes authority above it."""
+    world = team_world()
+    written(world.service.suspend("acme/team/svc", by()))
+    world.clock.pass_days(30)
+    assert world.service.expire_due(by()) == Written(grants=())
+    renewed = written(world.service.renew("acme/team/svc", YEAR_END, by()))
+    assert (renewed.status, renewed.expires_at) == ("suspended", YEAR_END)
+    assert codes(world.service.resume("acme/team/svc", by(CY))) == {"not_permitted"}
+    assert written(world.service.resume("acme/team/svc", by(BO))).status == "active"
+
+
 def test_the_same_request_gets_the_first_answer() -> None:
     """A repeated key with the same request answers what the first call answered, whatever happened since."""
     world = team_world()

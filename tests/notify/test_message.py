@@ -21,6 +21,16 @@ def test_a_decision_says_by_whom_and_why() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "told"),
+    [("ticket_opened", True), ("ticket_escalated", True), ("ticket_decided", False), ("ticket_commented", False)],
+)
+def test_the_worst_case_is_for_who_is_asked(kind: str, told: bool) -> None:
+    """Whoever asked may not see the grants whose limits it comes from."""
+    asked = ticket(evidence={"exposure": {"text": "$0.00 -> $777.00 a month"}})
+    assert ("worst case" in dict(message(kind, ticket=asked).facts)) is told
+
+
+@pytest.mark.parametrize(
     ("due", "word"),
     [("2027-03-03T23:00", "today"), ("2027-03-04T01:00", "tomorrow"), ("2027-03-20T01:00", "2027-03-20")],
 )

@@ -10,6 +10,8 @@ import pytest
 from remit.grants.edits import GrantEdit
 from remit.grants.fields import field_problems
 from remit.grants.model import Boundary, Delegation, Envelope, Renewal
+from remit.grants.service import Written
+from remit.renewals import requests
 from tests.renewals.office import ADMIN, EVE, RITA, SAM, USD, Office, usd
 from tests.renewals.test_succession import leave
 
@@ -125,3 +127,18 @@ def test_a_tier_is_one_of_three(office: Office) -> None:
     """Any other word is refused where it is written, and does not silently renew nothing."""
     odd = replace(office.grant(SEARCH), renewal=Renewal(auto_tier="any"))
     assert [problem.field for problem in field_problems(odd)] == ["renewal.auto_tier"]
+
+
+def test_an_envelope_lifts_no_suspension(office: Office) -> None:
+    """A grant that was suspended, ran out and is renewed inside an envelope is suspended still; no look finds it meanwhile."""
+    office.authority.grants.suspend(SEARCH, office.by(ADMIN, admin=True))
+    earlier = GrantEdit(expires_at=office.clock.now() + timedelta(seconds=1))
+    assert isinstance(office.authority.grants.change(SEARCH, earlier, office.by(SAM)), Written)
+    office.clock.advance(timedelta(seconds=2))
+    office.round()
+    assert not office.authority.care.grants_are_due()
+    assert office.authority.jobs.wanted(office.clock.now(), [], delivers=False) == []
+    until = office.clock.now() + timedelta(days=50)
+    ticket = office.opened(SAM, requests.renewal, SEARCH, until, None, "api")
+    assert (ticket.state, ticket.decided_by) == ("approved", "remit")
+    assert (office.grant(SEARCH).status, office.grant(SEARCH).expires_at) == ("suspended", until)

@@ -1,5 +1,6 @@
 """Tickets: who is asked, who decides, what an approval does, what silence does."""
 
+import secrets
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -8,7 +9,8 @@ import pytest
 
 from remit.grants.edits import NewGrant
 from remit.grants.model import Actor, Overdraft
-from remit.renewals import requests
+from remit.grants.service import Written
+from remit.renewals import asking, requests, rounds
 from tests.renewals.office import ADMIN, EVE, RITA, SAM, TOM, USD, Office, codes, usd
 
 
@@ -186,21 +188,45 @@ def test_what_was_handed_on_meanwhile_is_said_and_not_taken_back(office: Office)
     assert office.round().ended == 0
 
 
+@pytest.mark.parametrize("revoked", [False, True])
+def test_what_was_moved_to_a_sibling_meanwhile_is_said(office: Office, revoked: bool) -> None:
+    """A sibling that was given a break-glass's extra keeps it, and the review says so, also of a grant that is revoked by then."""
+    office.change("acme/research/eval", owner=SAM)
+    ends = office.clock.now() + timedelta(hours=4)
+    ticket = office.opened(SAM, requests.break_glass, "acme/research/search", 100 * USD, ends, "api")
+    office.decide("approve", RITA, ticket.id)
+    office.decide("approve", ADMIN, ticket.id)
+    grants = office.authority.grants
+    moved = ("acme/research/search", "acme/research/eval", "usd", "month", 260 * USD)
+    assert isinstance(grants.transfer(*moved, office.by(SAM)), Written)
+    if revoked:
+        assert isinstance(grants.revoke("acme/research/search", office.by(SAM)), Written)
+    office.clock.advance(timedelta(hours=4))
+    assert office.round().ended == 1
+    (review,) = office.authority.tickets_listed(state="open", kind="finding")
+    (kept,) = review.evidence["not_taken_back"]
+    assert "`acme/research/search` was given $100.00 per month and has $40.00 per month left" in kept
+    assert office.spend_limit("acme/research/search") == (40 if revoked else 0)
+
+
 def test_a_token_held_to_one_grant_asks_and_decides_about_nothing_else(office: Office) -> None:
-    """A narrowed token of an owner above neither asks for nor approves what lies outside the grant it is held to."""
+    """A narrowed token neither asks for, approves, comments on nor takes back what lies outside the grant it is held to."""
     ticket = _increase(office)
 
-    def decide(within: str) -> object:
-        by = replace(office.by(RITA), actor=Actor(RITA, within=office.grant(within).id))
+    def act(verb: str, name: str, within: str, *said: str) -> Any:
+        by = replace(office.by(name), actor=Actor(name, within=office.grant(within).id))
 
         def do(unit: Any) -> Any:
-            answer = office.authority.tickets_over(unit).approve(ticket, by)
+            answer = getattr(office.authority.tickets_over(unit), verb)(ticket, *said, by)
             return answer[0] if isinstance(answer, list) else (answer, {})
 
-        return office.authority.writes.once(f"decide-{within}", {"actor": RITA, "operation": "ticket approve"}, do)
+        return office.authority.writes.once(secrets.token_hex(8), {"actor": name, "operation": "ticket approve"}, do)
 
-    assert decide("acme/research/eval").code == "not_permitted"  # type: ignore[attr-defined]
-    assert decide("acme/research").state == "approved"  # type: ignore[attr-defined]
+    assert act("withdraw", SAM, "acme/research/eval").code == "ticket_unknown"
+    assert act("comment", SAM, "acme/research/eval", "hm").code == "ticket_unknown"
+    assert act("comment", SAM, "acme/research/search", "hm").is_open
+    assert act("approve", RITA, "acme/research/eval").code == "not_permitted"
+    assert act("approve", RITA, "acme/research").state == "approved"
 
 
 def test_break_glass_is_bounded(office: Office) -> None:
@@ -241,3 +267,22 @@ def test_who_owes_a_debt_does_not_decide_about_it(office: Office) -> None:
     assert office.decide("approve", RITA, ticket.id).state == "approved"
     assert office.authority.ledger.debts() == []
     assert office.round().opened == 0
+
+
+def test_a_person_has_so_many_open_tickets_and_a_round_escalates_so_many(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more is refused until one has ended; a debt of theirs is no request; what a round leaves is the next one's."""
+    monkeypatch.setattr(asking, "MAX_OPEN_TICKETS", 3)
+    monkeypatch.setattr(rounds, "OVERDUE_AT_ONCE", 2)
+    wanted = [NewGrant(path=f"acme/research/search/x{number}", owner=EVE, limits=(usd(1),)) for number in range(4)]
+    tickets = [office.opened(EVE, requests.new_grant, one, "api") for one in wanted[:3]]
+    assert codes(office.ask("Eve@ACME.example", requests.new_grant, wanted[3], "api")) == ["too_many_tickets"]
+    office.make("acme/research/prod", EVE, usd(0), by=ADMIN, overdraft=Overdraft(max_nanousd=5 * USD))
+    office.owe("acme/research/prod", 2 * USD)
+    assert office.round().opened == 1
+    office.decide("withdraw", EVE, tickets[0].id)
+    tickets[0] = office.opened(EVE, requests.new_grant, wanted[3], "api")
+    office.clock.advance(tickets[0].due_at - office.clock.now())
+    assert [office.authority.escalate().escalated for _ in range(3)] == [2, 2, 0]
+    assert {one.level for one in office.authority.tickets_listed(state="open")} == {1}

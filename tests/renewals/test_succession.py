@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from remit.api.decides import TicketDecisions
 from remit.api.roster import Left
 from remit.grants.edits import NewGrant
 from remit.grants.model import Overdraft
+from remit.notify.ports import Intent
 from remit.renewals import requests
+from remit.store.connect import opener
+from remit.store.postgres_writes import PostgresWrites
 from tests.renewals.office import ADMIN, EVE, RITA, SAM, TOM, USD, Office, codes, usd
 
 SEARCH = "acme/research/search"
@@ -158,3 +162,22 @@ def test_tickets_of_others_stay_as_they_are(office: Office) -> None:
     before = office.ticket(ticket)
     assert leave(office, TOM).tickets.handed_on == ()
     assert office.ticket(ticket) == before
+
+
+@pytest.mark.parametrize("verb", ["comment", "withdraw"])
+def test_who_left_has_no_say(office: Office, verb: str) -> None:
+    """What they say in another system after they left is neither noted nor done, also about a ticket in their name."""
+    office.make("acme/research/prod", SAM, usd(0), by=ADMIN, overdraft=Overdraft(max_nanousd=5 * USD))
+    office.owe("acme/research/prod", 2 * USD)
+    office.round()
+    (ticket,) = office.authority.tickets_listed(state="open", kind="debt")
+    leave(office, SAM)
+    assert office.ticket(ticket.id).requester == SAM
+    events = _events(office, ticket.id)
+    writes = PostgresWrites(opener(office.authority.url, "remit_authority"), office.clock, "hook")
+    decisions = TicketDecisions(writes, office.authority.tickets_over, office.clock)
+    action: Any = verb
+    said = decisions.carry_out(
+        Intent(source="github", delivery_id="1", action=action, person=SAM, text="never mind", ticket_id=ticket.id)
+    )
+    assert said == f"`{SAM}` has left" and _events(office, ticket.id) == events

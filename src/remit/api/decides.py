@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import cast, get_args
 
-from remit.api.sight import Sight
+from remit.api.ticket_sight import TicketSight
 from remit.grants.model import Actor, Problem
 from remit.grants.ports import Remembered
 from remit.grants.service import Authorship
@@ -84,8 +84,8 @@ class TicketDecisions:
         tree, now = unit.tree(), self._clock.now()
         by = Authorship(actor=Actor(intent.person), reason=form.reason, idempotency_key=_key(intent))
         # Whoever may not see a grant learns nothing of it by asking. A new grant and a sibling may be unseen.
-        sight = Sight(tree, replace(by.actor, roles=unit.standing(self._clock).roles(intent.person)))
-        seen = sight.find(form.about) if form.kind != "grant" else None
+        sight = TicketSight(tree, replace(by.actor, roles=unit.standing(self._clock).roles(intent.person)))
+        seen = sight.grants.find(form.about) if form.kind != "grant" else None
         if isinstance(seen, Problem):
             return seen
         asked = form.asked(tree, intent.person, now, _source(intent))
@@ -94,10 +94,10 @@ class TicketDecisions:
         origin = {"asked_in": {"channel": intent.source, "ref": intent.remote_ref}}
         answer = self._tickets_over(unit).open(replace(asked, evidence=origin), by)
         if not isinstance(answer, Ticket):
-            return sight.shown(answer)[0]
+            return sight.grants.shown(answer)[0]
         if intent.remote_ref is not None:
             link_thread(unit.connection, intent.source, intent.remote_ref, answer.id)
-        said = _is_open(answer)
+        said = _is_open(answer, knows=sight.knows(answer))
         return said, {"said": said}
 
 
@@ -119,12 +119,14 @@ def _act(service: TicketService, ticket_id: str, intent: Intent, by: Authorship)
     raise AssertionError(f"{intent.action} is no deed about a ticket")
 
 
-def _is_open(ticket: Ticket) -> str:
+def _is_open(ticket: Ticket, *, knows: bool) -> str:
+    """What is said to who asked; the worst case only where they see what it is about."""
     if not ticket.is_open:
         return f"ticket {ticket.id}: {ticket.state} by {ticket.decided_by}: {ticket.decision_reason}"
     worst_case, asks = ticket.evidence["exposure"]["text"], "; ".join(ticket.evidence["asks"])
+    what = f" ({asks}; {worst_case})" if knows else ""
     return (
-        f"this is ticket {ticket.id} now, {_KINDS[ticket.kind]} {ticket.path} ({asks}; {worst_case}); it waits for "
+        f"this is ticket {ticket.id} now, {_KINDS[ticket.kind]} {ticket.path}{what}; it waits for "
         f"{', '.join(ticket.assignees)} until {ticket.due_at:%Y-%m-%d %H:%M} UTC. The label `remit:approve` or "
         "`remit:decline` here decides it, set by whom it waits for"
     )

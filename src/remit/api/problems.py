@@ -33,6 +33,7 @@ _STATUSES: Final[Mapping[str, int]] = {
     "person_left": 409,
     "owner_left": 409,
     "too_many_tokens": 409,
+    "too_many_tickets": 409,
     "unknown_trip": 404,
     "unknown_dead_letter": 404,
     "unknown_job": 404,

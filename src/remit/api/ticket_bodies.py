@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from remit.api.answers import Given
 from remit.api.bodies import Amount, Body, Instant, LimitBody, Limits, Reason, Text
+from remit.api.ticket_sight import TicketSight
 from remit.renewals.model import Event, Source, Ticket, TicketKind, TicketState, Tier, What
 from remit.renewals.requests import LimitChanges
 
@@ -83,7 +84,10 @@ class EventGiven(Given, frozen=True, kw_only=True):
 
 
 class TicketGiven(Given, frozen=True, kw_only=True):
-    """A request for a decision. `effect` is what an approval carries out, `evidence` what was gathered about it."""
+    """A request for a decision. `effect` is what an approval carries out, `evidence` what was gathered about it.
+
+    Of grants that the caller does not see the evidence says something only to whom the ticket waits for.
+    """
 
     id: str
     kind: TicketKind
@@ -116,17 +120,18 @@ class TicketPage(Given, frozen=True, kw_only=True):
     next: str | None
 
 
-def ticket_given(ticket: Ticket, events: list[Event] | None = None) -> TicketGiven:
-    """The ticket as it is given out, with what happened to it where that is known."""
+def ticket_given(sight: TicketSight, ticket: Ticket, events: list[Event] | None = None) -> TicketGiven:
+    """The ticket as it is given out to this person, with what happened to it where that is known."""
     names = set(TicketGiven.__struct_fields__) - {"assignees", "approved_by", "effect", "evidence", "events"}
     given = [
-        EventGiven(at=one.at, who=one.who, what=one.what, text=one.text, source=one.source) for one in events or ()
+        EventGiven(at=one.at, who=one.who, what=one.what, text=sight.text(ticket, one), source=one.source)
+        for one in events or ()
     ]
     return TicketGiven(
         assignees=list(ticket.assignees),
         approved_by=list(ticket.approved_by),
         effect=dict(ticket.effect),
-        evidence=dict(ticket.evidence),
+        evidence=sight.evidence(ticket),
         events=msgspec.UNSET if events is None else given,
         **{name: getattr(ticket, name) for name in names},
     )

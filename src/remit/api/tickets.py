@@ -8,11 +8,9 @@ from litestar import Controller, Response, get, post
 from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
 
 from remit.api.bodies import Body, CreateGrant, StrictRequest, Why
-from remit.api.grants import seen
 from remit.api.params import IdempotencyKey, IfMatch, Injected, PageSize
 from remit.api.problems import PROBLEM_RESPONSES, Refusal
 from remit.api.services import Services
-from remit.api.sight import Sight
 from remit.api.ticket_bodies import (
     AskBreakGlass,
     AskIncrease,
@@ -25,13 +23,15 @@ from remit.api.ticket_bodies import (
     changes,
     ticket_given,
 )
+from remit.api.ticket_sight import TicketSight
 from remit.api.writes import Done, Terms, authorship, read_terms, require_no_match, write_once
-from remit.grants.model import Actor, Grant, Problem, same_person
+from remit.grants.model import Actor, Problem
 from remit.grants.service import Authorship
 from remit.grants.tree import Tree
 from remit.renewals import requests
+from remit.renewals.asking import unknown_ticket
 from remit.renewals.model import Ticket, TicketKind, TicketState
-from remit.renewals.service import Asked, LookAgain, TicketService, unknown_ticket
+from remit.renewals.service import Asked, LookAgain, TicketService
 from remit.store.postgres_writes import WriteUnit
 
 TicketId = Annotated[str, PathParameter(description="id of the ticket")]
@@ -55,30 +55,30 @@ class Tickets(Controller):
         limit: PageSize = 100,
     ) -> TicketPage:
         """The tickets one sees, oldest first."""
-        nodes = seen(services, request.user).ids()
-        name = request.user.name
+        sight, name = _sight(services, request.user), request.user.name
         with services.tickets() as tickets:
             page = tickets.listed(
                 state=in_state,
                 kind=kind,
                 assignee=name if mine else None,
-                nodes=nodes,
+                nodes=sight.grants.ids(),
                 viewer=name,
+                within=sight.within(),
                 after=after,
                 by_id=True,
                 count=limit + 1,
             )
-        given = [ticket_given(one) for one in page[:limit]]
+        given = [ticket_given(sight, one) for one in page[:limit]]
         return TicketPage(tickets=given, next=given[-1].id if len(page) > limit else None)
 
     @get("/{ticket:str}", sync_to_thread=True, responses=PROBLEM_RESPONSES)
     def show(self, request: StrictRequest, services: Injected, ticket: TicketId) -> Response[TicketGiven]:
         """One ticket with everything that happened to it; `ETag` is its revision."""
-        sight = seen(services, request.user)
+        sight = _sight(services, request.user)
         with services.tickets() as tickets:
-            found = _seen(sight, request.user, tickets.find(ticket), ticket)
+            found = _seen(sight, tickets.find(ticket), ticket)
             events = tickets.events(found.id)
-        return Response(ticket_given(found, events), headers={"etag": f'"{found.revision}"'})
+        return Response(ticket_given(sight, found, events), headers={"etag": f'"{found.revision}"'})
 
     @post("/grant", sync_to_thread=True, responses=PROBLEM_RESPONSES)
     def ask_grant(
@@ -268,8 +268,8 @@ def _open(  # noqa: PLR0917 - the five routes pass what they were given
 
     def do(unit: WriteUnit) -> Done:
         tree = unit.tree()
-        sight = Sight(tree, actor)
-        if own is not None and isinstance(problem := sight.find(own), Problem):
+        sight = TicketSight(tree, actor)
+        if own is not None and isinstance(problem := sight.grants.find(own), Problem):
             raise Refusal([problem])
         asked = make(tree)
         if isinstance(asked, Problem):
@@ -294,8 +294,8 @@ def _act(  # noqa: PLR0917 - the five routes pass what they were given
     reason: str = data.parts().get("reason", f"{verb} over the API")
 
     def do(unit: WriteUnit) -> Done:
-        sight = Sight(unit.tree(), actor)
-        ticket = _seen(sight, actor, unit.tickets(services.clock).find(ticket_id), ticket_id)
+        sight = TicketSight(unit.tree(), actor)
+        ticket = _seen(sight, unit.tickets(services.clock).find(ticket_id), ticket_id)
         if terms.if_match not in (None, ticket.revision):
             detail = f"ticket {ticket.id} is at revision {ticket.revision}, not {terms.if_match}"
             raise Refusal([Problem(code="revision_conflict", path=ticket.path, detail=detail)])
@@ -304,21 +304,22 @@ def _act(  # noqa: PLR0917 - the five routes pass what they were given
     return write_once(services, actor, terms, {"operation": f"ticket {verb}", "ticket": ticket_id, **data.asked()}, do)
 
 
-def _done(sight: Sight, answer: Ticket | LookAgain | Sequence[Problem], status: int) -> Done:
+def _done(sight: TicketSight, answer: Ticket | LookAgain | Sequence[Problem], status: int) -> Done:
     if isinstance(answer, LookAgain):
-        return Done(409, None, None, answer.ticket.revision, tuple(sight.shown([answer.problem])))
+        return Done(409, None, None, answer.ticket.revision, tuple(sight.grants.shown([answer.problem])))
     if not isinstance(answer, Ticket):
-        raise Refusal(sight.shown(answer))
-    given = ticket_given(answer)
+        raise Refusal(sight.grants.shown(answer))
+    given = ticket_given(sight, answer)
     return Done(status, given, given, answer.revision)
 
 
-def _seen(sight: Sight, actor: Actor, ticket: Ticket | None, ticket_id: str) -> Ticket:
-    """The ticket, if the person is a party to it or sees its grant. Raises Refusal."""
-    if ticket is not None and (
-        actor.is_admin
-        or any(same_person(actor.name, name) for name in (ticket.requester, *ticket.assignees))
-        or (ticket.grant_id is not None and isinstance(sight.find(ticket.grant_id), Grant))
-    ):
+def _sight(services: Services, actor: Actor) -> TicketSight:
+    with services.repository.read() as reads:
+        return TicketSight(Tree(reads.load_tree()), actor)
+
+
+def _seen(sight: TicketSight, ticket: Ticket | None, ticket_id: str) -> Ticket:
+    """The ticket, if the person sees it. Raises Refusal."""
+    if ticket is not None and sight.sees(ticket):
         return ticket
     raise Refusal([unknown_ticket(ticket_id)])

@@ -226,10 +226,13 @@ class GrantService:
         return self._write(by, {"operation": "hand_over", "leaver": leaver, "successor": successor}, decide)
 
     def expire_due(self, by: Authorship) -> Answer:
-        """Give the status `expired` to every grant past its expiry; they stopped spending at that instant already."""
+        """Give the status `expired` to every active grant past its expiry; they stopped spending at that instant already.
+
+        A suspended one stays suspended: its time is up as well, and a later expiry must not undo what somebody stopped.
+        """
 
         def decide(tree: Tree, now: datetime, _read: ReadUsage) -> _Decision:
-            due = [one for one in tree if one.status in ("active", "suspended") and not one.is_live(now)]
+            due = [one for one in tree if one.status == "active" and not one.is_live(now)]
             due = [one for one in due if not change_problems(tree, one)]
             grants = [replace(one, status="expired", revision=one.revision + 1) for one in due]
             problems = [problem for one in grants for problem in may_change(tree, by.actor, tree[one.id], one)]

@@ -125,7 +125,8 @@ def _issue_done(payload: Mapping[str, Any]) -> tuple[Action, str] | None:
     if action == "labeled":
         deciding = DECIDING.get(payload["label"]["name"])
         return None if deciding is None else (deciding, "")
-    if action in ("opened", "edited"):
+    if action == "opened" or (action == "edited" and "body" in payload["changes"]):
+        # Who edits the title alone says nothing anew of a text that somebody else may have written.
         labels = {label["name"] for label in issue.get("labels", [])}
         wanted = f"{issue['title']}\n\n{issue.get('body') or ''}".strip()
         return ("open", wanted) if LABEL in labels else None

@@ -122,9 +122,10 @@ class JiraHook:
                 author, items = payload["user"], payload.get("changelog", {}).get("items", [])
                 done = self._changed(items)
                 fields = payload["issue"].get("fields", {})
-                # Who edits somebody else's issue does not ask in their name, nor with their words.
+                # Who edits somebody else's issue does not ask in their name, nor with their words; and who edits the summary
+                # alone says nothing anew of a text that somebody else may have written.
                 own_words = fields.get("creator", {}).get("accountId") == author["accountId"]
-                if own_words and any(item["field"] in ("description", "summary") for item in items):
+                if own_words and any(item["field"] == "description" for item in items):
                     done += _opened(fields)
             else:
                 return []

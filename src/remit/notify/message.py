@@ -6,6 +6,7 @@ from typing import Any
 
 from remit.grants.words import amount_text
 from remit.notify.ports import Message, TicketFacts
+from remit.renewals.model import ASKING
 
 _PERIODS = {"day": "a day", "week": "a week", "month": "a month", "quarter": "a quarter", "once": "once"}
 _ASKS = {
@@ -145,7 +146,8 @@ def _facts(row: Row, ticket: TicketFacts | None, path: str) -> tuple[tuple[str, 
             ("due", ticket.due_at.isoformat(timespec="minutes")),
         ]
         worst_case = ((row.get("ticket") or {}).get("evidence") or {}).get("exposure", {}).get("text")
-        facts += [("worst case", worst_case)] if worst_case else []
+        # Only to who is asked: who asked may not see the grants whose limits it comes from.
+        facts += [("worst case", worst_case)] if worst_case and row["kind"] in ASKING else []
     for name in _SHOWN:
         value = row["body"].get(name)
         if value is None:

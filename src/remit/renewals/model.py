@@ -17,6 +17,9 @@ STATES: Final[tuple[str, ...]] = get_args(TicketState)
 SYSTEM: Final = "remit"
 """Who opens what no person asked for, and decides what an envelope or the passing of time decides."""
 
+ASKING: Final = frozenset({"ticket_opened", "ticket_escalated"})
+"""The kinds of notification that go to people who are asked for a decision, and to nobody else."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:

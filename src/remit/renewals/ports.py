@@ -42,6 +42,10 @@ class Tickets(Protocol):
         """The open ticket of that key."""
         ...
 
+    def waiting_of(self, requester: str) -> int:
+        """How many tickets that a person asked for are open."""
+        ...
+
     def all_open(self) -> list[Ticket]:
         """Every open ticket, the first due first."""
         ...

@@ -26,6 +26,8 @@ from remit.renewals.writes import EffectWriter, ReadTree, system_author
 
 GRACE_AHEAD = timedelta(minutes=10)
 """How long before its expiry a production grant is given its grace, so that no call falls between the two."""
+OVERDUE_AT_ONCE = 50
+"""So many tickets a round escalates: nobody else gets at the tree meanwhile. The next look finds the others."""
 _LAPSED_SINCE = timedelta(days=7)
 
 
@@ -106,7 +108,7 @@ class Rounds:
             return False
         tree = self._read_tree()
         return (
-            any(now >= min(ticket.due_at, ticket.expires_at) for ticket in self._tickets.all_open())
+            any(_is_overdue(ticket, now) for ticket in self._tickets.all_open())
             or bool(self._queue.break_glasses_due(now))
             or any(self._renewal_due(tree, grant, now) is not None for grant in tree)
             or any(self._grace_of(tree, grant, now) is not None for grant in tree)
@@ -123,11 +125,12 @@ class Rounds:
 
     def _overdue(self, now: datetime) -> tuple[int, int]:
         escalated = expired = 0
-        for ticket in self._tickets.all_open():
+        overdue = [ticket for ticket in self._tickets.all_open() if _is_overdue(ticket, now)]
+        for ticket in overdue[:OVERDUE_AT_ONCE]:
             if now >= ticket.expires_at:
                 self._service.expire(ticket, now)
                 expired += 1
-            elif now >= ticket.due_at:
+            else:
                 after = self._service.escalate(ticket, now)
                 escalated, expired = escalated + after.is_open, expired + (not after.is_open)
         return escalated, expired
@@ -323,6 +326,10 @@ _FINDINGS = {
     "runaway": "the breaker stopped or throttled a runaway: find its cause",
     "no_active_owner": "its owner has left: give it to somebody, or let it end",
 }
+
+
+def _is_overdue(ticket: Ticket, now: datetime) -> bool:
+    return now >= min(ticket.due_at, ticket.expires_at)
 
 
 def _grace_hours(grant: Grant) -> int:

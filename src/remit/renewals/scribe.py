@@ -7,7 +7,7 @@ from typing import Any, Literal
 from remit.grants.service import Authorship
 from remit.kernel.clock import Clock
 from remit.renewals.effects import BreakGlass, effect_of
-from remit.renewals.model import SYSTEM, Event, Source, Ticket, What
+from remit.renewals.model import ASKING, SYSTEM, Event, Source, Ticket, What
 from remit.renewals.ports import Notice, Tickets
 
 Ended = Literal["approved", "declined", "withdrawn", "expired"]
@@ -74,8 +74,9 @@ class Scribe:
             "requester": ticket.requester,
             "assignees": list(ticket.assignees),
             "due_at": ticket.due_at.isoformat(),
-            "exposure": ticket.evidence.get("exposure", {}).get("text"),
-            "asks": ticket.evidence.get("asks"),
+            # For whom it is asked: who asked may not see the grants whose limits it comes from.
+            "exposure": ticket.evidence.get("exposure", {}).get("text") if kind in ASKING else None,
+            "asks": ticket.evidence.get("asks") if kind in ASKING else None,
             "reason": ticket.reason,
             "decided_by": ticket.decided_by,
             "decision_reason": ticket.decision_reason,

@@ -9,13 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from remit.grants.model import Actor, Grant, Problem, same_person
-from remit.grants.roles import reaches
 from remit.grants.service import Authorship, authorship_problems
 from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
-from remit.kernel.money import format_usd
 from remit.renewals.about import Outlook, grant_of, limit_change, outlook, path_of, people_needed, settled
+from remit.renewals.asking import Asking, unknown_ticket
 from remit.renewals.deciders import authority, joint_authority, levels, may_decide, subject_of
 from remit.renewals.effects import (
     Acknowledge,
@@ -82,6 +81,7 @@ class TicketService:
     ) -> None:
         self._tickets = tickets
         self._scribe = Scribe(tickets, clock)
+        self._asking = Asking(tickets, people, policy)
         self._people = people
         self._writer = writer
         self._read_tree = read_tree
@@ -95,7 +95,7 @@ class TicketService:
         one that an answer ends.
         """
         tree, now, effect = self._read_tree(), self._clock.now(), asked.effect
-        problems = authorship_problems(by) or self._asking_problems(tree, asked, by.actor, now)
+        problems = authorship_problems(by) or self._asking.problems(tree, asked.effect, asked.dedupe_key, by.actor, now)
         if problems:
             return problems
         asked = self._with_suggestion(tree, asked, now)
@@ -213,6 +213,9 @@ class TicketService:
         ticket = self._open(ticket_id, by)
         if isinstance(ticket, list):
             return ticket
+        problems = self._asking.speaking_problems(self._read_tree(), ticket, by.actor)
+        if problems:
+            return problems
         if not same_person(ticket.requester, by.actor.name):
             detail = f"ticket {ticket.id} is `{ticket.requester}`'s to withdraw"
             return [Problem(code="not_permitted", path=ticket.path, detail=detail)]
@@ -223,7 +226,7 @@ class TicketService:
         ticket = self._tickets.find(ticket_id)
         if ticket is None:
             return [unknown_ticket(ticket_id)]
-        problems = authorship_problems(by)
+        problems = authorship_problems(by) or self._asking.speaking_problems(self._read_tree(), ticket, by.actor)
         if not text.strip() or len(text) > _MAX_COMMENT:
             detail = f"a comment has 1 to {_MAX_COMMENT:,} characters"
             problems.append(Problem(code="comment_invalid", path=ticket.path, field="text", detail=detail))
@@ -300,53 +303,6 @@ class TicketService:
     def due(self, ticket: Ticket, now: datetime) -> datetime:
         """Until when people who are asked now have time."""
         return min(ticket.expires_at, now + self._due(ticket.kind, ticket.tier))
-
-    def _asking_problems(self, tree: Tree, asked: Asked, actor: Actor, now: datetime) -> list[Problem]:
-        effect = asked.effect
-        path = path_of(tree, effect)
-        if not self._people.is_active(actor.name) and actor.name != SYSTEM:
-            return [Problem(code="not_permitted", path=path, detail=f"`{actor.name}` has left")]
-        standing = None if asked.dedupe_key is None else self._tickets.open_with(asked.dedupe_key)
-        if standing is not None:
-            detail = f"ticket {standing.id} asks for this already and waits for {', '.join(standing.assignees)}"
-            return [Problem(code="ticket_open_already", path=path, detail=detail)]
-        grant = None if isinstance(effect, CreateGrant) else tree.find(grant_of(effect))
-        known = isinstance(effect, CreateGrant) or grant is not None
-        # A token that is held to one grant asks about nothing else.
-        if not known or not reaches(actor, subject_of(tree, effect) if grant is None else tree.path_to(grant)):
-            return [Problem(code="grant_unknown", path=path, detail=f"there is no grant `{path}`")]
-        if grant is None:
-            return []
-        if isinstance(effect, BreakGlass):
-            problems = self._break_glass_problems(grant, effect, now)
-            if problems:
-                return problems
-        if actor.is_admin or self._stands_at(tree, grant, actor.name, now):
-            return []
-        if isinstance(effect, MoveLimit) and self._stands_at(tree, tree[effect.target_id], actor.name, now):
-            return []
-        detail = (
-            f"`{actor.name}` may not ask for `{grant.path}`: that is for its owner, {grant.owner}, or who stands above"
-        )
-        return [Problem(code="not_permitted", path=grant.path, detail=detail)]
-
-    def _break_glass_problems(self, grant: Grant, effect: BreakGlass, now: datetime) -> list[Problem]:
-        most, life = self._policy.break_glass_max_nanousd, self._policy.break_glass_max_life
-        if not 0 < effect.amount_nanousd <= most:
-            detail = f"a break-glass is for more than $0 and at most {format_usd(most)}"
-            return [Problem(code="break_glass_too_large", path=grant.path, field="usd", detail=detail)]
-        if not now < effect.ends_at <= now + life:
-            hours = life.total_seconds() / 3600
-            detail = f"a break-glass ends within {hours:g} hours"
-            return [Problem(code="break_glass_too_long", path=grant.path, field="ends_at", detail=detail)]
-        return []
-
-    def _stands_at(self, tree: Tree, grant: Grant, name: str, now: datetime) -> bool:
-        """Whether a person owns a grant or one above it, or stands in for who does."""
-        return any(
-            same_person(name, node.owner) or same_person(name, self._people.delegate_of(node.owner, now) or "")
-            for node in tree.path_to(grant)
-        )
 
     def _enough(self, name: str, above: Sequence[Grant], effect: Effect, by: Authorship, requester: str) -> bool:
         if isinstance(effect, BreakGlass | SettleDebt | Acknowledge):
@@ -492,8 +448,3 @@ def tier_of(policy: Policy, effect: Effect, exposure: Exposure) -> Tier:
     if raised is None or raised >= policy.large_nanousd:
         return "large"
     return "small" if raised <= policy.small_nanousd else "standard"
-
-
-def unknown_ticket(ticket_id: str) -> Problem:
-    """What is said of a ticket that does not exist, or is not seen."""
-    return Problem(code="ticket_unknown", path="", field="ticket", detail=f"there is no ticket `{ticket_id}`")

@@ -10,6 +10,7 @@ from remit.grants.model import Actor, Grant, Limit, Problem
 from remit.grants.serialise import format_instant
 from remit.grants.service import Answer, Authorship, GrantService, NotWritten
 from remit.grants.tree import Tree
+from remit.grants.words import limit_text
 from remit.renewals.effects import (
     Acknowledge,
     BreakGlass,
@@ -78,12 +79,16 @@ class EffectWriter:
     def lower(self, raised: Sequence[Mapping[str, Any]], by: Authorship) -> list[str]:
         """Takes back what a break-glass raised, from the leaf up, where the grants still have those limits.
 
-        Answers why it could not be, for each that somebody has handed on meanwhile: a person has to look at those.
+        Answers why it could not be, for each that somebody has handed on meanwhile or moved to a sibling, where it stays: a
+        person has to look at those.
         """
         kept = []
         for one in reversed(raised):
             grant = self._read_tree().find(one["grant_id"])
-            if grant is None or grant.status == "revoked":
+            if grant is None:
+                continue
+            kept += _missing(grant, one)
+            if grant.status == "revoked":
                 continue
             limits = _moved_limits(grant, {(one["dimension"], one["period"]): -one["amount"]})
             if limits != grant.limits:
@@ -158,6 +163,17 @@ def _extra(grant: Grant, amount: int) -> list[dict[str, Any]]:
         for limit in grant.limits
         if limit.dimension == "usd"
     ]
+
+
+def _missing(grant: Grant, raised: Mapping[str, Any]) -> list[str]:
+    """What a grant has no more of what it was given: of less than that, not all can be taken back."""
+    place = (raised["dimension"], raised["period"])
+    left = next((one for one in grant.limits if (one.dimension, one.period) == place), None)
+    if left is not None and left.amount >= raised["amount"]:
+        return []
+    given = limit_text(Limit(place[0], raised["amount"], place[1]))
+    has = "no such limit any more" if left is None else f"{limit_text(left)} left"
+    return [f"`{grant.path}` was given {given} and has {has}: the rest was moved elsewhere, or taken back already"]
 
 
 def _moved_limits(grant: Grant, change: Mapping[tuple[str, str], int]) -> tuple[Limit, ...]:

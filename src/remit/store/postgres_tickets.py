@@ -32,6 +32,7 @@ _ANY: Mapping[str, Any] = {
     "assignee": None,
     "nodes": None,
     "viewer": None,
+    "within": None,
     "after": None,
     "by_id": False,
     "count": 100_000,
@@ -63,6 +64,11 @@ class PostgresTickets:
     def was_ever_open(self, dedupe_key: str) -> bool:
         return bool(self.listed(dedupe_key=dedupe_key, count=1))
 
+    def waiting_of(self, requester: str) -> int:
+        row = self._connection.execute(query("ticket_waiting"), {"requester": requester}).fetchone()
+        assert row is not None, "a count is a row"
+        return int(row[0])
+
     def all_open(self) -> list[Ticket]:
         return self.listed(state="open")
 
@@ -70,7 +76,7 @@ class PostgresTickets:
         """Tickets of those terms, the first due first.
 
         Terms are `id`, `state`, `kind`, `dedupe_key`, `person` (who asks or is asked), `assignee`, `nodes` with `viewer` (about
-        these grants, or theirs), `after` with `by_id`, `count`.
+        these grants, or theirs), `within` (a path: of the grant there and below), `after` with `by_id`, `count`.
         """
         return [_ticket(row) for row in dicts(self._connection.execute(query("ticket_list"), {**_ANY, **wanted}))]
 

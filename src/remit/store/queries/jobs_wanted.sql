@@ -1,7 +1,7 @@
 -- Work there is to do at this moment by our clock, whether or not a job was deferred for it: pages and trips are written by
 -- functions that move money, which defer nothing, and time may have been moved. (task, of)
 SELECT 'expire' AS task, '' AS of
-WHERE EXISTS (SELECT FROM grants WHERE status IN ('active', 'suspended') AND expires_at <= %(now)s)
+WHERE EXISTS (SELECT FROM grants WHERE status = 'active' AND expires_at <= %(now)s)
 UNION ALL
 SELECT 'escalate', ''
 WHERE EXISTS (SELECT FROM tickets WHERE state = 'open' AND least(due_at, expires_at) <= %(now)s)

@@ -13,6 +13,7 @@ WHERE (%(id)s::text IS NULL OR t.id = %(id)s)
   AND (%(nodes)s::text[] IS NULL OR t.grant_id = ANY (%(nodes)s)
        OR lower(t.requester) = lower(%(viewer)s)
        OR lower(%(viewer)s) = ANY (SELECT lower(a) FROM unnest(t.assignees) AS a))
+  AND (%(within)s::text IS NULL OR t.path = %(within)s OR starts_with(t.path, %(within)s || '/'))
   AND (%(after)s::text IS NULL OR t.id > %(after)s)
 ORDER BY CASE WHEN %(by_id)s THEN NULL ELSE t.due_at END, t.id
 LIMIT %(count)s
