@@ -140,5 +140,5 @@ def test_an_envelope_lifts_no_suspension(office: Office) -> None:
     assert office.authority.jobs.wanted(office.clock.now(), [], delivers=False) == []
     until = office.clock.now() + timedelta(days=50)
     ticket = office.opened(SAM, requests.renewal, SEARCH, until, None, "api")
-    assert (ticket.state, ticket.decided_by) == ("approved", "remit")
+    assert (ticket.state, ticket.decided_by) == ("approved", ADMIN)
     assert (office.grant(SEARCH).status, office.grant(SEARCH).expires_at) == ("suspended", until)

@@ -143,10 +143,6 @@ class RosterService:
         if refused is not None:
             return refused
         key, now = person_key(name), self._clock.now()
-        if self._roster.find(key) is None and not self._owns_anything(name):
-            # A name with a slip in it would leave, and whoever was meant would stay.
-            detail = f"nobody of the name `{name[:80]}` is known, and no grant is theirs"
-            return Problem(code="unknown_person", path="", field="person", detail=detail)
         known = self.join(name, by.actor.name, "command")
         if isinstance(known, Problem) and known.code != "person_left":
             return known
@@ -217,10 +213,6 @@ class RosterService:
         with self._repository.read() as reads:
             tree = Tree(reads.load_tree())
         return ownerless(tree, self._roster.left(), self._clock.now())
-
-    def _owns_anything(self, name: str) -> bool:
-        with self._repository.read() as reads:
-            return any(same_person(grant.owner, name) for grant in reads.load_tree())
 
     def _not_permitted(self, actor: Actor, grant_id: str | None, deed: str) -> Problem | None:
         nodes: tuple[Grant, ...] = ()

@@ -30,7 +30,7 @@ def leave_person(
     Their grants go to the successor. Of those that cannot, and of all without a successor, whoever answers above is told.
     Once more with a successor, it hands over what still is theirs.
     """
-    from remit.cli.output import print_json, refused
+    from remit.cli.output import print_json, refused, remark
     from remit.cli.session import open_authority
     from remit.grants.model import Problem
     from remit.grants.ports import Remembered
@@ -52,6 +52,7 @@ def leave_person(
             "roles_ended": left.roles_ended,
             "tickets_handed_on": list(left.tickets.handed_on),
             "tickets_withdrawn": list(left.tickets.withdrawn),
+            "was_known": left.person.created_at != left.person.left_at or bool(left.moved or left.ownerless),
         }
         return told, told
 
@@ -63,6 +64,9 @@ def leave_person(
         print_json({**told, "replayed": isinstance(done, Remembered)})
         return EXIT_OK
     ended = f"{counted(told['tokens_revoked'], 'token')} revoked, {counted(told['roles_ended'], 'role')} ended"
+    if not told.get("was_known", True):
+        # A name with a slip in it leaves, and whoever was meant stays.
+        remark(f"nobody was known here as `{told['name']}`, and nothing was theirs: is it spelled right?")
     print(f"{told['name']} left; {ended}")
     for path in told["moved"]:
         print(f"    {path}: now of {told['successor']}")
