@@ -22,7 +22,10 @@ from remit.store.postgres_roster import PersonRecord, PostgresRoster, Source, St
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """What leaving did: paths of grants that moved to the successor, and of those that have no owner now; tickets."""
+    """What leaving did: paths of grants that moved to the successor, and of those that have no owner now; tickets.
+
+    `was_known`: whether there was anybody of that name before. One with a slip in it leaves, and whoever was meant stays.
+    """
 
     person: PersonRecord
     moved: tuple[str, ...]
@@ -30,6 +33,7 @@ class Left:
     tokens_revoked: int
     roles_ended: int
     tickets: Handed
+    was_known: bool
 
 
 class RosterService:
@@ -143,6 +147,7 @@ class RosterService:
         if refused is not None:
             return refused
         key, now = person_key(name), self._clock.now()
+        was_known = self._roster.find(key) is not None
         known = self.join(name, by.actor.name, "command")
         if isinstance(known, Problem) and known.code != "person_left":
             return known
@@ -171,6 +176,7 @@ class RosterService:
             tokens_revoked=tokens,
             roles_ended=roles,
             tickets=tickets,
+            was_known=was_known or bool(moved or orphans),
         )
 
     def come_back(self, name: str, by: Actor) -> PersonRecord | Problem:

@@ -30,7 +30,7 @@ def leave_person(
     Their grants go to the successor. Of those that cannot, and of all without a successor, whoever answers above is told.
     Once more with a successor, it hands over what still is theirs.
     """
-    from remit.cli.output import print_json, refused, remark
+    from remit.cli.output import print_json, refused
     from remit.cli.session import open_authority
     from remit.grants.model import Problem
     from remit.grants.ports import Remembered
@@ -52,7 +52,7 @@ def leave_person(
             "roles_ended": left.roles_ended,
             "tickets_handed_on": list(left.tickets.handed_on),
             "tickets_withdrawn": list(left.tickets.withdrawn),
-            "was_known": left.person.created_at != left.person.left_at or bool(left.moved or left.ownerless),
+            "was_known": left.was_known,
         }
         return told, told
 
@@ -63,9 +63,15 @@ def leave_person(
     if json:
         print_json({**told, "replayed": isinstance(done, Remembered)})
         return EXIT_OK
+    _print_left(dict(told))
+    return EXIT_OK
+
+
+def _print_left(told: dict[str, Any]) -> None:
+    from remit.cli.output import remark
+
     ended = f"{counted(told['tokens_revoked'], 'token')} revoked, {counted(told['roles_ended'], 'role')} ended"
     if not told.get("was_known", True):
-        # A name with a slip in it leaves, and whoever was meant stays.
         remark(f"nobody was known here as `{told['name']}`, and nothing was theirs: is it spelled right?")
     print(f"{told['name']} left; {ended}")
     for path in told["moved"]:
@@ -77,7 +83,6 @@ def leave_person(
         print(f"    {ticket}: handed on")
     for ticket in told.get("tickets_withdrawn", ()):
         print(f"    {ticket}: withdrawn")
-    return EXIT_OK
 
 
 def return_person(name: Name, /, *, json: Json = False, by: By | None = None, where: Where | None = None) -> int:
