@@ -159,7 +159,8 @@ def test_break_glass_takes_two_ends_by_itself_and_is_reviewed(office: Office) ->
     office.make("acme/research/more", RITA, usd(200), by=RITA)
     ends = office.clock.now() + timedelta(hours=4)
     ticket = office.opened(SAM, requests.break_glass, "acme/research/search", 100 * USD, ends, "api")
-    assert ticket.needed == 2
+    assert (ticket.needed, ticket.assignees) == (2, (RITA, ADMIN)), "both are asked, and told, at once"
+    assert [ADMIN in names for kind, names in office.recipients() if kind == "ticket_opened"] == [True]
     assert office.decide("approve", RITA, ticket.id).state == "open"
     assert codes(office.decide("approve", RITA, ticket.id)) == ["approved_already"]
     assert office.spend_limit("acme/research/search") == 200

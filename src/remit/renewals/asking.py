@@ -33,7 +33,9 @@ class Asking:
             return [Problem(code="not_permitted", path=path, detail=f"`{actor.name}` has left")]
         standing = None if dedupe_key is None else self._tickets.open_with(dedupe_key)
         if standing is not None:
-            detail = f"ticket {standing.id} asks for this already and waits for {', '.join(standing.assignees)}"
+            kind = standing.kind.replace("_", "-")
+            asked = ", ".join(standing.assignees)
+            detail = f"a request of this kind ({kind}) is open already: ticket {standing.id}, which waits for {asked}"
             return [Problem(code="ticket_open_already", path=path, detail=detail)]
         wished = actor.name != SYSTEM and not isinstance(effect, SettleDebt | Acknowledge)
         if wished and self._tickets.waiting_of(actor.name) >= MAX_OPEN_TICKETS:

@@ -62,6 +62,16 @@ def levels(  # noqa: PLR0917 - one parameter per thing that decides who is asked
     return found
 
 
+def first_asked(steps: Sequence[Sequence[str]], needed: int) -> tuple[int, tuple[str, ...]]:
+    """The level a ticket begins at, and whom it waits for: as many levels at once as it takes to have so many people."""
+    asked: dict[str, str] = {}
+    for level, step in enumerate(steps):
+        asked |= {name.casefold(): name for name in step if name.casefold() not in asked}
+        if len(asked) >= needed:
+            return level, tuple(asked.values())
+    return len(steps) - 1, tuple(asked.values())
+
+
 def authority(actor: Actor, above: Sequence[Grant], requester: str, people: People, now: datetime) -> Actor:
     """A person with all the authority they have over what stands above: roles, as approver, and standing in for owners.
 

@@ -71,10 +71,6 @@ class Rounds:
         self._automatic = AutomaticRenewals(tickets, people, grants, policy)
         self._found: RoundDue | None = None
 
-    def all(self) -> Did:
-        """One round, now."""
-        return replace(self.decide(), reminded=self.remind())
-
     def remind(self) -> int:
         """Tells people what ends, or has ended; answers how many notifications were new. Writes nothing else."""
         now = self._clock.now()

@@ -15,7 +15,7 @@ from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
 from remit.renewals.about import Outlook, grant_of, limit_change, outlook, path_of, people_needed, settled
 from remit.renewals.asking import Asking, unknown_ticket
-from remit.renewals.deciders import authority, joint_authority, levels, may_decide, subject_of
+from remit.renewals.deciders import authority, first_asked, joint_authority, levels, may_decide, subject_of
 from remit.renewals.effects import (
     Acknowledge,
     BreakGlass,
@@ -118,7 +118,7 @@ class TicketService:
             )
             return [Problem(code="nobody_to_ask", path=path_of(tree, effect), detail=detail)]
         shown = outlook(tree, after, effect)
-        ticket = self._new(tree, replace(asked, effect=settled(effect, after)), by, shown, steps[0], now)
+        ticket = self._new(tree, replace(asked, effect=settled(effect, after)), by, shown, steps, now)
         self._tickets.insert(ticket)
         self._scribe.record(ticket, by.actor.name, "opened", by.reason, asked.source)
         found = self._envelope_of(ticket, above, shown, now)
@@ -312,7 +312,7 @@ class TicketService:
         return not self._writer.problems(effect, replace(by, actor=actor, idempotency_key=f"trial:{name}"[:200]))
 
     def _new(  # noqa: PLR0917 - one parameter per thing a ticket is made of
-        self, tree: Tree, asked: Asked, by: Authorship, shown: Outlook, assignees: Sequence[str], now: datetime
+        self, tree: Tree, asked: Asked, by: Authorship, shown: Outlook, steps: Sequence[Sequence[str]], now: datetime
     ) -> Ticket:
         effect = asked.effect
         kind, tier = _KINDS[type(effect)], tier_of(self._policy, effect, shown.exposure)
@@ -323,6 +323,7 @@ class TicketService:
             **({} if grant is None else self._tickets.evidence(grant.id, now)),
             **(asked.evidence or {}),
         }
+        level, first = first_asked(steps, people_needed(effect))
         due = self._due(kind, tier)
         expires_at = now + 4 * due
         if isinstance(effect, BreakGlass):
@@ -333,7 +334,8 @@ class TicketService:
             grant_id=None if grant is None else grant.id,
             path=path_of(tree, effect),
             requester=by.actor.name,
-            assignees=tuple(assignees),
+            assignees=first,
+            level=level,
             tier=tier,
             opened_at=now,
             due_at=min(now + due, expires_at),
