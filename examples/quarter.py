@@ -242,7 +242,8 @@ def january(acme: Acme, story: Story) -> None:
         auto = acme.write(lead, "/tickets/increase", body)
         story.tell(acme.today, lead, f"asks for 10 percent more: {auto['decision_reason']}")
         story.check(
-            "a small increase needs nobody", holds=auto["state"] == "approved" and auto["decided_by"] == "remit"
+            "a small increase needs nobody",
+            holds=auto["state"] == "approved" and auto["decided_by"] == mail("olga") and auto["tier"] == "auto",
         )
         beyond = {"reason": "x", "limits": [{"dimension": "usd", "amount": 10_001 * USD, "period": "month"}]}
         outside = acme.ask("ria", "PATCH", f"/grants/{quote(f'acme/{department}/{team}', safe='')}", beyond)

@@ -70,13 +70,17 @@ class Upkeep:
         for thread in self._threads:
             thread.join(STOP_SECONDS)
 
-    def sweep(self) -> int:
-        """Ends holds whose time is up, now; answers how many. Raises what storage raises."""
+    def sweep(self) -> tuple[int, int]:
+        """Ends holds whose time is up, and pages about production that will not last, now. Raises what storage raises.
+
+        Answers how many holds were ended, and how many pages were new.
+        """
         expired = self._care.expire_holds()
         if expired:
             _log.warning("holds_expired", count=expired)
+        pages = self._care.page_forecasts()
         self._care.drop_spent_rate_buckets()
-        return expired
+        return expired, pages
 
     def look(self) -> None:
         """Defers what is to be done now, and what is to be looked at every now and then. Raises what storage raises."""
@@ -94,9 +98,9 @@ class Upkeep:
 
     def round(self) -> Round:
         """What the sweep and the jobs about grants and books do, now and here. Raises what storage raises."""
-        expired = self.sweep()
+        expired, pages = self.sweep()
         self._work.expire()
-        pages, repaid = self._work.close_period()
+        repaid = self._work.close_period()
         self._work.clean()
         return Round(expired, pages, repaid)
 

@@ -100,17 +100,13 @@ class Work:
             _log.info("queue_round", **asdict(did))
         return did
 
-    def close_period(self) -> tuple[int, int]:
-        """Says which limits will not last, repays debts of periods that are over, and waits for the next periods' ends.
-
-        Answers how many pages were new and how many debts were repaid.
-        """
-        pages = self._care.page_forecasts()
+    def close_period(self) -> int:
+        """Repays debts of periods that are over, and waits for the next periods' ends; answers how many debts were repaid."""
         repaid = self.repay()
         now = self._clock.now()
         with job_transaction(self._opens, "close_period", now) as unit:
             defer(unit.connection, now, for_period_ends(unit.tree(), now))
-        return pages, repaid
+        return repaid
 
     def repay(self) -> int:
         """Repays debts of periods that are over, as far as it fits; answers how many."""
