@@ -144,15 +144,17 @@ class Authority:
         self.clock = clock or make_clock(settings)
         self.repository = PostgresGrants(url, source)
         self.grants = GrantService(self.repository, self.clock)
-        self.key_store = PostgresKeys(opener(url, "remit_authority"))
-        self.writes = PostgresWrites(opener(url, "remit_authority"), self.clock, source)
+        # A connection of its own, in the authority's role, for each piece of work.
+        self._opens = opener(url, "remit_authority")
+        self.key_store = PostgresKeys(self._opens)
+        self.writes = PostgresWrites(self._opens, self.clock, source)
         self.ledger = PostgresLedger(url, self.clock)
-        self.chains = PostgresChains(opener(url, "remit_authority"))
+        self.chains = PostgresChains(self._opens)
         self.care = PostgresCare(url, self.clock)
-        self.audit = PostgresAudit(opener(url, "remit_authority"))
-        self.trips = PostgresTrips(opener(url, "remit_authority"))
-        self.deliveries = PostgresDeliveries(opener(url, "remit_authority"), self.clock)
-        self.jobs = PostgresJobs(opener(url, "remit_authority"))
+        self.audit = PostgresAudit(self._opens)
+        self.trips = PostgresTrips(self._opens)
+        self.deliveries = PostgresDeliveries(self._opens, self.clock)
+        self.jobs = PostgresJobs(self._opens)
         # Where what people do in other systems is carried out, if not on the tickets here.
         self.decides: Decides | None = None
 
@@ -182,12 +184,12 @@ class Authority:
 
     def tickets_listed(self, **wanted: Any) -> list[Ticket]:
         """The tickets of those terms (see `PostgresTickets.listed`), the first due first."""
-        with opener(self.url, "remit_authority")() as connection:
+        with self._opens() as connection:
             return PostgresTickets(connection, self.clock).listed(**wanted)
 
     def ticket(self, ticket_id: str) -> tuple[Ticket, list[Event]] | None:
         """A ticket and what happened to it."""
-        with opener(self.url, "remit_authority")() as connection:
+        with self._opens() as connection:
             tickets = PostgresTickets(connection, self.clock)
             found = tickets.find(ticket_id)
             return None if found is None else (found, tickets.events(ticket_id))
@@ -203,17 +205,16 @@ class Authority:
 
     def remind(self) -> int:
         """Tells people what ends, or has ended; answers how many notifications were new."""
-        with job_transaction(opener(self.url, "remit_authority"), "remind", self.clock.now()) as unit:
+        with job_transaction(self._opens, "remind", self.clock.now()) as unit:
             return self.rounds_over(unit).remind()
 
     def escalate(self) -> Did:
         """What time does to tickets and grants; the tree is taken from nobody unless there is something to decide."""
-        opens = opener(self.url, "remit_authority")
-        with job_transaction(opens, "escalate", self.clock.now()) as unit:
+        with job_transaction(self._opens, "escalate", self.clock.now()) as unit:
             waits = self.rounds_over(unit).waits()
         if not waits:
             return Did()
-        with job_transaction(opens, "escalate", self.clock.now(), alone=True) as unit:
+        with job_transaction(self._opens, "escalate", self.clock.now(), alone=True) as unit:
             return self.rounds_over(unit).decide()
 
     def _renewals(self, unit: WriteUnit) -> tuple[TicketService, Rounds]:
@@ -246,8 +247,7 @@ class Authority:
 
     def findings(self) -> list[Finding]:
         """What about grants and keys deserves a look now."""
-        opens = opener(self.url, "remit_authority")
-        return self._findings_over(PostgresFindings(opens), PostgresRoster(opens).left())
+        return self._findings_over(PostgresFindings(self._opens), PostgresRoster(self._opens).left())
 
     def _findings_over(self, reader: PostgresFindings, left: frozenset[str]) -> list[Finding]:
         bounds, now = finding_bounds(self.settings), self.clock.now()
@@ -255,7 +255,7 @@ class Authority:
 
     def people(self) -> PeopleService:
         """The service for person tokens."""
-        return self.people_over(PostgresPeople(opener(self.url, "remit_authority")))
+        return self.people_over(PostgresPeople(self._opens))
 
     def people_over(self, store: PostgresPeople) -> PeopleService:
         """The same service over other connections, or over those of one transaction."""
@@ -270,7 +270,7 @@ class Authority:
 
     def roster(self) -> PostgresRoster:
         """People and roles, to be looked at."""
-        return PostgresRoster(opener(self.url, "remit_authority"))
+        return PostgresRoster(self._opens)
 
     def first_admin_token(self) -> Path | None:
         """The file with a token of a first admin, made where nobody was ever known; None where somebody was."""
@@ -281,7 +281,7 @@ class Authority:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            with opener(self.url, "remit_authority")() as connection, connection.transaction():
+            with self._opens() as connection, connection.transaction():
                 said = Said(at=self.clock.now(), actor="remit", operation="token make", reason="first start")
                 say(connection, said, "start")
                 people = self.people_over(WriteUnit(connection).people)
@@ -347,7 +347,7 @@ class Authority:
         from remit.api.decides import TicketDecisions  # noqa: PLC0415 - a gateway process must not load it
         from remit.api.hearing import Hearing  # noqa: PLC0415 - a gateway process must not load it
 
-        writes = PostgresWrites(opener(self.url, "remit_authority"), self.clock, "hook")
+        writes = PostgresWrites(self._opens, self.clock, "hook")
         decides = self.decides or TicketDecisions(writes, self.tickets_over, self.clock)
         # Connections of its own: each message holds one while another is used to carry it out.
         return Hearing(self.channels(), self.deliveries, decides, self.clock)
@@ -386,8 +386,7 @@ class Authority:
             self.deliveries.know(channel.name)
         carriers = [Carrier(channel, self.deliveries, self.clock) for channel in self.channels()]
         every = self.settings.sweep_seconds
-        opens = opener(self.url, "remit_authority")
-        work = Work(self.care, self.jobs, opens, self.clock, self.remind, self.escalate, send, carriers)
+        work = Work(self.care, self.jobs, self._opens, self.clock, self.remind, self.escalate, send, carriers)
         worker = JobWorker(
             self.url, work.tasks(), self.jobs, min(every, POLL_SECONDS), STOP_SECONDS, channels=len(carriers)
         )

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from remit.cli.main import run
+from tests.store.database import leave_embedded
 from tests.system.harness import System, root
 
 
@@ -27,6 +28,16 @@ class Ran:
 
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+@contextlib.contextmanager
+def a_folder_with(grants: str, folder: Path) -> Iterator["Cli"]:
+    """The command line over a database of its own, in which this grants file was applied."""
+    (folder / "grants.yaml").write_text(grants)
+    made = Cli(folder, {"PATH": os.environ["PATH"], "HOME": str(folder), "USER": "tester"})
+    made.ok("apply", "grants.yaml", "--yes", "--reason", "as planned")
+    yield made
+    leave_embedded(folder / ".remit")
 
 
 @dataclass(frozen=True, slots=True)

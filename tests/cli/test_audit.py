@@ -1,13 +1,11 @@
 """`remit audit`: what is shown, narrowed and exported."""
 
 import json
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.conftest import Cli
-from tests.store.database import leave_embedded
+from tests.cli.conftest import Cli, a_folder_with
 
 GRANTS = """version: 1
 grants:
@@ -23,13 +21,9 @@ grants:
 
 @pytest.fixture(scope="module")
 def remit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
-    folder = tmp_path_factory.mktemp("audit")
-    (folder / "grants.yaml").write_text(GRANTS)
-    made = Cli(folder, {"PATH": os.environ["PATH"], "HOME": str(folder), "USER": "tester"})
-    made.ok("apply", "grants.yaml", "--yes", "--reason", "as planned")
-    made.ok("key", "create", "acme/team", "--name", "ci", "--actor", "lia@acme.example", "--reason", "builds")
-    yield made
-    leave_embedded(folder / ".remit")
+    with a_folder_with(GRANTS, tmp_path_factory.mktemp("audit")) as made:
+        made.ok("key", "create", "acme/team", "--name", "ci", "--actor", "lia@acme.example", "--reason", "builds")
+        yield made
 
 
 def test_what_was_done_is_listed_and_exported(remit: Cli) -> None:

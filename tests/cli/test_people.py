@@ -1,12 +1,10 @@
 """Roles and people on the command line: written once, and shown."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.conftest import Cli
-from tests.store.database import leave_embedded
+from tests.cli.conftest import Cli, a_folder_with
 
 GRANTS = """version: 1
 grants:
@@ -22,12 +20,8 @@ grants:
 
 @pytest.fixture(scope="module")
 def remit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
-    folder = tmp_path_factory.mktemp("people")
-    (folder / "grants.yaml").write_text(GRANTS)
-    made = Cli(folder, {"PATH": os.environ["PATH"], "HOME": str(folder), "USER": "tester"})
-    assert made("apply", "grants.yaml", "--yes").code == 0
-    yield made
-    leave_embedded(folder / ".remit")
+    with a_folder_with(GRANTS, tmp_path_factory.mktemp("people")) as made:
+        yield made
 
 
 def test_a_role_is_given_listed_and_ended(remit: Cli) -> None:

@@ -10,8 +10,9 @@ from litestar.params import QueryParameter
 from remit.api.answers import Given
 from remit.api.bodies import StrictRequest
 from remit.api.grants import found, seen
-from remit.api.params import AfterNumber, Injected, PageSize, Since, grant_ref
+from remit.api.params import AfterNumber, Injected, PageSize, Since, grant_ref, require_offsets
 from remit.api.problems import PROBLEM_RESPONSES, refuse
+from remit.grants.model import is_within
 
 Outcome = Literal["done", "refused"]
 
@@ -58,16 +59,14 @@ def read_audit(  # noqa: PLR0917 - one parameter per query parameter
     limit: PageSize = 100,
 ) -> AuditPage:
     """Rows of the audit after a number, oldest first; takes a role that reads the audit, and shows what it reaches."""
-    for field, instant in (("since", since), ("until", until)):
-        if instant is not None and instant.utcoffset() is None:
-            raise refuse("malformed_request", f"`{field}` needs an offset, such as `Z`", status=400, field=field)
+    require_offsets(since=since, until=until)
     sight = seen(services, request.user, "read_audit")
     nodes = sight.ids()
     if nodes == []:
         raise refuse("not_permitted", "the audit is for org owners, security and auditors")
     if under is not None:
         top = found(sight, grant_ref(under))
-        nodes = [one.id for one in sight.grants() if one.path == top.path or one.path.startswith(f"{top.path}/")]
+        nodes = [one.id for one in sight.grants() if is_within(one.path, top.path)]
     rows = services.audit.page(
         limit,
         after=after,

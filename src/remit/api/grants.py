@@ -23,7 +23,7 @@ from remit.api.writes import (
     write_once,
     written,
 )
-from remit.grants.model import Actor, Grant, GrantStatus, Problem, parent_path_of
+from remit.grants.model import Actor, Grant, GrantStatus, Problem, is_within, parent_path_of
 from remit.grants.roles import Right
 from remit.grants.service import Answer, Authorship, GrantService
 from remit.grants.tree import Tree
@@ -54,7 +54,7 @@ class Grants(Controller):
         grants = [
             grant
             for grant in sight.grants()
-            if (top is None or grant.path == top.path or grant.path.startswith(f"{top.path}/"))
+            if (top is None or is_within(grant.path, top.path))
             and status in (None, grant.status)
             and (after is None or grant.path.split("/") > after.split("/"))
         ]

@@ -10,7 +10,7 @@ from litestar.params import FromQuery, QueryParameter
 from remit.api.answers import EntryPage, GroupGiven, ReportGiven
 from remit.api.bodies import StrictRequest
 from remit.api.grants import found, seen
-from remit.api.params import AfterNumber, Injected, PageSize, Since, grant_ref
+from remit.api.params import AfterNumber, Injected, PageSize, Since, grant_ref, require_offsets
 from remit.api.problems import PROBLEM_RESPONSES, refuse
 from remit.api.services import Services
 from remit.grants.model import Actor
@@ -41,9 +41,7 @@ class Ledger(Controller):
         format: FromQuery[Literal["json", "csv"]] = "json",  # noqa: A002 - the name of the query parameter
     ) -> Response[ReportGiven]:
         """Spend by group, largest first."""
-        for field, instant in (("since", since), ("until", until)):
-            if instant is not None and instant.utcoffset() is None:
-                raise refuse("malformed_request", f"`{field}` needs an offset, such as `Z`", status=400, field=field)
+        require_offsets(since=since, until=until)
         names = [name.strip() for name in by.split(",")]
         if len(names) > _MAX_DIMENSIONS:
             raise refuse(

@@ -68,6 +68,13 @@ async def refuse_odd_parameters(request: Request[Actor, StoredPerson, State]) ->
             raise refuse("malformed_request", detail, status=400, field=name)
 
 
+def require_offsets(**instants: datetime | None) -> None:
+    """Raises Refusal for an instant whose offset is not stated: nobody is left to guess the zone."""
+    for field, instant in instants.items():
+        if instant is not None and instant.utcoffset() is None:
+            raise refuse("malformed_request", f"`{field}` needs an offset, such as `Z`", status=400, field=field)
+
+
 def grant_ref(segment: str) -> str:
     """A grant's id or path from one segment of a URL, in which the slashes of a path are `%2F`."""
     return segment.replace("%2F", "/")

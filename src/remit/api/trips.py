@@ -10,8 +10,8 @@ from litestar.params import JSONBody, PathParameter, QueryParameter
 from remit.api.answers import Given
 from remit.api.bodies import Body, Reason, StrictRequest
 from remit.api.grants import seen
-from remit.api.params import AfterNumber, IdempotencyKey, IfMatch, Injected, PageSize, Since
-from remit.api.problems import PROBLEM_RESPONSES, Refusal, refuse
+from remit.api.params import AfterNumber, IdempotencyKey, IfMatch, Injected, PageSize, Since, require_offsets
+from remit.api.problems import PROBLEM_RESPONSES, Refusal
 from remit.api.sight import Sight
 from remit.api.writes import Done, read_terms, require_no_match, write_once
 from remit.grants.model import Grant, Problem
@@ -146,7 +146,6 @@ class Trips(Controller):
 @get("/v1/security/feed", sync_to_thread=True, responses=PROBLEM_RESPONSES, tags=["breaker"])
 def security_feed(request: StrictRequest, services: Injected, since: Since = None, limit: PageSize = 100) -> FeedGiven:
     """How often holders tried what is not theirs to do, about the grants one sees."""
-    if since is not None and since.utcoffset() is None:
-        raise refuse("malformed_request", "`since` needs an offset, such as `Z`", status=400, field="since")
+    require_offsets(since=since)
     rows = services.trips.feed(limit, seen(services, request.user).ids(), since)
     return FeedGiven(attempts=[msgspec.convert(row, AttemptGiven) for row in rows])

@@ -105,11 +105,13 @@ def show(
 
 
 def _below(authority: "Authority", ref: str) -> list[str]:
+    from remit.grants.model import is_within
+
     with authority.repository.read() as reads:
         top = reads.find(ref)
         if top is None:
             raise CommandError(f"there is no grant `{ref}`")
-        return [one.id for one in reads.load_tree() if one.path == top.path or one.path.startswith(f"{top.path}/")]
+        return [one.id for one in reads.load_tree() if is_within(one.path, top.path)]
 
 
 def _all_after(authority: "Authority", after: int, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:

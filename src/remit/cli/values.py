@@ -1,12 +1,11 @@
 """Values as people type them: limits, moments, tables of changes."""
 
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
 
 from remit.cli.codes import CommandError
 from remit.grants import limit_text
 from remit.grants.model import Limit
-from remit.kernel import durations
+from remit.kernel import durations, moments
 from remit.kernel.decisions import Dimension
 from remit.kernel.periods import PeriodKind
 
@@ -30,14 +29,10 @@ def parse_limit_key(text: str) -> tuple[Dimension, PeriodKind]:
 def parse_moment(text: str, option: str, zone: str = "UTC") -> datetime:
     """An instant with its offset, or a date: the first instant of that day in the zone. UTC. Raises CommandError."""
     try:
-        if len(text) == len("2026-01-31"):
-            day = date.fromisoformat(text)
-            return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
-        instant = datetime.fromisoformat(text)
-        if instant.tzinfo is None:
-            raise CommandError(f"{option} `{text}` is a time without an offset: add `Z`, or write a date")
-        return instant.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return moments.parse_moment(text, zone)
+    except moments.InvalidMomentError as error:
+        if error.lacks_offset:
+            raise CommandError(f"{option} `{text}` is a time without an offset: add `Z`, or write a date") from None
         raise CommandError(f"{option} `{text}` is neither a date such as 2027-01-31 nor an instant") from None
 
 

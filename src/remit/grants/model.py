@@ -267,6 +267,11 @@ def parent_path_of(path: str) -> str | None:
     return head if slash else None
 
 
+def is_within(path: str, top: str) -> bool:
+    """Whether a path is that of a grant or of one below it."""
+    return path == top or path.startswith(f"{top}/")
+
+
 def same_person(left: str, right: str) -> bool:
     """Whether two owner names mean one person: addresses are compared without case."""
     return left.casefold() == right.casefold()

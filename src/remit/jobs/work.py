@@ -6,11 +6,11 @@ from typing import Any
 
 import structlog
 
-from remit.grants.model import Actor
-from remit.grants.service import Authorship, GrantService, NotWritten
+from remit.grants.service import GrantService, NotWritten
 from remit.jobs.carrier import Carrier
 from remit.kernel.clock import Clock
 from remit.renewals.rounds import Did
+from remit.renewals.writes import system_author
 from remit.store.connect import Opens
 from remit.store.enqueue import Task, defer, for_period_ends
 from remit.store.postgres_care import PostgresCare
@@ -18,7 +18,6 @@ from remit.store.postgres_jobs import PostgresJobs
 from remit.store.postgres_writes import job_transaction
 
 _log = structlog.get_logger(__name__)
-_SYSTEM = Actor(name="remit", is_admin=True)
 # As many as one batch of a carrier, or of the webhook, has: there may be more.
 _BATCH = 50
 
@@ -75,9 +74,9 @@ class Work:
         if not self._care.grants_are_due():
             return
         # A key per instant: the same write twice in one microsecond is the same write.
-        key = f"expire-due-{self._clock.now().isoformat()}"
-        by = Authorship(actor=_SYSTEM, reason="the grant's time is up", idempotency_key=key)
-        with job_transaction(self._opens, "expire", self._clock.now(), alone=True) as unit:
+        now = self._clock.now()
+        by = system_author("the grant's time is up", "expire-due", now)
+        with job_transaction(self._opens, "expire", now, alone=True) as unit:
             answer = GrantService(unit.grants, self._clock).expire_due(by)
         if isinstance(answer, NotWritten):
             problems = [problem.detail for problem in answer.problems]

@@ -14,7 +14,7 @@ from remit.grants.service import GrantService
 from remit.grants.tree import Tree
 from remit.renewals.about import Outlook
 from remit.renewals.effects import RenewGrant
-from remit.renewals.envelope import author_of, envelope_of
+from remit.renewals.envelope import author_of, envelope_of, nearest_envelope
 from remit.renewals.exposure import Exposure, monthly_exposure
 from remit.renewals.model import SYSTEM, Policy, Use
 from remit.renewals.ports import People, Tickets
@@ -59,10 +59,10 @@ class AutomaticRenewals:
 
     def _effect(self, grant: Grant, above: Sequence[Grant], now: datetime) -> RenewGrant | None:
         """As long again as its life, no longer than the envelope and what stands above allow, and out of its window then."""
-        envelopes = (one.delegation.boundary.auto_approve for one in reversed(above) if one.delegation.boundary)
-        auto = next((one for one in envelopes if one is not None), None)
-        if auto is None:
+        found = nearest_envelope(above)
+        if found is None:
             return None
+        _, auto = found
         until = min(
             grant.expires_at + (grant.expires_at - grant.starts_at),
             now + timedelta(days=auto.max_term_days),

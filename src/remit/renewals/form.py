@@ -13,15 +13,15 @@ Strict, because what is read here asks for money: one block, no name that is not
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from remit.grants.edits import NewGrant
 from remit.grants.limit_text import InvalidLimitError, parse_limit
 from remit.grants.model import Limit, Problem, parent_path_of
 from remit.grants.tree import Tree
 from remit.kernel.durations import InvalidDurationError, parse_duration
+from remit.kernel.moments import InvalidMomentError, parse_moment
 from remit.kernel.money import InvalidAmountError, parse_usd
 from remit.renewals import requests
 from remit.renewals.model import Source
@@ -180,17 +180,12 @@ def _usd(text: str) -> int:
 
 
 def _moment(text: str, zone: str) -> datetime:
-    """A date, which is its first instant in the zone, or an instant with its offset."""
     try:
-        if len(text) == len("2026-01-31"):
-            day = date.fromisoformat(text)
-            return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
-        instant = datetime.fromisoformat(text)
-        if instant.tzinfo is not None:
-            return instant.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise FormError(f"`expires: {text}` is neither a date such as 2027-01-31 nor an instant with its offset")
+        return parse_moment(text, zone)
+    except InvalidMomentError:
+        raise FormError(
+            f"`expires: {text}` is neither a date such as 2027-01-31 nor an instant with its offset"
+        ) from None
 
 
 def _listed(names: Sequence[str] | Mapping[str, object]) -> str:

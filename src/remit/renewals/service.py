@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from remit.grants.model import Actor, Grant, Problem, same_person
+from remit.grants.model import Actor, Grant, Problem, is_within, same_person
 from remit.grants.service import Authorship, authorship_problems
 from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
@@ -104,14 +104,7 @@ class TicketService:
         if isinstance(after, list):
             return after
         above = subject_of(tree, effect)
-        steps = levels(
-            above,
-            by.actor.name,
-            effect,
-            self._people,
-            lambda name: self._enough(name, above, effect, by, by.actor.name),
-            now,
-        )
+        steps = self._levels(above, by.actor.name, effect, by, now)
         if not steps:
             detail = (
                 "there is nobody to decide this: no owner above, no approver and no owner of the organisation but you"
@@ -285,24 +278,25 @@ class TicketService:
         effect = effect_of(ticket.effect)
         above = subject_of(self._read_tree(), effect)
         by = system_author("who could decide it", f"levels:{ticket.id}", now)
-        return levels(
-            above,
-            ticket.requester,
-            effect,
-            self._people,
-            lambda name: self._enough(name, above, effect, by, ticket.requester),
-            now,
-        )
+        return self._levels(above, ticket.requester, effect, by, now)
 
     def stands(self, name: str, ticket: Ticket, now: datetime) -> bool:
         """Whether somebody may decide a ticket by where they stand, and not because they were asked."""
         above = subject_of(self._read_tree(), effect_of(ticket.effect))
         other = authority(Actor(name), above, ticket.requester, self._people, now)
-        return may_decide(replace(ticket, assignees=(ticket.requester,)), above, other, self._people, now)
+        return may_decide(replace(ticket, assignees=()), above, other, self._people, now)
 
     def due(self, ticket: Ticket, now: datetime) -> datetime:
         """Until when people who are asked now have time."""
         return min(ticket.expires_at, now + self._due(ticket.kind, ticket.tier))
+
+    def _levels(
+        self, above: Sequence[Grant], requester: str, effect: Effect, by: Authorship, now: datetime
+    ) -> list[list[str]]:
+        def enough(name: str) -> bool:
+            return self._enough(name, above, effect, by, requester)
+
+        return levels(above, requester, effect, self._people, enough, now)
 
     def _enough(self, name: str, above: Sequence[Grant], effect: Effect, by: Authorship, requester: str) -> bool:
         if isinstance(effect, BreakGlass | SettleDebt | Acknowledge):
@@ -392,7 +386,7 @@ class TicketService:
             return []
         held = self._read_tree()[actor.within].path
         raised = [one.path for one in Outlook.of_evidence(ticket.evidence).raises]
-        outside = next((path for path in raised if not f"{path}/".startswith(f"{held}/")), None)
+        outside = next((path for path in raised if not is_within(path, held)), None)
         if outside is None:
             return []
         detail = f"ticket {ticket.id} raises `{outside}` as well, and this token is held to `{held}`"

@@ -19,7 +19,7 @@ from remit.renewals.scribe import Scribe
 from remit.renewals.service import TicketService
 from remit.renewals.writes import ReadTree
 
-_ASKED_BY_NOBODY = ("debt", "finding")
+_WISHED_BY_NOBODY = ("debt", "finding")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class Succession:
             if same_person(effect.new.owner, name):
                 return f"`{effect.new.path}` would belong to `{name}`, who left"
             return f"`{name}`, who asked for it, left" if same_person(ticket.requester, name) else None
-        if ticket.kind in _ASKED_BY_NOBODY or not same_person(ticket.requester, name):
+        if ticket.kind in _WISHED_BY_NOBODY or not same_person(ticket.requester, name):
             return None
         return None if self._heir(tree, effect) else f"`{name}`, who asked for it, left, and nobody has its grant now"
 
