@@ -14,9 +14,10 @@ _numbers = count(1)
 ENTRY = """
 INSERT INTO entries (id, kind, amount_nanousd, grant_id, grant_path, node_ids, block_ids, class, owner, tags, vendor,
                      deployment, model_requested, price_source, usage_source, tokens, requests, request_id, operation_id,
-                     hold_id, policy_version, decision_id, held_at, recorded_at, periods)
+                     hold_id, policy_version, decision_id, held_at, recorded_at, periods, billing_month)
 SELECT 'entry' || %(n)s, 'usage', %(amount)s, g.id, g.path, %(nodes)s, '{}', g.class, g.owner, %(tags)s::jsonb, 'v', 'd',
-       'm', 'test', 'vendor', 3, 1, 'r', 'o', 'hold' || %(n)s, 1, 'd', %(at)s, %(at)s, '[]'
+       'm', 'test', 'vendor', 3, 1, 'r', 'o', 'hold' || %(n)s, 1, 'd', %(at)s, %(at)s, '[]',
+       booked_month(%(at)s)
 FROM grants AS g WHERE g.path = %(path)s
 RETURNING seq
 """
@@ -95,9 +96,9 @@ def test_a_report_as_csv(books: Books) -> None:
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     rows = list(csv.reader(io.StringIO(answer.text)))
     assert rows == [
-        ["team", "feature", "requests", "tokens", "amount_nanousd", "suspense_nanousd"],
-        ["'=left", "a", "1", "3", "7", "0"],
-        ["'=left", "b", "1", "3", "2", "0"],
+        ["team", "feature", "requests", "tokens", "amount_nanousd", "suspense_nanousd", "booked_nanousd"],
+        ["'=left", "a", "1", "3", "7", "0", "0"],
+        ["'=left", "b", "1", "3", "2", "0", "0"],
     ]
 
 
@@ -157,9 +158,10 @@ def test_notifications_are_those_of_ones_own_grants(plane: Plane, books: Books) 
 DEBT = """
 INSERT INTO entries (id, kind, amount_nanousd, grant_id, grant_path, node_ids, block_ids, debtor_id, debt_period, class, owner,
                      tags, vendor, deployment, model_requested, price_source, usage_source, tokens, requests, request_id,
-                     operation_id, hold_id, policy_version, decision_id, held_at, recorded_at, periods)
+                     operation_id, hold_id, policy_version, decision_id, held_at, recorded_at, periods,
+                     billing_month)
 SELECT 'debt' || id, 'overdraft', 40, id, path, %(nodes)s, '{}', id, 'day', class, owner, '{}', 'v', 'd', 'm', 'test', 'vendor', 0,
-       0, 'r', 'o', 'hold' || id, 1, 'd', now(), now(), '[]'
+       0, 'r', 'o', 'hold' || id, 1, 'd', now(), now(), '[]', booked_month(now())
 FROM grants WHERE path = %(path)s
 RETURNING seq
 """

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from remit.capabilities.access_keys import parse_access_key
-from remit.gateway.operations import Operations
+from remit.gateway.operations import Operations, attempt_of
 from remit.gateway.wire.exchange import Exchange
 from remit.gateway.wire.head import Headers
 from tests.conformance.support import DIME, HELLO, ask, dime, open_stream, read_raw
@@ -28,6 +28,7 @@ def test_retries_of_the_official_sdk_are_one_operation(system: System, name: str
         client.chat.completions.create(model="sim-dime", messages=HELLO, max_tokens=3)
     entries = system.entries(name)
     assert [entry["kind"] for entry in entries] == ["suspense", "suspense", "usage", "usage"]
+    assert [entry["attempt"] for entry in entries] == [1, 2, 3, 1]
     operations = [entry["operation_id"] for entry in entries]
     assert len(set(operations[:3])) == 1 and operations[3] != operations[0]
     system.reconcile_with_vendor(name)
@@ -58,6 +59,13 @@ def test_only_a_retry_shares_an_operation() -> None:
     assert operations.of(plain, NOW) != operations.of(plain, NOW)
     named = [operations.of(Attempt(body, idempotency_key="k"), NOW) for body in (b"x", b"y")]
     assert named[0] == named[1]
+
+
+def test_an_attempt_is_numbered_by_who_makes_it() -> None:
+    """The number of the caller's library, from 1; what says nothing, or nonsense, is not known."""
+    said = ["0", "2", "9999", "10000", "-1", "x", "", "1.0"]
+    assert [attempt_of(Attempt(b"", x_stainless_retry_count=one)) for one in said] == [1, 3, 10000, *[None] * 5]
+    assert attempt_of(Attempt(b"")) is None
 
 
 def test_a_rotation_does_not_bring_a_revoked_key_back(system: System, name: str) -> None:

@@ -306,9 +306,9 @@ def test_a_settlement_stands_or_falls_with_the_write_it_is_a_part_of(trial: Tria
     [
         ('{"kind": "repayment", "amount_nanousd": 1}', "settling_lowers_a_debt"),
         ('{"kind": "adjustment", "settlement": null, "hold_id": "h"}', "calls_are_told_in_full"),
-        ('{"kind": "transfer", "debtor_id": null, "debt_period": null}', "only_debts_are_settled"),
+        ('{"kind": "transfer", "debtor_id": null, "debt_period": null}', "what_belongs_to_no_call"),
         ('{"kind": "adjustment", "debtor_id": null}', "debt_names_its_debtor"),
-        ('{"tokens": 5}', "only_debts_are_settled"),
+        ('{"tokens": 5}', "what_belongs_to_no_call"),
         ('{"settlement": {"key": "k", "by": "me"}}', "entries_settle_a_debt_once"),
     ],
 )

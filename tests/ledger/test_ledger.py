@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from remit.ledger.accounting import Bearer, Transfer
 from remit.ledger.model import ReportRow
 from remit.ledger.service import ReportMismatchError, UnknownDimensionError, check_books, spend_report
 from remit.store.connect import connect
 from remit.store.named import query
+from remit.store.postgres_accounting import PostgresAccounting
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_lessor import _hold_json
 from tests.leases.trial import SETTLED, Trial, as_json, grant, usd
@@ -117,6 +119,17 @@ def test_reports_and_checks_agree_while_calls_are_booked_and_corrected(trial: Tr
 
 def test_healthy_books_have_no_differences(trial: Trial) -> None:
     """The doctor looks at something and finds nothing."""
+    move = Transfer(
+        id="xfer_1",
+        amount_nanousd=5,
+        held_at=trial.clock.now(),
+        source=Bearer(grant_id="grant_a"),
+        parts=[(Bearer(grant_id="grant_b"), 5)],
+        rule="r",
+        method="even",
+    )
+    accounting = PostgresAccounting(trial.care._connect, trial.clock)
+    accounting.post([move], by="fin@acme.example", reason="because", key="k", source="command")
     assert problems(trial) == set()
     assert all(result.examined for result in check_books(trial.ledger))
 

@@ -267,6 +267,7 @@ class GroupGiven(Given, frozen=True, kw_only=True):
     tokens: int
     amount_nanousd: int
     suspense_nanousd: int
+    booked_nanousd: int
 
 
 class ReportGiven(Given, frozen=True, kw_only=True):

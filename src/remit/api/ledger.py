@@ -40,7 +40,7 @@ class Ledger(Controller):
         under: Under = None,
         format: FromQuery[Literal["json", "csv"]] = "json",  # noqa: A002 - the name of the query parameter
     ) -> Response[ReportGiven]:
-        """Spend by group, largest first."""
+        """Charges by group, largest first; `booked_nanousd` is the part that is no call's cost."""
         require_offsets(since=since, until=until)
         names = [name.strip() for name in by.split(",")]
         if len(names) > _MAX_DIMENSIONS:
@@ -94,14 +94,15 @@ def _group(row: ReportRow) -> GroupGiven:
         tokens=row.tokens,
         amount_nanousd=row.amount_nanousd,
         suspense_nanousd=row.suspense_nanousd,
+        booked_nanousd=row.booked_nanousd,
     )
 
 
 def _csv(report: Report) -> str:
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\r\n")
-    lines.writerow([*report.by, "requests", "tokens", "amount_nanousd", "suspense_nanousd"])
+    lines.writerow([*report.by, "requests", "tokens", "amount_nanousd", "suspense_nanousd", "booked_nanousd"])
     for row in report.rows:
-        numbers = [row.requests, row.tokens, row.amount_nanousd, row.suspense_nanousd]
+        numbers = [row.requests, row.tokens, row.amount_nanousd, row.suspense_nanousd, row.booked_nanousd]
         lines.writerow([*map(text_cell, row.group), *numbers])
     return text.getvalue()

@@ -38,10 +38,10 @@ def report(
     json: Annotated[bool, Parameter(name="--json", help="The same as --format json.")] = False,
     where: Where | None = None,
 ) -> int:
-    """Sum spend by team, feature, experiment, environment, class, model and more, largest first.
+    """Sum charges by team, feature, experiment, environment, class, model and more, largest first.
 
     A report whose total is not the ledger's is never shown. `suspense` is the part of the amount that is an upper bound
-    and not a fact yet. Amounts in CSV and JSON are exact.
+    and not a fact yet, `booked` the part that is no call's cost: a vendor's adjustments and transfers. Amounts in CSV and JSON are exact.
     """
     from remit.cli.output import print_csv, print_json, remark
     from remit.cli.session import open_authority
@@ -63,7 +63,7 @@ def report(
     if json or format_ == "json":
         print_json(_report_json(found))
     elif format_ == "csv":
-        header = [*names, "requests", "tokens", "amount_usd", "amount_nanousd", "suspense_nanousd"]
+        header = [*names, "requests", "tokens", "amount_usd", "amount_nanousd", "suspense_nanousd", "booked_nanousd"]
         print_csv(header, ([*map(text_cell, row.group), *_numbers(row)] for row in found.rows))
     else:
         _print_report(found)
@@ -179,7 +179,7 @@ def _numbers(row: Any) -> list[Any]:
     from remit.kernel.money import format_usd
 
     usd = format_usd(row.amount_nanousd).replace("$", "").replace(",", "")
-    return [row.requests, row.tokens, usd, row.amount_nanousd, row.suspense_nanousd]
+    return [row.requests, row.tokens, usd, row.amount_nanousd, row.suspense_nanousd, row.booked_nanousd]
 
 
 def _report_json(report: "Report") -> dict[str, Any]:
@@ -189,6 +189,7 @@ def _report_json(report: "Report") -> dict[str, Any]:
             "tokens": row.tokens,
             "amount_nanousd": row.amount_nanousd,
             "suspense_nanousd": row.suspense_nanousd,
+            "booked_nanousd": row.booked_nanousd,
         }
 
     return {
@@ -204,7 +205,8 @@ def _print_report(report: "Report") -> None:
     from remit.cli.output import print_table, table
     from remit.kernel.money import format_usd
 
-    numbers = ("requests", "tokens", "amount", "suspense", "share")
+    is_booked = any(row.booked_nanousd for row in (*report.rows, report.total))
+    numbers = ("requests", "tokens", "amount", "suspense", *(("booked",) if is_booked else ()), "share")
     shown = table(*report.by, *numbers, right=numbers)
 
     def add(names: list[str], row: Any, style: str | None = None) -> None:
@@ -212,7 +214,8 @@ def _print_report(report: "Report") -> None:
         share = _share(row.amount_nanousd, total)
         waiting = format_usd(row.suspense_nanousd) if row.suspense_nanousd else ""
         amount = format_usd(row.amount_nanousd)
-        shown.add_row(*names, f"{row.requests:,}", f"{row.tokens:,}", amount, waiting, share, style=style)
+        booked = [format_usd(row.booked_nanousd)] if is_booked else []
+        shown.add_row(*names, f"{row.requests:,}", f"{row.tokens:,}", amount, waiting, *booked, share, style=style)
 
     for row in report.rows:
         add(["-" if value is None else value for value in row.group], row)

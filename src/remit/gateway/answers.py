@@ -33,12 +33,13 @@ MONEY_TRAILERS = b", ".join((COST, REMAINING["usd"], BINDING_NODE))
 class Ids:
     """The names of one request: ours, the decision's, and the caller's operation, which its retries share.
 
-    `operation` is empty until the holder is known.
+    `operation` is empty until the holder is known. `attempt` is which of its attempts this is, from 1, where that is known.
     """
 
     request: str
     decision: str
     operation: str = ""
+    attempt: int | None = None
 
     def headers(self) -> Headers:
         return [(b"x-request-id", self.request.encode()), (b"remit-decision-id", self.decision.encode())]

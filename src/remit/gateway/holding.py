@@ -71,5 +71,6 @@ def wanted_hold(
             "price_source": admission.prices.source,
             "policy_version": tree_revision,
             "decision_id": ids.decision,
+            "attempt": ids.attempt,
         },
     )

@@ -9,6 +9,7 @@ from remit.kernel.ids import encode_ulid, new_id
 
 MAX_REMEMBERED = 10_000
 _RETRY_COUNT = b"x-stainless-retry-count"
+_MAX_DIGITS = 4
 
 
 class Operations:
@@ -38,6 +39,14 @@ class Operations:
         if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         return fresh
+
+
+def attempt_of(exchange: Exchange) -> int | None:
+    """Which attempt at its operation the caller's library says this is, from 1; None where it does not say."""
+    said = exchange.header(_RETRY_COUNT)
+    if said is None or len(said) > _MAX_DIGITS or not said.isdigit():
+        return None
+    return int(said) + 1
 
 
 def _digest(holder: bytes, what: bytes) -> bytes:

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-SPEND_KINDS: Final = ("usage", "transfer", "overage", "suspense", "correction")
-DEBT_KINDS: Final = ("overdraft", "repayment", "adjustment")
-
 REPORT_DIMENSIONS: Final = (
     "team",
     "feature",
@@ -28,7 +25,8 @@ REPORT_DIMENSIONS: Final = (
 class ReportRow:
     """One group: its values in the order asked for (None where an entry has none), and sums over its entries.
 
-    `requests` counts settled calls, `suspense_nanousd` is the part of `amount_nanousd` that is a bound and not a fact.
+    `amount_nanousd` is what is charged; of it `suspense_nanousd` is a bound and not a fact, and `booked_nanousd` is no call's
+    cost: what a vendor charged otherwise than metered, and what was moved here or away. `requests` counts settled calls.
     """
 
     group: tuple[str | None, ...]
@@ -36,6 +34,7 @@ class ReportRow:
     tokens: int
     amount_nanousd: int
     suspense_nanousd: int
+    booked_nanousd: int
 
 
 @dataclass(frozen=True, slots=True)

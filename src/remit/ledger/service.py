@@ -34,6 +34,7 @@ def spend_report(
         tokens=sum(row.tokens for row in rows),
         amount_nanousd=sum(row.amount_nanousd for row in rows),
         suspense_nanousd=sum(row.suspense_nanousd for row in rows),
+        booked_nanousd=sum(row.booked_nanousd for row in rows),
     )
     if total.amount_nanousd != in_all:
         raise ReportMismatchError(f"the report sums to {total.amount_nanousd}, the ledger to {in_all} nano-USD")

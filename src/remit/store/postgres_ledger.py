@@ -102,7 +102,10 @@ class PostgresLedger:
             return [
                 (
                     subject,
-                    sum(row.amount_nanousd for row in _report(connection, ("grant",), start, end, [node])),
+                    sum(
+                        row.amount_nanousd - row.booked_nanousd
+                        for row in _report(connection, ("grant",), start, end, [node])
+                    ),
                     posted,
                 )
                 for subject, node, start, end, posted in buckets
@@ -153,6 +156,7 @@ class PostgresLedger:
             buckets = connection.execute(query("check_buckets")).fetchall()
             hashes = connection.execute(query("check_hashes")).fetchall()
             settlements = connection.execute(query("check_settled_once")).fetchall()
+            transfers = connection.execute(query("check_transfers")).fetchall()
             overdue = connection.execute(
                 query("check_overdue_holds"), {"now": self._clock.now(), "grace_seconds": OVERDUE_GRACE_SECONDS}
             ).fetchall()
@@ -168,6 +172,12 @@ class PostgresLedger:
             "every ended hold was booked exactly once",
             counts["holds"],
             tuple(Difference("settled_once", f"{row[0]} ({row[1]})", 0, row[2]) for row in settlements),
+        )
+        yield CheckResult(
+            "transfers",
+            "what is moved between those who pay sums to nothing",
+            len(transfers),
+            tuple(Difference("transfers", row[0], 0, row[1]) for row in transfers if row[1]),
         )
         yield CheckResult(
             "overdue_holds",

@@ -1,4 +1,4 @@
--- Spend by group. by: names of dimensions or tags, in order.
+-- Charges by group. by: names of dimensions or tags, in order.
 -- nodes: only entries that one of these grants was charged for.
 SELECT ARRAY (
            SELECT CASE d.name
@@ -19,9 +19,10 @@ SELECT ARRAY (
        sum(e.amount_nanousd)::bigint AS amount_nanousd,
        coalesce(sum(e.amount_nanousd) FILTER (
            WHERE e.kind = 'suspense' AND NOT EXISTS (SELECT FROM entries AS c WHERE c.corrects = e.id)), 0)::bigint
-           AS suspense_nanousd
+           AS suspense_nanousd,
+       coalesce(sum(e.amount_nanousd) FILTER (WHERE NOT is_spend(e.kind)), 0)::bigint AS booked_nanousd
 FROM entries AS e
-WHERE is_spend(e.kind)
+WHERE is_charged(e.kind, e.debtor_id)
   AND (%(since)s::timestamptz IS NULL OR e.held_at >= %(since)s)
   AND (%(until)s::timestamptz IS NULL OR e.held_at < %(until)s)
   AND (%(nodes)s::text[] IS NULL OR e.node_ids && %(nodes)s::text[])

@@ -1,0 +1,107 @@
+"""What is booked and belongs to no call: a vendor's adjustments, and transfers between those who pay."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from remit.kernel.usage import Usage
+
+_COUNTS = (
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "input_audio_tokens",
+    "output_tokens",
+    "output_audio_tokens",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjustment:
+    """What a vendor charges more (or less, below zero) than was metered, in nano-USD, and who bears it.
+
+    `held_at` is the instant of the charge: it is booked in that month while the month is open, else in the first open one.
+    `cause` says why, in a word; `evidence` names where that is known from (statement, finding, ticket). `usage`, `tokens` and
+    `requests` are what the vendor states and nobody metered; a usage that is not known is None.
+    """
+
+    grant_id: str
+    vendor: str
+    amount_nanousd: int
+    held_at: datetime
+    cause: str
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    deployment: str | None = None
+    model: str | None = None
+    tier: str | None = None
+    usage: Usage | None = None
+    requests: int = 0
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bearer:
+    """Who bears a part of a charge: a grant, under these tags."""
+
+    grant_id: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """Moves an amount, in nano-USD, from one bearer to others: the parts sum to it, whatever their number.
+
+    `rule` names the allocation rule, `method` how it divides (`by_use`, `even`, `fixed`); both are kept with every entry.
+    """
+
+    id: str
+    amount_nanousd: int
+    held_at: datetime
+    source: Bearer
+    parts: Sequence[tuple[Bearer, int]]
+    rule: str
+    method: str
+    vendor: str | None = None
+    note: str | None = None
+
+
+def adjustment_entry(one: Adjustment) -> dict[str, Any]:
+    """The entry as storage takes it."""
+    usage = None if one.usage is None else {name: getattr(one.usage, name) for name in _COUNTS}
+    return {
+        "kind": "adjustment",
+        "grant_id": one.grant_id,
+        "amount_nanousd": one.amount_nanousd,
+        "held_at": one.held_at,
+        "tags": dict(one.tags),
+        "vendor": one.vendor,
+        "deployment": one.deployment,
+        "model": one.model,
+        "tier": one.tier,
+        "usage": usage,
+        "tokens": 0 if one.usage is None else one.usage.total_tokens,
+        "requests": one.requests,
+        "note": one.note,
+        "settlement": {**one.evidence, "how": "reconciled", "cause": one.cause},
+    }
+
+
+def transfer_entries(one: Transfer) -> list[dict[str, Any]]:
+    """The entries of a transfer: what leaves its source, then what arrives; they sum to nothing."""
+    assert sum(amount for _, amount in one.parts) == one.amount_nanousd, one.id
+    settlement = {"how": "allocated", "transfer_id": one.id, "rule": one.rule, "method": one.method}
+    return [
+        {
+            "kind": "transfer",
+            "grant_id": bearer.grant_id,
+            "amount_nanousd": amount,
+            "held_at": one.held_at,
+            "tags": dict(bearer.tags),
+            "vendor": one.vendor,
+            "note": one.note,
+            "settlement": settlement,
+        }
+        for bearer, amount in [(one.source, -one.amount_nanousd), *one.parts]
+    ]
