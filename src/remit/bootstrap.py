@@ -67,6 +67,7 @@ from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_rollups import PostgresRollups
 from remit.store.postgres_roster import PostgresRoster
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
@@ -390,7 +391,7 @@ class Authority:
         worker = JobWorker(
             self.url, work.tasks(), self.jobs, min(every, POLL_SECONDS), STOP_SECONDS, channels=len(carriers)
         )
-        return Upkeep(self.care, self.jobs, work, worker, self.clock, every)
+        return Upkeep(self.care, self.jobs, work, worker, self.clock, PostgresRollups(self._opens), every)
 
 
 def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from remit.ledger.model import REPORT_SUMS
 from remit.ledger.service import spend_report
 from tests.api.support import Caller, Plane, refused
 
@@ -95,11 +96,20 @@ def test_a_report_as_csv(books: Books) -> None:
     answer = books.owner.get("/ledger/report", by="team,feature", format="csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     rows = list(csv.reader(io.StringIO(answer.text)))
-    assert rows == [
-        ["team", "feature", "requests", "tokens", "amount_nanousd", "suspense_nanousd", "booked_nanousd"],
-        ["'=left", "a", "1", "3", "7", "0", "0"],
-        ["'=left", "b", "1", "3", "2", "0", "0"],
+    assert rows[0] == ["team", "feature", *REPORT_SUMS]
+    assert [(*row[:3], *row[-3:]) for row in rows[1:]] == [
+        ("'=left", "a", "1", "7", "0", "0"),
+        ("'=left", "b", "1", "2", "0", "0"),
     ]
+
+
+def test_a_report_of_what_meets_conditions(books: Books) -> None:
+    """Values of one name are alternatives, names come together, an empty value is for those without."""
+    assert groups(books.owner, by="feature", only="feature=b") == {("b",): 2}
+    assert groups(books.owner, by="feature", only='feature=b,feature=a,"team==left"') == {("a",): 7, ("b",): 2}
+    assert groups(books.owner, by="feature", only="team=") == {}
+    refused(books.owner.get("/ledger/report", only="day=2026-01-01"), 400, "dimension_unknown")
+    refused(books.owner.get("/ledger/report", only="feature"), 400, "dimension_unknown")
 
 
 def test_entries_come_by_sequence_number(plane: Plane, books: Books) -> None:

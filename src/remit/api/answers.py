@@ -264,7 +264,12 @@ class GroupGiven(Given, frozen=True, kw_only=True):
 
     group: list[str | None]
     requests: int
+    retries: int
     tokens: int
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
     amount_nanousd: int
     suspense_nanousd: int
     booked_nanousd: int

@@ -15,12 +15,21 @@ from remit.api.problems import PROBLEM_RESPONSES, refuse
 from remit.api.services import Services
 from remit.grants.model import Actor
 from remit.ledger.cells import text_cell
-from remit.ledger.model import Report, ReportRow
-from remit.ledger.service import UnknownDimensionError, spend_report
+from remit.ledger.model import REPORT_SUMS, Report, ReportRow
+from remit.ledger.service import UnknownDimensionError, conditions, spend_report
 from remit.store.postgres_ledger import PostgresLedger
 
 _MAX_DIMENSIONS = 12
 Under = Annotated[str | None, QueryParameter(description="id or path; only what this grant was charged for")]
+
+Only = Annotated[
+    str | None,
+    QueryParameter(
+        max_length=4000,
+        description="`name=value`, separated by commas: only what has this value, or an empty one for none; with a comma in it in"
+        ' quotes, `"name=a,b"`',
+    ),
+]
 
 
 class Ledger(Controller):
@@ -38,6 +47,7 @@ class Ledger(Controller):
         since: Since = None,
         until: Since = None,
         under: Under = None,
+        only: Only = None,
         format: FromQuery[Literal["json", "csv"]] = "json",  # noqa: A002 - the name of the query parameter
     ) -> Response[ReportGiven]:
         """Charges by group, largest first; `booked_nanousd` is the part that is no call's cost."""
@@ -48,9 +58,15 @@ class Ledger(Controller):
                 "malformed_request", f"a report has at most {_MAX_DIMENSIONS} dimensions", status=400, field="by"
             )
         try:
-            report = spend_report(_ledger_of(services, request.user, under), names, since, until)
+            report = spend_report(
+                _ledger_of(services, request.user, under),
+                names,
+                since,
+                until,
+                conditions(next(csv.reader([only]), []) if only else ()),
+            )
         except UnknownDimensionError as error:
-            raise refuse("dimension_unknown", str(error), status=400, field="by") from None
+            raise refuse("dimension_unknown", str(error), status=400) from None
         if format == "csv":
             answer: Response[Any] = Response(_csv(report), media_type="text/csv")
             return answer
@@ -88,21 +104,13 @@ def _ledger_of(services: Services, actor: Actor, under: str | None) -> PostgresL
 
 
 def _group(row: ReportRow) -> GroupGiven:
-    return GroupGiven(
-        group=list(row.group),
-        requests=row.requests,
-        tokens=row.tokens,
-        amount_nanousd=row.amount_nanousd,
-        suspense_nanousd=row.suspense_nanousd,
-        booked_nanousd=row.booked_nanousd,
-    )
+    return GroupGiven(group=list(row.group), **{name: getattr(row, name) for name in REPORT_SUMS})
 
 
 def _csv(report: Report) -> str:
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\r\n")
-    lines.writerow([*report.by, "requests", "tokens", "amount_nanousd", "suspense_nanousd", "booked_nanousd"])
+    lines.writerow([*report.by, *REPORT_SUMS])
     for row in report.rows:
-        numbers = [row.requests, row.tokens, row.amount_nanousd, row.suspense_nanousd, row.booked_nanousd]
-        lines.writerow([*map(text_cell, row.group), *numbers])
+        lines.writerow([*map(text_cell, row.group), *(getattr(row, name) for name in REPORT_SUMS)])
     return text.getvalue()

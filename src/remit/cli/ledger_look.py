@@ -10,7 +10,7 @@ from remit.cli.codes import EXIT_OK, CommandError
 from remit.cli.options import Json, Where
 from remit.cli.values import parse_moment, parse_names
 from remit.kernel.money import divide_half_even
-from remit.ledger.model import REPORT_DIMENSIONS
+from remit.ledger.model import REPORT_DIMENSIONS, REPORT_SUMS
 
 if TYPE_CHECKING:
     from remit.ledger.model import Report
@@ -31,6 +31,13 @@ def report(
     ] = ("team",),
     since: Annotated[str | None, Parameter(help="Calls begun from here on: date (UTC) or instant.")] = None,
     until: Annotated[str | None, Parameter(help="Calls begun before this: date (UTC) or instant.")] = None,
+    only: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Only charges with this value, as NAME=VALUE of a dimension or tag; NAME= for those without. Repeat it for"
+            " several; values of one name are alternatives."
+        ),
+    ] = (),
     format_: Annotated[
         Literal["table", "csv", "json"] | None,
         Parameter(name="--format", help="How to print it; a table if left out."),
@@ -46,7 +53,7 @@ def report(
     from remit.cli.output import print_csv, print_json, remark
     from remit.cli.session import open_authority
     from remit.ledger.cells import text_cell
-    from remit.ledger.service import spend_report
+    from remit.ledger.service import conditions, spend_report
 
     names = parse_names(by)
     if not names:
@@ -57,13 +64,13 @@ def report(
     end = None if until is None else parse_moment(until, "--until")
     if begin is not None and end is not None and begin >= end:
         raise CommandError(f"--since `{since}` is not before --until `{until}`")
-    found = spend_report(open_authority(where).ledger, names, begin, end)
+    found = spend_report(open_authority(where).ledger, names, begin, end, conditions(only))
     for name in _unknown_tags(found):
         remark(name)
     if json or format_ == "json":
         print_json(_report_json(found))
     elif format_ == "csv":
-        header = [*names, "requests", "tokens", "amount_usd", "amount_nanousd", "suspense_nanousd", "booked_nanousd"]
+        header = [*names, *REPORT_SUMS, "amount_usd"]
         print_csv(header, ([*map(text_cell, row.group), *_numbers(row)] for row in found.rows))
     else:
         _print_report(found)
@@ -179,18 +186,12 @@ def _numbers(row: Any) -> list[Any]:
     from remit.kernel.money import format_usd
 
     usd = format_usd(row.amount_nanousd).replace("$", "").replace(",", "")
-    return [row.requests, row.tokens, usd, row.amount_nanousd, row.suspense_nanousd, row.booked_nanousd]
+    return [*(getattr(row, name) for name in REPORT_SUMS), usd]
 
 
 def _report_json(report: "Report") -> dict[str, Any]:
     def body(row: Any) -> dict[str, Any]:
-        return {
-            "requests": row.requests,
-            "tokens": row.tokens,
-            "amount_nanousd": row.amount_nanousd,
-            "suspense_nanousd": row.suspense_nanousd,
-            "booked_nanousd": row.booked_nanousd,
-        }
+        return {name: getattr(row, name) for name in REPORT_SUMS}
 
     return {
         "by": report.by,

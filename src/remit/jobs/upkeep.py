@@ -12,6 +12,7 @@ from remit.kernel.clock import Clock
 from remit.store.enqueue import Wanted, for_channels
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_jobs import PostgresJobs
+from remit.store.postgres_rollups import PostgresRollups
 
 _log = structlog.get_logger(__name__)
 STOP_SECONDS = 10.0
@@ -30,7 +31,7 @@ class Round:
 
 
 class Upkeep:
-    """Sweeps and looks, each in a thread of its own, and has a worker do what is to be done, until stopped.
+    """Sweeps, keeps sums and looks, each in a thread of its own, and has a worker do what is to be done, until stopped.
 
     Holds whose time is up are money: the sweep that ends them hangs on no queue.
     """
@@ -42,6 +43,7 @@ class Upkeep:
         work: Work,
         worker: JobWorker,
         clock: Clock,
+        rollups: PostgresRollups,
         every_seconds: float,
     ) -> None:
         self._care = care
@@ -49,11 +51,13 @@ class Upkeep:
         self._work = work
         self._worker = worker
         self._clock = clock
+        self._rollups = rollups
         self._every_seconds = every_seconds
         self._looked: dict[float, float] = {}
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._repeat, args=("upkeep", self.sweep), name="upkeep", daemon=True),
+            threading.Thread(target=self._repeat, args=("fold", self.fold), name="fold", daemon=True),
             threading.Thread(target=self._repeat, args=("look", self.look), name="look", daemon=True),
         ]
 
@@ -82,6 +86,10 @@ class Upkeep:
         self._care.drop_spent_rate_buckets()
         return expired, pages
 
+    def fold(self) -> None:
+        """Adds what was booked since to the sums that reports read. Raises what storage raises."""
+        self._rollups.fold()
+
     def look(self) -> None:
         """Defers what is to be done now, and what is to be looked at every now and then. Raises what storage raises."""
         for lost in self._jobs.rescue(STALLED_SECONDS):
@@ -102,6 +110,7 @@ class Upkeep:
         self._work.expire()
         repaid = self._work.close_period()
         self._work.clean()
+        self.fold()
         return Round(expired, pages, repaid)
 
     def deliver(self) -> int:

@@ -1,6 +1,6 @@
 """Frozen types of the ledger."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,9 +16,16 @@ REPORT_DIMENSIONS: Final = (
     "owner",
     "grant",
     "kind",
+    "deployment",
+    "tier",
     "day",
+    "month",
+    "billing_month",
 )
 """What a report can be grouped by; anything else is taken as the name of a tag."""
+
+TIMES: Final = ("day", "month", "billing_month")
+"""Those of the dimensions that are times; days and months are those of UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +33,26 @@ class ReportRow:
     """One group: its values in the order asked for (None where an entry has none), and sums over its entries.
 
     `amount_nanousd` is what is charged; of it `suspense_nanousd` is a bound and not a fact, and `booked_nanousd` is no call's
-    cost: what a vendor charged otherwise than metered, and what was moved here or away. `requests` counts settled calls.
+    cost: what a vendor charged otherwise than metered, and what was moved here or away. `requests` counts settled calls, `retries`
+    those of them that their caller's library numbered as a later attempt. Of `tokens`, which of a call in suspense is a bound
+    too, the kinds are known where usage is stated; audio is counted with its direction.
     """
 
     group: tuple[str | None, ...]
     requests: int
+    retries: int
     tokens: int
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
     amount_nanousd: int
     suspense_nanousd: int
     booked_nanousd: int
+
+
+REPORT_SUMS: Final = tuple(one.name for one in fields(ReportRow) if one.name != "group")
+"""The numbers of a report's row, in order."""
 
 
 @dataclass(frozen=True, slots=True)

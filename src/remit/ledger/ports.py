@@ -1,6 +1,6 @@
 """What the ledger's readers need from storage."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -10,12 +10,18 @@ from remit.ledger.model import CheckResult, ReportRow
 class LedgerReader(Protocol):
     """Reads entries; nobody writes them through this port."""
 
-    def report(self, by: Sequence[str], since: datetime | None, until: datetime | None) -> tuple[list[ReportRow], int]:
-        """Sums of spend by group, largest first, and the sum of spend without grouping, as of the same instant."""
+    def report(
+        self,
+        by: Sequence[str],
+        since: datetime | None,
+        until: datetime | None,
+        only: Mapping[str, Sequence[str]] | None = None,
+    ) -> tuple[list[ReportRow], int]:
+        """Sums of charges by group, largest first, and their sum without grouping, as of the same instant."""
         ...
 
     def total_nanousd(self, since: datetime | None, until: datetime | None) -> int:
-        """Sum of spend, computed without grouping."""
+        """Sum of charges, computed without grouping."""
         ...
 
     def reports_of_buckets(self) -> list[tuple[str, int, int]]:

@@ -1,10 +1,10 @@
 """Reports whose totals are checked, and the doctor's verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from remit.kernel.names import TAG_NAME
-from remit.ledger.model import CheckResult, Difference, Report, ReportRow
+from remit.ledger.model import REPORT_SUMS, TIMES, CheckResult, Difference, Report, ReportRow
 from remit.ledger.ports import LedgerReader
 
 
@@ -16,26 +16,38 @@ class ReportMismatchError(Exception):
     """A report's total is not the ledger's (I21); such a report is never shown."""
 
 
+def conditions(texts: Sequence[str]) -> dict[str, list[str]]:
+    """What `only` of a report is, from texts `name=value`; values of one name are alternatives. Raises UnknownDimensionError."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, given, value = text.partition("=")
+        if not given:
+            raise UnknownDimensionError(f"`{text}` is not of the form NAME=VALUE")
+        found.setdefault(name, []).append(value)
+    return found
+
+
 def spend_report(
-    ledger: LedgerReader, by: Sequence[str], since: datetime | None = None, until: datetime | None = None
+    ledger: LedgerReader,
+    by: Sequence[str],
+    since: datetime | None = None,
+    until: datetime | None = None,
+    only: Mapping[str, Sequence[str]] | None = None,
 ) -> Report:
-    """Spend by group. Raises UnknownDimensionError, and ReportMismatchError instead of showing a wrong total.
+    """Charges by group, of what has one of the values of every name in `only` (an empty value: none). Raises UnknownDimensionError, and ReportMismatchError instead of showing a wrong total.
 
     The total is computed a second time without grouping, over the same state of the ledger.
     """
-    for name in by:
+    for name in (*by, *(only or ())):
         if not TAG_NAME.fullmatch(name):
             raise UnknownDimensionError(f"`{name}` is neither a dimension nor the name of a tag")
-    found, in_all = ledger.report(by, since, until)
+    for name in TIMES:
+        if only and name in only:
+            raise UnknownDimensionError(f"`{name}` is a time: say since when and until when instead")
+    found, in_all = ledger.report(by, since, until, only)
     rows = tuple(found)
-    total = ReportRow(
-        group=(),
-        requests=sum(row.requests for row in rows),
-        tokens=sum(row.tokens for row in rows),
-        amount_nanousd=sum(row.amount_nanousd for row in rows),
-        suspense_nanousd=sum(row.suspense_nanousd for row in rows),
-        booked_nanousd=sum(row.booked_nanousd for row in rows),
-    )
+    sums = {name: sum(getattr(row, name) for row in rows) for name in REPORT_SUMS}
+    total = ReportRow((), **sums)
     if total.amount_nanousd != in_all:
         raise ReportMismatchError(f"the report sums to {total.amount_nanousd}, the ledger to {in_all} nano-USD")
     return Report(tuple(by), since, until, rows, total)

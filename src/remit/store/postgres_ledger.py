@@ -1,7 +1,7 @@
 """The ledger in PostgreSQL: `remit.ledger.ports.LedgerReader`."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +15,7 @@ from remit.store.connect import CONNECT_TIMEOUT_SECONDS, connect, readable_addre
 from remit.store.job_schema import PACKAGE, missing_job_migrations
 from remit.store.migrate import migrations
 from remit.store.named import query
+from remit.store.postgres_rollups import Asked, charges_by, check_rollups, total_charged
 from remit.store.rows import dicts
 
 # Holds end when the sweeper comes by; an open one counts as overdue only after it has had time to.
@@ -87,14 +88,20 @@ class PostgresLedger:
         """The part of the ledger that these grants were charged for; of none, nothing."""
         return PostgresLedger(self._url, self._clock, nodes)
 
-    def report(self, by: Sequence[str], since: datetime | None, until: datetime | None) -> tuple[list[ReportRow], int]:
+    def report(
+        self,
+        by: Sequence[str],
+        since: datetime | None,
+        until: datetime | None,
+        only: Mapping[str, Sequence[str]] | None = None,
+    ) -> tuple[list[ReportRow], int]:
         with self._snapshot() as connection:
-            rows = _report(connection, by, since, until, self._nodes)
-            return rows, _total(connection, since, until, self._nodes)
+            asked = Asked(since, until, self._nodes, only)
+            return charges_by(connection, by, asked), total_charged(connection, asked)
 
     def total_nanousd(self, since: datetime | None, until: datetime | None) -> int:
-        with self._connect() as connection:
-            return _total(connection, since, until, self._nodes)
+        with self._snapshot() as connection:
+            return total_charged(connection, Asked(since, until, self._nodes))
 
     def reports_of_buckets(self) -> list[tuple[str, int, int]]:
         with self._snapshot() as connection:
@@ -104,7 +111,7 @@ class PostgresLedger:
                     subject,
                     sum(
                         row.amount_nanousd - row.booked_nanousd
-                        for row in _report(connection, ("grant",), start, end, [node])
+                        for row in charges_by(connection, ("grant",), Asked(start, end, [node]))
                     ),
                     posted,
                 )
@@ -157,6 +164,7 @@ class PostgresLedger:
             hashes = connection.execute(query("check_hashes")).fetchall()
             settlements = connection.execute(query("check_settled_once")).fetchall()
             transfers = connection.execute(query("check_transfers")).fetchall()
+            rollups = check_rollups(connection)
             overdue = connection.execute(
                 query("check_overdue_holds"), {"now": self._clock.now(), "grace_seconds": OVERDUE_GRACE_SECONDS}
             ).fetchall()
@@ -173,6 +181,7 @@ class PostgresLedger:
             counts["holds"],
             tuple(Difference("settled_once", f"{row[0]} ({row[1]})", 0, row[2]) for row in settlements),
         )
+        yield rollups
         yield CheckResult(
             "transfers",
             "what is moved between those who pay sums to nothing",
@@ -204,26 +213,6 @@ def read_debts(connection: psycopg.Connection, *, nodes: Sequence[str] | None, s
     names = ("grant_id", "path", "owner", "grant_class", "period", "made", "repaid", "forgiven", "outstanding", "since",
              "period_start")  # fmt: skip
     return [Debt(**dict(zip(names, row, strict=True))) for row in rows]
-
-
-def _report(
-    connection: psycopg.Connection,
-    by: Sequence[str],
-    since: datetime | None,
-    until: datetime | None,
-    nodes: list[str] | None,
-) -> list[ReportRow]:
-    parameters = {"by": list(by), "since": since, "until": until, "nodes": nodes}
-    rows = connection.execute(query("ledger_report"), parameters).fetchall()
-    return [ReportRow(tuple(row[0]), *row[1:]) for row in rows]
-
-
-def _total(
-    connection: psycopg.Connection, since: datetime | None, until: datetime | None, nodes: list[str] | None
-) -> int:
-    row = connection.execute(query("ledger_total"), {"since": since, "until": until, "nodes": nodes}).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def _bucket_check(rows: list[Any]) -> CheckResult:

@@ -1,30 +1,69 @@
--- Charges by group. by: names of dimensions or tags, in order.
--- nodes: only entries that one of these grants was charged for.
+-- Charges by group, largest first. by: names of dimensions or tags, in order; nodes: only what one of these grants was charged for;
+-- only: {name: [values]}, where an empty value stands for none.
+-- Whole days and hours are read from the sums that were kept, as far as entries are in them (folded), the rest from entries.
+WITH kept AS (
+    SELECT r.series_id,
+           CASE WHEN 'day' = ANY (%(by)s) THEN to_char(r.day, 'YYYY-MM-DD') END AS day,
+           CASE WHEN 'month' = ANY (%(by)s) THEN to_char(r.day, 'YYYY-MM') END AS month,
+           CASE WHEN 'billing_month' = ANY (%(by)s) THEN to_char(r.billing_month, 'YYYY-MM') END AS billing_month,
+           sum(r.requests) AS requests,
+           sum(r.retries) AS retries,
+           sum(r.tokens) AS tokens,
+           sum(r.input_tokens) AS input_tokens,
+           sum(r.cache_read_tokens) AS cache_read_tokens,
+           sum(r.cache_write_tokens) AS cache_write_tokens,
+           sum(r.output_tokens) AS output_tokens,
+           sum(r.amount_nanousd) AS amount_nanousd,
+           sum(r.suspense_nanousd) AS suspense_nanousd
+    FROM (
+        SELECT * FROM rollup_days WHERE day >= %(first_day)s::date AND day < %(end_day)s::date
+        UNION ALL
+        SELECT (h.hour AT TIME ZONE 'UTC')::date, h.series_id, h.billing_month, h.entries, h.requests, h.retries, h.tokens,
+               h.input_tokens, h.cache_read_tokens, h.cache_write_tokens, h.output_tokens, h.amount_nanousd,
+               h.suspense_nanousd
+        FROM unnest(%(hours_from)s::timestamptz[], %(hours_until)s::timestamptz[]) AS p (since, until)
+        JOIN rollup_hours AS h ON h.hour >= p.since AND h.hour < p.until
+    ) AS r
+    GROUP BY 1, 2, 3, 4
+), told AS (
+    SELECT f.* FROM entry_facts AS f
+    WHERE f.seq > %(folded)s AND (%(since)s::timestamptz IS NULL OR f.held_at >= %(since)s)
+      AND (%(until)s::timestamptz IS NULL OR f.held_at < %(until)s)
+    UNION ALL
+    SELECT f.*
+    FROM unnest(%(rest_from)s::timestamptz[], %(rest_until)s::timestamptz[]) AS p (since, until)
+    JOIN entry_facts AS f ON f.held_at >= p.since AND f.held_at < p.until
+    WHERE f.seq <= %(folded)s AND %(has_rest)s
+), grouped AS (
+    SELECT s.dims, s.node_ids, k.day, k.month, k.billing_month, k.requests, k.retries, k.tokens, k.input_tokens, k.cache_read_tokens, k.cache_write_tokens, k.output_tokens, k.amount_nanousd, k.suspense_nanousd
+    FROM kept AS k JOIN rollup_series AS s ON s.id = k.series_id
+    UNION ALL
+    SELECT dims_of(f.tags, f.class, f.owner, f.kind, f.grant_path, f.vendor, f.deployment, f.model, f.tier), f.node_ids,
+           to_char(f.held_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), to_char(f.held_at AT TIME ZONE 'UTC', 'YYYY-MM'),
+           to_char(f.billing_month, 'YYYY-MM'), f.requests, f.retries, f.tokens, f.input_tokens, f.cache_read_tokens, f.cache_write_tokens, f.output_tokens, f.amount_nanousd, f.suspense_nanousd
+    FROM told AS f
+)
 SELECT ARRAY (
-           SELECT CASE d.name
-                      WHEN 'class' THEN e.class
-                      WHEN 'model' THEN coalesce(e.model_served, e.model_requested)
-                      WHEN 'vendor' THEN e.vendor
-                      WHEN 'owner' THEN e.owner
-                      WHEN 'grant' THEN e.grant_path
-                      WHEN 'kind' THEN e.kind
-                      WHEN 'day' THEN to_char(e.held_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
-                      ELSE e.tags ->> d.name
-                  END
+           SELECT CASE d.name WHEN 'day' THEN g.day
+                              WHEN 'month' THEN g.month
+                              WHEN 'billing_month' THEN g.billing_month
+                              ELSE g.dims ->> d.name END
            FROM unnest(%(by)s::text[]) WITH ORDINALITY AS d (name, position)
            ORDER BY d.position
        ) AS group_values,
-       sum(e.requests)::bigint AS requests,
-       sum(e.tokens)::bigint AS tokens,
-       sum(e.amount_nanousd)::bigint AS amount_nanousd,
-       coalesce(sum(e.amount_nanousd) FILTER (
-           WHERE e.kind = 'suspense' AND NOT EXISTS (SELECT FROM entries AS c WHERE c.corrects = e.id)), 0)::bigint
-           AS suspense_nanousd,
-       coalesce(sum(e.amount_nanousd) FILTER (WHERE NOT is_spend(e.kind)), 0)::bigint AS booked_nanousd
-FROM entries AS e
-WHERE is_charged(e.kind, e.debtor_id)
-  AND (%(since)s::timestamptz IS NULL OR e.held_at >= %(since)s)
-  AND (%(until)s::timestamptz IS NULL OR e.held_at < %(until)s)
-  AND (%(nodes)s::text[] IS NULL OR e.node_ids && %(nodes)s::text[])
+       sum(g.requests)::bigint AS requests,
+       sum(g.retries)::bigint AS retries,
+       sum(g.tokens)::bigint AS tokens,
+       sum(g.input_tokens)::bigint AS input_tokens,
+       sum(g.cache_read_tokens)::bigint AS cache_read_tokens,
+       sum(g.cache_write_tokens)::bigint AS cache_write_tokens,
+       sum(g.output_tokens)::bigint AS output_tokens,
+       sum(g.amount_nanousd)::bigint AS amount_nanousd,
+       sum(g.suspense_nanousd)::bigint AS suspense_nanousd,
+       coalesce(sum(g.amount_nanousd) FILTER (WHERE NOT is_spend(g.dims ->> 'kind')), 0)::bigint AS booked_nanousd
+FROM grouped AS g
+WHERE (%(nodes)s::text[] IS NULL OR g.node_ids && %(nodes)s::text[])
+  AND (%(only)s::jsonb IS NULL OR NOT EXISTS (
+      SELECT FROM jsonb_each(%(only)s::jsonb) AS o WHERE NOT o.value ? coalesce(g.dims ->> o.key, '')))
 GROUP BY group_values
 ORDER BY amount_nanousd DESC, group_values
