@@ -19,6 +19,7 @@ from remit.store.named import query
 from remit.store.postgres_accounting import PostgresAccounting
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_lessor import _hold_json
+from remit.store.postgres_rollups import PostgresRollups
 from tests.leases.trial import SETTLED, Trial, as_json, grant, usd
 from tests.store.database import fresh_database
 
@@ -130,8 +131,10 @@ def test_healthy_books_have_no_differences(trial: Trial) -> None:
     )
     accounting = PostgresAccounting(trial.care._connect, trial.clock)
     accounting.post([move], by="fin@acme.example", reason="because", key="k", source="command")
+    PostgresRollups(trial.care._connect).fold()
     assert problems(trial) == set()
-    assert all(result.examined for result in check_books(trial.ledger))
+    # No month is over yet.
+    assert {result.name for result in check_books(trial.ledger) if not result.examined} == {"months"}
 
 
 @pytest.mark.parametrize(

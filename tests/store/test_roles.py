@@ -14,7 +14,7 @@ TABLES = (
     "holds", "entries", "notifications", "people_tokens", "capability_blocks", "used_proofs", "revocations", "gateways",
     "tickets", "ticket_events", "graces", "break_glasses", "people", "role_bindings",
     "trips", "trip_ends", "security_attempts", "channels", "deliveries", "ticket_threads", "heard", "audit",
-    "job_migrations", "books", "rollup_series", "rollup_hours", "rollup_days", "rollup_state",
+    "job_migrations", "books", "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "month_events",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
@@ -23,8 +23,9 @@ READABLE: dict[Role, set[str]] = {
                      "notifications", "capability_blocks", "revocations", "gateways", "tickets", "ticket_events",
                      "graces", "break_glasses", "people", "role_bindings", "trips", "trip_ends", "security_attempts",
                      "channels", "deliveries", "ticket_threads", "audit", "books", "postings",
-                     "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "entry_facts"},
-    "remit_authority": {*TABLES, "postings", "entry_facts"} - {"replaced_buckets", "used_proofs"},
+                     "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "entry_facts", "month_events",
+                     "billing_months"},
+    "remit_authority": {*TABLES, "postings", "entry_facts", "billing_months"} - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
@@ -45,13 +46,13 @@ CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",
                       "forget_gateway", "trip_breaker", "note_attempts"},
     "remit_reader": {"ledger_sum", "repaid_sum", "is_spend", "is_charged", "hash_of", "audit_hash_of", "audited_form",
-                     "booked_month", "dims_of"},
+                     "booked_month", "dims_of", "booked_in", "open_suspense"},
     "remit_authority": {
         "take_holds", "finish_holds", "abandon_hold", "report_to_security", "ledger_sum", "is_spend", "hash_of",
         "lock_tree", "align_grant", "apply_evidence", "expire_holds", "page_forecasts", "drop_spent_rate_buckets",
         "drop_spent_blocks", "settle_debt", "return_overpaid", "repaid_sum", "audit_refusal", "audit_deed",
         "audit_hash_of", "audited_form", "prices_moved", "is_charged", "booked_month", "post_entries", "settled_seq",
-        "fold_entries", "dims_of",
+        "fold_entries", "dims_of", "booked_in", "open_suspense", "close_month", "reopen_month",
     },
 }  # fmt: skip
 ROLES: tuple[Role, ...] = ("remit_gateway", "remit_reader", "remit_authority")

@@ -165,6 +165,7 @@ class PostgresLedger:
             settlements = connection.execute(query("check_settled_once")).fetchall()
             transfers = connection.execute(query("check_transfers")).fetchall()
             rollups = check_rollups(connection)
+            months = connection.execute(query("check_months")).fetchall()
             overdue = connection.execute(
                 query("check_overdue_holds"), {"now": self._clock.now(), "grace_seconds": OVERDUE_GRACE_SECONDS}
             ).fetchall()
@@ -182,6 +183,12 @@ class PostgresLedger:
             tuple(Difference("settled_once", f"{row[0]} ({row[1]})", 0, row[2]) for row in settlements),
         )
         yield rollups
+        yield CheckResult(
+            "months",
+            "what is booked in a closed month is what was signed off",
+            len(months),
+            tuple(Difference("months", month, signed, booked) for month, signed, booked in months if signed != booked),
+        )
         yield CheckResult(
             "transfers",
             "what is moved between those who pay sums to nothing",
