@@ -1,0 +1,8 @@
+-- Every vendor and deployment that something was booked for in a month; see focus_charges.
+SELECT DISTINCT coalesce(e.vendor, e.settlement ->> 'vendor'), e.deployment
+FROM entries AS e
+WHERE e.debtor_id IS NULL
+  AND e.held_at < %(until)s
+  AND (e.held_at >= %(since)s OR e.recorded_at >= %(since)s)
+  AND coalesce((to_jsonb(e) ->> 'billing_month')::date, date_trunc('month', e.held_at AT TIME ZONE 'UTC')::date)
+      = %(month)s

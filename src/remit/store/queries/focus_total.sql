@@ -1,0 +1,8 @@
+-- The ledger's sum of what was booked in a month as spend, and when the last of it was recorded; see focus_charges.
+SELECT coalesce(sum(e.amount_nanousd), 0)::bigint, max(e.recorded_at)
+FROM entries AS e
+WHERE e.debtor_id IS NULL
+  AND e.held_at < %(until)s
+  AND (e.held_at >= %(since)s OR e.recorded_at >= %(since)s)
+  AND coalesce((to_jsonb(e) ->> 'billing_month')::date, date_trunc('month', e.held_at AT TIME ZONE 'UTC')::date)
+      = %(month)s
