@@ -27,15 +27,20 @@ class Names:
     service: str
     issuer: str
     account_id: str
+    account_name: str
     account_type: str = "Vendor Account"
     host: str | None = None
-    account_name: str | None = None
     sub_account_id: str | None = None
     sub_account_name: str | None = None
 
 
 INTERNAL: Final = Names(
-    provider="Internal", service="Cost Transfer", issuer="Internal", account_id="internal", account_type="Internal"
+    provider="Internal",
+    service="Cost Transfer",
+    issuer="Internal",
+    account_id="internal",
+    account_name="Internal",
+    account_type="Internal",
 )
 """Of what moves between grants: no vendor has a part in it."""
 
@@ -74,7 +79,7 @@ class Naming:
             issuer=said.invoice_issuer or provider,
             host=said.host_provider,
             account_id=as_text_id("acct", said.account_id or f"deployment-{deployment or vendor}"),
-            account_name=said.account_name,
+            account_name=said.account_name or deployment or vendor,
             sub_account_id=None if sub_account is None else as_text_id("sub", sub_account),
             sub_account_name=None if sub_account is None else said.sub_account_name,
         )
