@@ -61,6 +61,7 @@ from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_chains import PostgresChains
 from remit.store.postgres_deliveries import PostgresDeliveries
 from remit.store.postgres_findings import PostgresFindings
+from remit.store.postgres_focus import open_month
 from remit.store.postgres_grants import PostgresGrants
 from remit.store.postgres_jobs import PostgresJobs
 from remit.store.postgres_keys import PostgresKeys
@@ -325,6 +326,8 @@ class Authority:
             reach=PostgresRevocations(connections.use),
             key_list=self.key_store,
             ledger=self.ledger,
+            books_of=lambda month: open_month(self.url, month),
+            naming=focus_naming(self.settings),
             findings=lambda: self._findings_over(
                 PostgresFindings(connections.use), PostgresRoster(connections.use).left()
             ),
