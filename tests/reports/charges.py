@@ -58,7 +58,7 @@ def a_month() -> list[Charge]:
     october = NOON - timedelta(days=20)
     bare: dict[str, Any] = {"vendor": None, "deployment": None, "model": None, "tier": None, "price_source": None,
                             "usage_source": None}  # fmt: skip
-    moved = {"how": "allocated", "transfer_id": "tr_1"}
+    moved = {"how": "allocated", "transfer_id": "tr_1", "rule": "shared-cache", "method": "even"}
     return [
         charge("entry_a1", line("input", 1_500, 2), line("output", 333, 8)),
         charge("entry_a2", line("input", 500, 2), line("cache_read", 100, 1), line("cache_write", 7, 3)),
@@ -72,7 +72,7 @@ def a_month() -> list[Charge]:
                price_source="override:5f0c9a1b2c3d", tags={}),
         charge("entry_f1", amount_nanousd=0),
         charge("entry_g1", kind="adjustment", amount_nanousd=-5_000, **{**bare, "vendor": "openai", "deployment": "main"},
-               settlement={"how": "reconciled", "vendor": "openai"}),
+               settlement={"how": "reconciled", "cause": "retries"}),
         charge("entry_h1", kind="transfer", amount_nanousd=-DOLLAR, **bare, settlement=moved),
         charge("entry_h2", kind="transfer", amount_nanousd=DOLLAR, grant_id="grant_ads", grant_path="acme/ads", **bare,
                settlement=moved),

@@ -107,6 +107,7 @@ def test_what_is_booked_late_is_a_correction_of_its_own_time() -> None:
 def test_an_adjustment_is_the_vendors_and_has_no_price() -> None:
     """Nothing was metered, so nothing is priced."""
     (row,) = rows_of(a_month()[8])
+    assert row["ChargeDescription"] == "Adjustment to the vendor's statement: retries"
     assert texts(row, "ChargeCategory", "InvoiceIssuerName", "BilledCost", "ListCost", "SkuPriceId", "ConsumedUnit") == (
         "Adjustment", "OpenAI", "-0.000005", "-0.000005", "", "",
     )  # fmt: skip
@@ -118,7 +119,7 @@ def test_a_transfer_is_two_rows_that_sum_to_nothing() -> None:
     assert int(str(away["BilledCost"])) + int(str(here["BilledCost"])) == 0
     assert away["x_TransferId"] == here["x_TransferId"] == "tr_1"
     assert (away["AllocatedResourceName"], here["AllocatedResourceName"]) == ("acme/search", "acme/ads")
-    assert away["AllocatedMethodId"] == "allocated" and away["InvoiceIssuerName"] == "Internal"
+    assert away["AllocatedMethodId"] == "shared-cache" and away["InvoiceIssuerName"] == "Internal"
 
 
 def test_a_price_that_was_negotiated_is_marked() -> None:

@@ -51,13 +51,22 @@ class PostgresMonth:
         return self._connection.execute(query("focus_deployments"), self._bounds()).fetchall()
 
     def billing_month(self) -> BillingMonth:
-        """No month is ever closed yet, so each is open since it began and changed when its last entry was recorded."""
-        began = first_instant(self.month)
-        return BillingMonth(month=self.month, is_closed=False, created_at=began, updated_at=self._total()[1] or began)
+        """A month is there since it began, and changed when its last entry was recorded."""
+        began, last = first_instant(self.month), self._total()[1]
+        return BillingMonth(
+            month=self.month, is_closed=self._is_closed(), created_at=began, updated_at=max(began, last or began)
+        )
 
     def invoices(self) -> Iterable[Invoice]:
         """None yet: vendors' statements are not kept."""
         return ()
+
+    def _is_closed(self) -> bool:
+        """Without a table that says up to where the books are closed, every month is open."""
+        known = self._connection.execute("SELECT to_regclass('remit.books') IS NOT NULL").fetchone()
+        assert known is not None
+        row = self._connection.execute(query("focus_closed"), self._bounds()).fetchone() if known[0] else None
+        return row is not None and row[0]
 
     def _total(self) -> tuple[int, datetime | None]:
         row = self._connection.execute(query("focus_total"), self._bounds()).fetchone()

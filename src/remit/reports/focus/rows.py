@@ -75,7 +75,7 @@ def _lineage(charge: Charge) -> Row:
 
 
 def _allocated(charge: Charge) -> Row:
-    """Of a transfer, whose cost it became or stopped being: its other half is the row of the same `x_TransferId`."""
+    """Of a transfer, whose cost it became or stopped being; the rows of one `x_TransferId` sum to nothing."""
     if charge.kind != "transfer":
         return {
             "AllocatedMethodId": None,
@@ -86,7 +86,7 @@ def _allocated(charge: Charge) -> Row:
         }
     said = charge.settlement or {}
     return {
-        "AllocatedMethodId": str(said.get("how") or "transfer"),
+        "AllocatedMethodId": str(said.get("rule") or said.get("how") or "transfer"),
         "AllocatedResourceId": charge.grant_id,
         "AllocatedResourceName": charge.grant_path,
         "AllocatedTags": key_value(charge.tags),
@@ -122,4 +122,7 @@ def _description(charge: Charge, part: Part) -> str:
     if part.meter is not None:
         taken_back = " taken back" if part.units < 0 else ""
         return f"{part.meter.name} of {charge.model or 'unknown'}{taken_back}"
-    return "Transfer between grants" if charge.kind == "transfer" else "Adjustment to the vendor's statement"
+    if charge.kind == "transfer":
+        return "Transfer between grants"
+    cause = (charge.settlement or {}).get("cause")
+    return f"Adjustment to the vendor's statement{f': {cause}' if isinstance(cause, str) else ''}"

@@ -14,8 +14,7 @@ WITH booked AS (
 )
 SELECT e.id AS entry_id, e.kind, e.amount_nanousd + coalesce(o.amount_nanousd, 0) AS amount_nanousd, e.held_at,
        %(month)s::date AS billing_month, e.grant_id, e.grant_path, e.class AS grant_class, e.owner, e.tags,
-       o.id AS overage_id, c.amount_nanousd AS corrected_nanousd, coalesce(e.vendor, e.settlement ->> 'vendor') AS vendor,
-       e.deployment, coalesce(e.model_served, e.model_requested) AS model, e.tier, e.usage_source, e.price_source,
+       o.id AS overage_id, c.amount_nanousd AS corrected_nanousd, e.vendor, e.deployment, coalesce(e.model_served, e.model_requested) AS model, e.tier, e.usage_source, e.price_source,
        e.price_lines AS lines, e.settlement
 FROM booked AS e
 LEFT JOIN entries AS o ON o.kind = 'overage' AND o.hold_id = e.hold_id AND e.kind IN ('usage', 'suspense')

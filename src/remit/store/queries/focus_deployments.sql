@@ -1,5 +1,5 @@
 -- Every vendor and deployment that something was booked for in a month; see focus_charges.
-SELECT DISTINCT coalesce(e.vendor, e.settlement ->> 'vendor'), e.deployment
+SELECT DISTINCT e.vendor, e.deployment
 FROM entries AS e
 WHERE e.debtor_id IS NULL
   AND e.held_at < %(until)s
