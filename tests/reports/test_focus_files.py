@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -146,6 +147,16 @@ def test_rows_are_taken_as_they_are_written() -> None:
 
     assert write_csv(out, DATASETS["billing-period"], many()) == 3
     assert seen == [1, 2, 3]
+
+
+def test_nobody_loads_parquet_but_who_writes_it() -> None:
+    """Neither a gateway nor the control plane nor the command line loads the package before a file is asked for."""
+    code = (
+        "import sys, remit.bootstrap, remit.api.app, remit.gateway.worker, remit.cli.ledger_focus, remit.store.table_files\n"
+        "print([name for name in ('pyarrow', 'pandas', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_parquet_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
