@@ -1,6 +1,7 @@
 # Needs python3 (3.11 or later) with venv, and the package registries; everything else is set up in .venv by itself.
 
 PYTHON ?= python3
+FOCUS_PYTHON ?= python3.12
 T      ?= tests
 
 BIN := .venv/bin
@@ -10,10 +11,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format bench lock audit clean
+.PHONY: help setup demo test lint format bench lock audit focus-validate clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: .venv/runtime.stamp ## make .venv with the remit command
 
@@ -41,13 +42,17 @@ bench: .venv/dev.stamp ## measure requests per second and added latency on this 
 	@$(BIN)/python -m bench.breaker
 
 lock: .venv/dev.stamp ## rewrite requirements/*.txt from their inputs; UPGRADE=1 takes the newest versions
-	@$(COMPILE) --extra server pyproject.toml requirements/build.in -o requirements/runtime.txt
-	@$(COMPILE) --extra server --extra exact-tokens pyproject.toml requirements/build.in requirements/dev.in -o requirements/dev.txt
+	@$(COMPILE) --extra server --extra archive pyproject.toml requirements/build.in -o requirements/runtime.txt
+	@$(COMPILE) --extra server --extra archive --extra exact-tokens pyproject.toml requirements/build.in requirements/dev.in -o requirements/dev.txt
 	@$(COMPILE) requirements/audit.in -o requirements/audit.txt
+	@$(subst 3.11,3.12,$(COMPILE)) requirements/focus.in -o requirements/focus.txt
 
 audit: .venv/audit.stamp ## look the locked versions up in a vulnerability database (asks the network)
 	@for set in runtime dev; do \
 		.venv/audit/bin/pip-audit --require-hashes --disable-pip -r requirements/$$set.txt || exit 1; done
+
+focus-validate: .venv/dev.stamp .venv/focus.stamp ## check the FOCUS export with focus-validator; FOCUS_PYTHON is 3.12 or later
+	@$(BIN)/python -m tests.reports.official .venv/focus
 
 clean: ## remove .venv, builds and caches; data under .remit stays
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -74,4 +79,10 @@ $(BIN)/python:
 	@echo "setting up .venv/audit"
 	@$(BIN)/python -m venv .venv/audit
 	@.venv/audit/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements/audit.txt
+	@touch $@
+
+.venv/focus.stamp: requirements/focus.txt | $(BIN)/python
+	@echo "setting up .venv/focus"
+	@$(FOCUS_PYTHON) -m venv .venv/focus
+	@.venv/focus/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements/focus.txt
 	@touch $@

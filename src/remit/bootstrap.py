@@ -47,6 +47,7 @@ from remit.renewals.rounds import Did, Rounds
 from remit.renewals.service import TicketService
 from remit.renewals.succession import Succession
 from remit.renewals.writes import EffectWriter
+from remit.reports.focus.names import Naming, Stated
 from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, webhook_secret
 from remit.store.authored import Source as AuditSource
 from remit.store.authored import say
@@ -60,6 +61,7 @@ from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_chains import PostgresChains
 from remit.store.postgres_deliveries import PostgresDeliveries
 from remit.store.postgres_findings import PostgresFindings
+from remit.store.postgres_focus import open_month
 from remit.store.postgres_grants import PostgresGrants
 from remit.store.postgres_jobs import PostgresJobs
 from remit.store.postgres_keys import PostgresKeys
@@ -124,6 +126,16 @@ def make_workload_rules(settings: Settings) -> "tuple[WorkloadRule, ...]":
     from remit.api.workload_rules import read_rules  # noqa: PLC0415 - a gateway process must not load it
 
     return read_rules(settings.workloads)
+
+
+def focus_naming(settings: Settings) -> Naming:
+    """Whose names the charges of each deployment carry, as set."""
+    return Naming(
+        {
+            name: Stated(one.vendor or name, **msgspec.structs.asdict(one.billing))
+            for name, one in settings.vendors.items()
+        }
+    )
 
 
 def finding_bounds(settings: Settings) -> Bounds:
@@ -315,6 +327,8 @@ class Authority:
             reach=PostgresRevocations(connections.use),
             key_list=self.key_store,
             ledger=self.ledger,
+            books_of=lambda month: open_month(self.url, month),
+            naming=focus_naming(self.settings),
             findings=lambda: self._findings_over(
                 PostgresFindings(connections.use), PostgresRoster(connections.use).left()
             ),

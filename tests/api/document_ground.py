@@ -215,6 +215,7 @@ GOOD: dict[tuple[str, str], Callable[[Ground], Good]] = {
     ("POST", "/trips/{trip}/end"): lambda on: Good(path={"trip": on.trip()}),
     ("GET", "/ledger/report"): lambda on: Good(query={"under": on.used, "by": "team,model"}),
     ("GET", "/ledger/entries"): lambda on: Good(query={"under": on.used}),
+    ("GET", "/ledger/focus"): lambda on: Good(query={"month": "2026-11", "dataset": "billing-period"}),
     ("GET", "/doctor"): lambda on: Good(),
     ("GET", "/gateways"): lambda on: Good(),
     ("GET", "/notifications"): lambda on: Good(),

@@ -2,6 +2,8 @@
 
 import csv
 import io
+from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -110,6 +112,23 @@ def test_a_report_of_what_meets_conditions(books: Books) -> None:
     assert groups(books.owner, by="feature", only="team=") == {}
     refused(books.owner.get("/ledger/report", only="day=2026-01-01"), 400, "dimension_unknown")
     refused(books.owner.get("/ledger/report", only="feature"), 400, "dimension_unknown")
+
+
+def test_a_month_as_focus(plane: Plane, books: Books) -> None:
+    """Whoever may read the whole ledger gets a month of it as CSV that sums to it; whoever sees a part gets none."""
+    answer = plane.admin.get("/ledger/focus", month="2026-06")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert "focus-cost-and-usage-2026-06.csv" in answer.headers["content-disposition"]
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    june = (datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC))
+    assert sum(Decimal(row["BilledCost"]) for row in rows) * 10**9 == plane.authority.ledger.total_nanousd(*june) > 0
+    assert {row["x_GrantPath"] for row in rows} >= {books.left, books.right}
+    periods = plane.admin.get("/ledger/focus", month="2026-06", dataset="billing-period")
+    assert "2026-06-01T00:00:00Z,Open,v" in periods.text
+    for caller in (books.owner, books.stranger):
+        refused(caller.get("/ledger/focus", month="2026-06"), 403, "not_permitted")
+    refused(plane.admin.get("/ledger/focus", month="2026-13"), 400, "malformed_request")
+    refused(plane.admin.get("/ledger/focus", month="2026-06", dataset="all"), 400, "malformed_request")
 
 
 def test_entries_come_by_sequence_number(plane: Plane, books: Books) -> None:

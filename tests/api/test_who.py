@@ -68,6 +68,7 @@ ROUTES = [
     ("POST", "/trips/x/end"),
     ("GET", "/ledger/report"),
     ("GET", "/ledger/entries"),
+    ("GET", "/ledger/focus"),
     ("GET", "/doctor"),
     ("GET", "/gateways"),
     ("GET", "/notifications"),

@@ -7,6 +7,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import openai
@@ -43,6 +44,42 @@ def test_no_cell_of_a_report_is_a_formula(cli: Cli, system: System) -> None:
     assert "'=1+1" in [row["project"] for row in rows]
     groups = cli.ok("ledger", "report", "--by", "project", "--json").json()["rows"]
     assert "=1+1" in [one["group"]["project"] for one in groups]
+
+
+def test_a_month_is_written_as_focus(cli: Cli, spent: str, system: System, tmp_path: Path) -> None:
+    """The file sums to what the ledger says was booked in the month, in CSV as in Parquet, and says how many rows it has."""
+    month = str(system.sql("SELECT max(to_char(held_at AT TIME ZONE 'UTC', 'YYYY-MM')) FROM entries")[0][0])
+    report = cli.ok("ledger", "report", "--since", f"{month}-01", "--by", "grant", "--json").json()
+    path = tmp_path / "month.csv"
+    ran = cli.ok("ledger", "focus", "--month", month, "--out", str(path))
+    rows = list(csv.DictReader(io.StringIO(path.read_text())))
+    assert f"{len(rows)} rows in {path}" in ran.out
+    assert sum(Decimal(row["BilledCost"]) for row in rows) * 10**9 == report["total"]["amount_nanousd"]
+    search = [row for row in rows if row["x_GrantPath"] == f"{spent}/search" and row["SkuMeter"] == "Output Tokens"]
+    assert [(row["ConsumedQuantity"], row["BilledCost"], row["x_LedgerEntriesCount"]) for row in search] == [
+        ("3.0", "0.3", "2.0")
+    ]
+    cli.ok("ledger", "focus", "--month", month, "--out", str(tmp_path / "month.parquet"), "--grain", "entry")
+    assert (tmp_path / "month.parquet").read_bytes()[:4] == b"PAR1"
+    cli.ok("ledger", "focus", "--month", month, "--out", str(path), "--dataset", "billing-period")
+    assert ",Open,OpenAI" in path.read_text()
+    empty = cli.ok("ledger", "focus", "--month", month, "--out", str(path), "--dataset", "invoice-detail")
+    assert empty.out.startswith("0 rows") and "no invoice is known" in empty.err
+
+
+@pytest.mark.parametrize(
+    ("month", "out", "says"),
+    [
+        ("2026-13", "x.csv", "is not a month such as 2026-11"),
+        ("november", "x.csv", "is not a month"),
+        ("2026-11", "x.xlsx", "ends in none of .csv, .csv.gz, .parquet"),
+        ("2026-11", "nowhere/x.csv", "there is no folder"),
+    ],
+)
+def test_a_focus_file_is_asked_for_properly(cli: Cli, month: str, out: str, says: str, tmp_path: Path) -> None:
+    """A month that is none and a file that cannot be are said before anything is read."""
+    ran = cli("ledger", "focus", "--month", month, "--out", str(tmp_path / out))
+    assert ran.code == 2 and says in ran.err and list(tmp_path.iterdir()) == []
 
 
 def test_a_report_keeps_to_its_time(cli: Cli, spent: str) -> None:

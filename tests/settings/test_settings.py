@@ -41,6 +41,8 @@ def test_environment_beats_file_and_command_line_beats_both(tmp_path: Path) -> N
     [
         ("[gateway]\nworkerz = 2\n", "remit.toml`: `gateway.workerz` is not known; did you mean `workers`"),
         ("[vendors.a]\nbase_ulr = 'x'\n", "`vendors.a.base_ulr` is not known; did you mean `base_url`"),
+        ("[vendors.a]\nbase_url = 'http://a'\nbilling = { accont_id = '1' }\n", "did you mean `account_id`"),
+        ("[vendors.a]\nbase_url = 'http://a'\nbilling = { account_id = ' ' }\n", "`billing.account_id` of a vendor"),
         ("[gateway]\nworkers = 0\n", "`gateway.workers`: expected `int` >= 1"),
         ("[gateway]\nmax_connections = 0\n", "`gateway.max_connections`"),
         ("[gateway]\ndrain_seconds = -1\n", "`gateway.drain_seconds`"),

@@ -23,6 +23,7 @@ from remit.api.deliveries import dead_letters, retry_dead_letter
 from remit.api.document import DocumentPlugin, document
 from remit.api.edge import BodyTooSlowError, Edge
 from remit.api.findings import findings
+from remit.api.focus import read_focus
 from remit.api.grants import Grants
 from remit.api.hooks import hear
 from remit.api.jobs import jobs, retry_failed_job
@@ -67,6 +68,7 @@ def make_app(services: Services) -> Edge:
             Trips,
             security_feed,
             Ledger,
+            read_focus,
             Roles,
             People,
             Tokens,

@@ -1,8 +1,9 @@
 """What the routes need. Joined in `remit.bootstrap`, made once per process."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import date
 
 from remit.api.exchange import Exchange
 from remit.api.hearing import Hearing
@@ -17,6 +18,8 @@ from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.kernel.clock import Clock
 from remit.renewals.service import TicketService
+from remit.reports.focus.names import Naming
+from remit.reports.focus.ports import FocusReader
 from remit.store.kept import KeptConnections
 from remit.store.postgres_audit import PostgresAudit
 from remit.store.postgres_deliveries import PostgresDeliveries
@@ -50,6 +53,8 @@ class Services:
     reach: PostgresRevocations
     key_list: PostgresKeys
     ledger: PostgresLedger
+    books_of: Callable[[date], AbstractContextManager[FocusReader]]
+    naming: Naming
     findings: Callable[[], list[Finding]]
     notifications: PostgresNotifications
     trips: PostgresTrips

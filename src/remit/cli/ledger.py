@@ -5,6 +5,7 @@ from cyclopts import App
 from remit.cli import ledger_look
 from remit.cli.evidence import evidence
 from remit.cli.ledger_debts import debts
+from remit.cli.ledger_focus import focus
 
 app_command = App(
     name="ledger",
@@ -21,3 +22,4 @@ app_command.command(ledger_look.tail, sort_key=1)
 app_command.command(ledger_look.suspense, sort_key=2)
 app_command.command(debts, sort_key=3)
 app_command.command(evidence, sort_key=4)
+app_command.command(focus, sort_key=5)

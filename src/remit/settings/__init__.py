@@ -30,6 +30,7 @@ from remit.settings.tables import (
     SettingsError,
     SignInRole,
     SignInSettings,
+    VendorBilling,
     VendorSettings,
     WorkloadDelegate,
     WorkloadSettings,
@@ -59,6 +60,7 @@ __all__ = [
     "SettingsError",
     "SignInRole",
     "SignInSettings",
+    "VendorBilling",
     "VendorSettings",
     "WorkloadDelegate",
     "WorkloadSettings",
@@ -208,6 +210,11 @@ def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
     vendors = document.get("vendors")
     if isinstance(vendors, Mapping):
         tables += [(f"vendors.{name}.", VendorSettings, table) for name, table in vendors.items()]
+        tables += [
+            (f"vendors.{name}.billing.", VendorBilling, table.get("billing"))
+            for name, table in vendors.items()
+            if isinstance(table, Mapping)
+        ]
     workloads = document.get("workloads")
     for number, table in enumerate(workloads if isinstance(workloads, list | tuple) else ()):
         tables.append((f"workloads[{number}].", WorkloadSettings, table))

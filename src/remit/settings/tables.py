@@ -110,6 +110,24 @@ class SignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise SettingsError("`sign_in.scopes` has to hold `openid`")
 
 
+class VendorBilling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose names the charges of a deployment carry in exports; see `docs/reference/focus.md`."""
+
+    invoice_issuer: str | None = None
+    service_provider: str | None = None
+    host_provider: str | None = None
+    service: str | None = None
+    account_id: str | None = None
+    account_name: str | None = None
+    sub_account_id: str | None = None
+    sub_account_name: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in msgspec.structs.asdict(self).items():
+            if value is not None and not (value.strip() == value != "" and value.isprintable()):
+                raise SettingsError(f"`billing.{name}` of a vendor is a text on one line, without blanks around it")
+
+
 class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One deployment: a vendor account that models can be routed to.
 
@@ -134,6 +152,7 @@ class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     read_timeout_seconds: Seconds = 120.0
     max_connections: Count = 1024
     ca_file: Path | None = None
+    billing: VendorBilling = VendorBilling()
 
 
 class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

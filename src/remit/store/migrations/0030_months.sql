@@ -34,6 +34,10 @@ $$;
 CREATE CONSTRAINT TRIGGER month_events_by_ticket AFTER INSERT ON month_events DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW WHEN (NEW.event = 'reopened') EXECUTE FUNCTION refuse_reopening_without_ticket();
 
+-- What is booked in another month than its own.
+CREATE INDEX entries_late ON entries (billing_month)
+    WHERE billing_month <> date_trunc('month', held_at AT TIME ZONE 'UTC')::date;
+
 -- Every month that has charges or was closed, as it is now.
 CREATE VIEW billing_months AS
 SELECT m.month, CASE WHEN e.event = 'closed' THEN 'closed' ELSE 'open' END AS status, e.revision, e.at AS changed_at, e.by AS changed_by,

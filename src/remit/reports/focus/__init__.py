@@ -1,0 +1,1 @@
+"""The ledger as FOCUS 1.4 datasets: Cost and Usage, Invoice Detail, Billing Period."""

@@ -1,0 +1,104 @@
+"""The books of one billing month as the FOCUS export reads them: `remit.reports.focus.ports.FocusReader`."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from remit.kernel.money import MAX_NANOUSD
+from remit.ledger.months import month_after
+from remit.reports.focus.meters import METERS
+from remit.reports.focus.model import BillingMonth, Charge, Grain, Invoice, PriceLine, first_instant
+from remit.store.connect import connect
+from remit.store.named import query
+
+# The database sorts a month on its disk before the first row comes; afterwards rows come as fast as they are taken.
+SORT_TIMEOUT_MILLISECONDS = 30 * 60 * 1000
+AT_ONCE = 2000
+
+
+@contextmanager
+def open_month(url: str, month: date) -> Iterator["PostgresMonth"]:
+    """The month with the reader's role, everything as of one instant."""
+    with connect(url, "remit_reader") as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        with connection.transaction():
+            connection.execute(f"SET LOCAL statement_timeout = {SORT_TIMEOUT_MILLISECONDS}".encode())
+            yield PostgresMonth(connection, month)
+
+
+class PostgresMonth:
+    """Implements `FocusReader` inside one transaction. Rows come through a cursor of the server, `AT_ONCE` at a time."""
+
+    def __init__(self, connection: psycopg.Connection, month: date) -> None:
+        self._connection = connection
+        self.month = month
+
+    def charges(self, grain: Grain) -> Iterator[Charge]:
+        with self._connection.cursor("focus_charges", row_factory=dict_row) as cursor:
+            cursor.itersize = AT_ONCE
+            cursor.execute(query("focus_charges"), {**self._bounds(), "grain": grain})
+            for row in cursor:
+                yield Charge(**{**row, "lines": _lines(row["lines"])})
+
+    def total_nanousd(self) -> int:
+        return self._total()[0]
+
+    def deployments(self) -> Iterable[tuple[str | None, str | None]]:
+        return self._connection.execute(query("focus_deployments"), self._bounds()).fetchall()
+
+    def billing_month(self) -> BillingMonth:
+        """A month is there since it began, and changed when its last entry was recorded."""
+        began, last = first_instant(self.month), self._total()[1]
+        return BillingMonth(
+            month=self.month, is_closed=self._is_closed(), created_at=began, updated_at=max(began, last or began)
+        )
+
+    def invoices(self) -> Iterable[Invoice]:
+        """None yet: vendors' statements are not kept."""
+        return ()
+
+    def _is_closed(self) -> bool:
+        row = self._connection.execute(query("focus_closed"), self._bounds()).fetchone()
+        assert row is not None
+        return bool(row[0])
+
+    def _total(self) -> tuple[int, datetime | None]:
+        row = self._connection.execute(query("focus_total"), self._bounds()).fetchone()
+        assert row is not None
+        return int(row[0]), row[1]
+
+    def _bounds(self) -> dict[str, Any]:
+        return {
+            "month": self.month,
+            "since": first_instant(self.month),
+            "until": first_instant(month_after(self.month)),
+        }
+
+
+def _lines(written: Any) -> tuple[PriceLine, ...]:
+    """The price lines of an entry. Where one cannot be read none is: the amount is then one that nothing explains.
+
+    Gateways write them, and the database checks only amounts.
+    """
+    if not isinstance(written, list):
+        return ()
+    lines = [_line(one) for one in written]
+    return () if None in lines else tuple(line for line in lines if line is not None)
+
+
+def _line(written: Any) -> PriceLine | None:
+    if not isinstance(written, dict) or str(written.get("kind")) not in METERS:
+        return None
+    units, price = written.get("units"), written.get("price_nanousd_per_million")
+    amount = written.get("amount_nanousd")
+    if not (isinstance(units, int) and isinstance(price, int) and isinstance(amount, int)):
+        return None
+    # What does not fit the columns of a table is no number of tokens and no price.
+    if not (0 <= units <= MAX_NANOUSD and 0 <= price <= MAX_NANOUSD and abs(amount) <= MAX_NANOUSD):
+        return None
+    return PriceLine(str(written["kind"]), units, price, amount)
