@@ -233,7 +233,7 @@ class Authority:
     def _renewals(self, unit: WriteUnit) -> tuple[TicketService, Rounds]:
         tickets, people = unit.tickets(self.clock), unit.standing(self.clock)
         grants, policy = GrantService(unit.grants, self.clock), self.settings.renewals.policy()
-        writer = EffectWriter(grants, unit.tree, tickets, unit.debts(self.clock))
+        writer = EffectWriter(grants, unit.tree, tickets, unit.debts(self.clock), unit.books(self.clock))
         service = TicketService(tickets, people, writer, unit.tree, policy, self.clock)
         rounds = Rounds(tickets, tickets, people, service, grants, writer, unit.tree, policy, self.clock)
         return service, rounds

@@ -11,7 +11,7 @@ import psycopg
 
 from remit.bootstrap import Authority
 from remit.grants.edits import GrantEdit, NewGrant
-from remit.grants.model import Actor, Grant, Limit, Problem
+from remit.grants.model import Actor, Grant, Limit, Problem, Role, RoleBinding
 from remit.grants.service import Authorship, NotWritten, Written
 from remit.grants.tree import Tree
 from remit.renewals import requests
@@ -107,6 +107,16 @@ class Office:
         return self._answer(
             self.authority.writes.once(secrets.token_hex(8), {"actor": name, "operation": "ask or decide"}, do)
         )
+
+    def give(self, person: str, role: Role, path: str | None) -> str:
+        """A role for somebody, for everything or bound to a grant; its id."""
+        binding = RoleBinding(role, None if path is None else self.grant(path).id)
+        asked = {"actor": ADMIN, "operation": "prepare"}
+
+        def do(unit: Any) -> Any:
+            return self.authority.roster_over(unit).give(person, binding, Actor(ADMIN, True), "command"), {}
+
+        return str(self.authority.writes.once(secrets.token_hex(8), asked, do).id)
 
     def round(self) -> Did:
         """What the authority does by itself at this moment."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from remit.grants.model import Actor, Overdraft, Role, RoleBinding
+from remit.grants.model import Actor, Overdraft, Role
 from remit.renewals import requests
 from remit.renewals.model import Ticket
 from tests.renewals.office import ADMIN, EVE, RITA, SAM, TOM, USD, Office, codes, usd
@@ -27,13 +27,7 @@ def _once(office: Office, do: Callable[[Any], Any]) -> Any:
 
 def _give(office: Office, person: str, role: Role, path: str | None) -> str:
     """A role for somebody; its id."""
-    binding = RoleBinding(role, None if path is None else office.grant(path).id)
-    return str(
-        _once(
-            office,
-            lambda unit: (office.authority.roster_over(unit).give(person, binding, Actor(ADMIN, True), "command"), {}),
-        ).id
-    )
+    return office.give(person, role, path)
 
 
 def _end(office: Office, role: str) -> None:

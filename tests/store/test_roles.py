@@ -15,6 +15,7 @@ TABLES = (
     "tickets", "ticket_events", "graces", "break_glasses", "people", "role_bindings",
     "trips", "trip_ends", "security_attempts", "channels", "deliveries", "ticket_threads", "heard", "audit",
     "job_migrations", "books", "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "month_events",
+    "reconciliations", "drift", "reconciliation_postings",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
@@ -24,7 +25,7 @@ READABLE: dict[Role, set[str]] = {
                      "graces", "break_glasses", "people", "role_bindings", "trips", "trip_ends", "security_attempts",
                      "channels", "deliveries", "ticket_threads", "audit", "books", "postings",
                      "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "entry_facts", "month_events",
-                     "billing_months"},
+                     "billing_months", "reconciliations", "drift", "reconciliation_postings"},
     "remit_authority": {*TABLES, "postings", "entry_facts", "billing_months"} - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
@@ -33,7 +34,7 @@ INSERTABLE: dict[Role, set[str]] = {
     "remit_authority": {"grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "people_tokens",
                         "capability_blocks", "revocations", "notifications", "tickets", "ticket_events", "graces",
                         "break_glasses", "people", "role_bindings", "trip_ends", "channels", "deliveries",
-                        "ticket_threads", "heard"},
+                        "ticket_threads", "heard", "reconciliations", "drift", "reconciliation_postings"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),

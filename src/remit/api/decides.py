@@ -24,6 +24,7 @@ _KINDS: Mapping[TicketKind, str] = {
     "transfer": "a transfer of",
     "break_glass": "a break-glass of",
     "debt": "a debt of",
+    "books": "the books, as",
     "finding": "a finding about",
 }
 _AGAIN = "edit the description and it is read again"

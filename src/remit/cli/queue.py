@@ -12,7 +12,8 @@ def queue(
     *,
     of: Annotated[str | None, Parameter(help="Only what waits for this person, by e-mail address.")] = None,
     kind: Annotated[
-        Literal["grant", "renew", "increase", "transfer", "break-glass", "break_glass", "debt", "finding"] | None,
+        Literal["grant", "renew", "increase", "transfer", "break-glass", "break_glass", "debt", "finding", "books"]
+        | None,
         Parameter(help="Only tickets of this kind."),
     ] = None,
     overdue: Annotated[bool, Parameter(help="Only what should have been answered by now.")] = False,

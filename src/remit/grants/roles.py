@@ -22,6 +22,8 @@ Right = Literal[
     "run_doctor",
     "retry_jobs",
     "apply_evidence",
+    "close_books",
+    "decide_books",
     "decide_debt",
     "decide_tickets",
     "end",
@@ -35,7 +37,9 @@ _READS: Final[frozenset[Right]] = frozenset(
 )
 RIGHTS_OF: Final[Mapping[Role, frozenset[Right]]] = {
     "org_owner": frozenset(RIGHTS),
-    "finance": frozenset({"read_grants", "read_ledger", "read_tickets", "apply_evidence", "decide_debt"}),
+    "finance": frozenset(
+        {"read_grants", "read_ledger", "read_tickets", "apply_evidence", "close_books", "decide_books", "decide_debt"}
+    ),
     "security": _READS | {"end"},
     "auditor": _READS,
     "approver": frozenset({"read_grants", "read_ledger", "read_tickets", "decide_tickets", "decide_debt"}),

@@ -16,6 +16,7 @@ _ASKS = {
     "transfer": "asks to move money",
     "break_glass": "asks to break glass",
     "debt": "asks what becomes of a debt",
+    "books": "asks for a change of the books",
     "finding": "asks what becomes of a finding",
 }
 _TITLES = {

@@ -9,13 +9,17 @@ from remit.grants.model import Grant, Limit, Shape
 from remit.grants.tree import Tree
 from remit.grants.words import amount_text, instant_text, limit_text, period_text, printable
 from remit.kernel.money import format_usd
+from remit.ledger.months import month_text
 from remit.renewals.effects import (
     Acknowledge,
     BreakGlass,
     CreateGrant,
     Effect,
     MoveLimit,
+    OfBooks,
+    PostAdjustments,
     RenewGrant,
+    ReopenMonth,
     SetLimits,
     SettleDebt,
 )
@@ -86,7 +90,7 @@ class Outlook:
 def outlook(tree: Tree, after: Tree, effect: Effect) -> Outlook:
     """What an effect does, by the tree before it and the one it would leave."""
     asks = asked_lines(effect, tree, after)
-    if isinstance(effect, SettleDebt | Acknowledge):
+    if isinstance(effect, SettleDebt | Acknowledge | OfBooks):
         return Outlook(Exposure(0, 0), (), asks)
     return Outlook(_exposure(tree, after, effect), tuple(_raises(tree, after)), asks)
 
@@ -128,6 +132,11 @@ def _lines(effect: Effect, tree: Tree, after: Tree) -> list[str]:
             since = f"the {effect.period_kind} that began {instant_text(effect.period_start)}"
             period = "a limit that never refills" if effect.period_kind == "once" else since
             return [f"forgives {format_usd(effect.amount_nanousd)} that is owed from {period}"]
+        case PostAdjustments():
+            what = f"{effect.entries:,} entries of {effect.vendor} for {month_text(effect.month)}"
+            return [f"books {format_usd(effect.amount_nanousd)} in {what}, as {effect.reconciliation_id} proposes"]
+        case ReopenMonth():
+            return [f"opens {month_text(effect.month)} again, which was signed off"]
         case Acknowledge():
             return [f"to look at: {effect.code.replace('_', ' ')} of {path_of(tree, effect)}"]
 

@@ -1,14 +1,24 @@
 """Who may ask for what, and who has a say in a ticket at all."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from remit.grants.model import Actor, Grant, Problem, same_person
-from remit.grants.roles import reaches
+from remit.grants.roles import may, reaches
 from remit.grants.tree import Tree
 from remit.kernel.money import format_usd
 from remit.renewals.about import grant_of, path_of
 from remit.renewals.deciders import subject_of
-from remit.renewals.effects import Acknowledge, BreakGlass, CreateGrant, Effect, MoveLimit, SettleDebt, effect_of
+from remit.renewals.effects import (
+    Acknowledge,
+    BreakGlass,
+    CreateGrant,
+    Effect,
+    MoveLimit,
+    OfBooks,
+    SettleDebt,
+    effect_of,
+)
 from remit.renewals.model import SYSTEM, Policy, Ticket
 from remit.renewals.ports import People, Tickets
 
@@ -52,6 +62,11 @@ class Asking:
             problems = self._break_glass_problems(grant, effect, now)
             if problems:
                 return problems
+        if isinstance(effect, OfBooks):
+            if actor.within is None and may(replace(actor, roles=tuple(self._people.roles(actor.name))), "close_books"):
+                return []
+            detail = f"`{actor.name}` may not ask for changes of the books: that is for finance"
+            return [Problem(code="not_permitted", path=grant.path, detail=detail)]
         if actor.is_admin or self._stands_at(tree, grant, actor.name, now):
             return []
         if isinstance(effect, MoveLimit) and self._stands_at(tree, tree[effect.target_id], actor.name, now):

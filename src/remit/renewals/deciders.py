@@ -13,7 +13,17 @@ from typing import Final
 from remit.grants.model import Actor, Grant, same_person
 from remit.grants.roles import may, reaches
 from remit.grants.tree import Tree
-from remit.renewals.effects import Acknowledge, CreateGrant, Effect, MoveLimit, SettleDebt, effect_of
+from remit.renewals.effects import (
+    Acknowledge,
+    CreateGrant,
+    Effect,
+    MoveLimit,
+    OfBooks,
+    PostAdjustments,
+    ReopenMonth,
+    SettleDebt,
+    effect_of,
+)
 from remit.renewals.model import Ticket, TicketKind
 from remit.renewals.ports import People
 
@@ -34,7 +44,7 @@ def subject_of(tree: Tree, effect: Effect) -> tuple[Grant, ...]:
     grant = tree.find(effect.about if isinstance(effect, Acknowledge) else effect.grant_id)
     if grant is None:
         return ()
-    return tree.path_to(grant) if isinstance(effect, Acknowledge) else tree.ancestors(grant)
+    return tree.path_to(grant) if isinstance(effect, Acknowledge | OfBooks) else tree.ancestors(grant)
 
 
 def levels(  # noqa: PLR0917 - one parameter per thing that decides who is asked
@@ -45,13 +55,20 @@ def levels(  # noqa: PLR0917 - one parameter per thing that decides who is asked
     `enough` tells whether somebody's word would do: an owner whose own boundary is in the way is passed over.
     """
     owners: list[str] = []
-    for grant in reversed(above):
+    # Whoever spends has no say in what is booked: the books are everybody's.
+    for grant in () if isinstance(effect, OfBooks) else reversed(above):
         asked = [name for name in _present(people, [grant.owner], requester, now) if enough(name)]
         if asked:
             owners = asked
             break
     ids = [grant.id for grant in above]
-    rota = people.finance(ids) if isinstance(effect, SettleDebt) else people.rota(ids)
+    match effect:
+        case SettleDebt():
+            rota = people.finance(ids)
+        case PostAdjustments() | ReopenMonth():
+            rota = people.finance(())
+        case _:
+            rota = people.rota(ids)
     steps = [owners, _present(people, rota, requester, now), _present(people, people.org_owners(), requester, now)]
     found: list[list[str]] = []
     for step in steps:
@@ -115,6 +132,8 @@ def may_decide(ticket: Ticket, above: Sequence[Grant], actor: Actor, people: Peo
         return False
     if actor.is_admin:
         return True
+    if ticket.kind == "books":
+        return actor.within is None and may(actor, "decide_books")
     asked = any(same_person(actor.name, name) for name in ticket.assignees)
     if ticket.kind in _BY_WORD_ALONE:
         asked = asked and _would_be_asked(ticket, above, actor.name, people, now)

@@ -5,7 +5,7 @@ The write is judged like any other: an approval gives no authority that its auth
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 from remit.grants.edits import NewGrant
@@ -92,7 +92,30 @@ class Acknowledge:
     about: str
 
 
-Effect = CreateGrant | RenewGrant | SetLimits | MoveLimit | BreakGlass | SettleDebt | Acknowledge
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostAdjustments:
+    """Books what the comparison with a vendor's statements of a month proposed. `digest` is that of exactly these entries."""
+
+    grant_id: str
+    reconciliation_id: str
+    vendor: str
+    month: date
+    amount_nanousd: int
+    entries: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReopenMonth:
+    """Opens the month that was closed last again."""
+
+    grant_id: str
+    month: date
+
+
+OfBooks = PostAdjustments | ReopenMonth
+"""Effects on the books of the whole organization. `grant_id` is the grant that is charged what no other grant explains."""
+Effect = CreateGrant | RenewGrant | SetLimits | MoveLimit | BreakGlass | SettleDebt | Acknowledge | OfBooks
 
 
 def changed_limits(limits: Sequence[Limit], changes: Sequence[LimitChange]) -> tuple[Limit, ...]:
@@ -152,12 +175,16 @@ _NAMES: Final[Mapping[type, str]] = {
     BreakGlass: "break_glass",
     SettleDebt: "settle_debt",
     Acknowledge: "acknowledge",
+    PostAdjustments: "post_adjustments",
+    ReopenMonth: "reopen_month",
 }
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return format_instant(value)
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, tuple):
         return [{one.name: getattr(item, one.name) for one in fields(item)} for item in value]
     return value
@@ -173,6 +200,8 @@ def _read(kind: type[Any]) -> Callable[[dict[str, Any]], Effect]:
         for name in ("expires_at", "ends_at", "period_start"):
             if name in body:
                 body[name] = datetime.fromisoformat(body[name])
+        if "month" in body:
+            body["month"] = date.fromisoformat(body["month"])
         if "limits" in body:
             body["limits"] = _limits(body["limits"])
         made: Effect = kind(**body)

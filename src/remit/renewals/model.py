@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, get_args
 
-TicketKind = Literal["grant", "renew", "increase", "transfer", "break_glass", "debt", "finding"]
+TicketKind = Literal["grant", "renew", "increase", "transfer", "break_glass", "debt", "finding", "books"]
 TicketState = Literal["open", "approved", "declined", "withdrawn", "expired"]
 Tier = Literal["auto", "small", "standard", "large"]
 What = Literal["opened", "commented", "approved", "declined", "withdrawn", "expired", "escalated", "reassigned"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from remit.grants.model import Problem, RoleBinding
@@ -225,3 +225,17 @@ class Debts(Protocol):
 
 class StaleTicketError(Exception):
     """The stored revision of a ticket is not the expected one; nothing was written."""
+
+
+class Books(Protocol):
+    """The books of the whole organization."""
+
+    def post_proposed(
+        self, reconciliation_id: str, digest: str, *, by: str, reason: str, key: str
+    ) -> Sequence[str] | Problem:
+        """Books what a reconciliation proposed, if it is what the digest is of, once; the ids of the entries."""
+        ...
+
+    def reopen(self, month: date, *, by: str, reason: str, key: str) -> int | Problem:
+        """Opens a month again, of which the ticket is approved in the same transaction; its revision."""
+        ...

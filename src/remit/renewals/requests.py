@@ -4,7 +4,7 @@ One thing has one open ticket: a renewal of one expiry, an increase of one grant
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 
 from remit.grants.edits import NewGrant
 from remit.grants.model import Grant, Problem
@@ -12,7 +12,16 @@ from remit.grants.serialise import format_instant
 from remit.grants.tree import Tree
 from remit.kernel.decisions import Dimension
 from remit.kernel.periods import PeriodKind
-from remit.renewals.effects import BreakGlass, CreateGrant, LimitChange, MoveLimit, RenewGrant, SetLimits
+from remit.renewals.effects import (
+    BreakGlass,
+    CreateGrant,
+    LimitChange,
+    MoveLimit,
+    PostAdjustments,
+    RenewGrant,
+    ReopenMonth,
+    SetLimits,
+)
 from remit.renewals.model import Source
 from remit.renewals.service import Asked
 
@@ -112,3 +121,39 @@ def _stated(grant: Grant, changes: LimitChanges) -> tuple[LimitChange, ...] | Pr
         detail = f"`{grant.path}` has these limits already"
         return Problem(code="nothing_changes", path=grant.path, field="limits", detail=detail)
     return stated
+
+
+def post_adjustments(  # noqa: PLR0917 - one parameter per part of what is booked
+    tree: Tree,
+    ref: str,
+    reconciliation_id: str,
+    vendor: str,
+    month: date,
+    amount_nanousd: int,
+    entries: int,
+    digest: str,
+    source: Source,
+) -> Asked | Problem:
+    """What a comparison with a vendor's statements proposes; `ref` is the grant that bears what no other grant explains."""
+    grant = _find(tree, ref)
+    if isinstance(grant, Problem):
+        return grant
+    effect = PostAdjustments(
+        grant_id=grant.id,
+        reconciliation_id=reconciliation_id,
+        vendor=vendor,
+        month=month,
+        amount_nanousd=amount_nanousd,
+        entries=entries,
+        digest=digest,
+    )
+    return Asked(effect=effect, dedupe_key=f"books:{reconciliation_id}", source=source)
+
+
+def reopen_month(tree: Tree, ref: str, month: date, source: Source) -> Asked | Problem:
+    """The month that was closed last, open again; `ref` as above."""
+    grant = _find(tree, ref)
+    if isinstance(grant, Problem):
+        return grant
+    effect = ReopenMonth(grant_id=grant.id, month=month)
+    return Asked(effect=effect, dedupe_key=f"reopen:{month.isoformat()}", source=source)

@@ -22,7 +22,10 @@ from remit.renewals.effects import (
     CreateGrant,
     Effect,
     MoveLimit,
+    OfBooks,
+    PostAdjustments,
     RenewGrant,
+    ReopenMonth,
     SetLimits,
     SettleDebt,
     effect_body,
@@ -44,6 +47,8 @@ _KINDS: Mapping[type, TicketKind] = {
     BreakGlass: "break_glass",
     SettleDebt: "debt",
     Acknowledge: "finding",
+    PostAdjustments: "books",
+    ReopenMonth: "books",
 }
 _MAX_COMMENT = 10_000
 
@@ -299,7 +304,7 @@ class TicketService:
         return levels(above, requester, effect, self._people, enough, now)
 
     def _enough(self, name: str, above: Sequence[Grant], effect: Effect, by: Authorship, requester: str) -> bool:
-        if isinstance(effect, BreakGlass | SettleDebt | Acknowledge):
+        if isinstance(effect, BreakGlass | SettleDebt | Acknowledge | OfBooks):
             return True
         now = self._clock.now()
         actor = authority(Actor(name), above, requester, self._people, now)
@@ -438,9 +443,17 @@ class TicketService:
 
 def tier_of(policy: Policy, effect: Effect, exposure: Exposure) -> Tier:
     """How much is at stake."""
+    if isinstance(effect, ReopenMonth):
+        return "large"
+    if isinstance(effect, PostAdjustments):
+        return _tier(policy, abs(effect.amount_nanousd))
     raised = exposure.raised_by
     if isinstance(effect, RenewGrant | CreateGrant) and raised is not None:
         raised = exposure.after  # what goes on without it ends is at stake as a whole
-    if raised is None or raised >= policy.large_nanousd:
+    return "large" if raised is None else _tier(policy, raised)
+
+
+def _tier(policy: Policy, amount_nanousd: int) -> Tier:
+    if amount_nanousd >= policy.large_nanousd:
         return "large"
-    return "small" if raised <= policy.small_nanousd else "standard"
+    return "small" if amount_nanousd <= policy.small_nanousd else "standard"

@@ -11,18 +11,21 @@ from remit.grants.serialise import format_instant
 from remit.grants.service import Answer, Authorship, GrantService, NotWritten
 from remit.grants.tree import Tree
 from remit.grants.words import limit_text
+from remit.ledger.months import month_text
 from remit.renewals.effects import (
     Acknowledge,
     BreakGlass,
     CreateGrant,
     Effect,
     MoveLimit,
+    PostAdjustments,
     RenewGrant,
+    ReopenMonth,
     SetLimits,
     SettleDebt,
     changed_limits,
 )
-from remit.renewals.ports import Debts, Tickets
+from remit.renewals.ports import Books, Debts, Tickets
 
 Done = Mapping[str, Any]
 """What was written, for the event: JSON-able."""
@@ -31,11 +34,14 @@ Done = Mapping[str, Any]
 class EffectWriter:
     """Carries effects out over services that are bound to one transaction."""
 
-    def __init__(self, grants: GrantService, read_tree: "ReadTree", tickets: Tickets, debts: Debts) -> None:
+    def __init__(
+        self, grants: GrantService, read_tree: "ReadTree", tickets: Tickets, debts: Debts, books: Books
+    ) -> None:
         self._grants = grants
         self._read_tree = read_tree
         self._tickets = tickets
         self._debts = debts
+        self._books = books
 
     def carry_out(self, effect: Effect, by: Authorship) -> Done | list[Problem]:
         """The writes of an effect, all or none of them with the transaction; or why they cannot be made."""
@@ -61,6 +67,14 @@ class EffectWriter:
                     key=by.idempotency_key,
                 )
                 return [settled] if isinstance(settled, Problem) else {"forgiven_nanousd": settled.settled}
+            case PostAdjustments():
+                posted = self._books.post_proposed(
+                    effect.reconciliation_id, effect.digest, by=by.actor.name, reason=by.reason, key=by.idempotency_key
+                )
+                return [posted] if isinstance(posted, Problem) else {"entries": len(posted)}
+            case ReopenMonth():
+                revision = self._books.reopen(effect.month, by=by.actor.name, reason=by.reason, key=by.idempotency_key)
+                return [revision] if isinstance(revision, Problem) else {"month": month_text(effect.month)}
             case Acknowledge():
                 return {}
 

@@ -45,6 +45,12 @@ class PostgresAccounting:
             for one in booked
             for entry in (transfer_entries(one) if isinstance(one, Transfer) else [adjustment_entry(one)])
         ]
+        return self.post_entries(entries, by=by, reason=reason, key=key, source=source)
+
+    def post_entries(
+        self, entries: Sequence[dict[str, Any]], *, by: str, reason: str, key: str, source: Source
+    ) -> Posted | Problem:
+        """The same, of entries as `adjustment_entry` and `transfer_entries` write them."""
         now = self._clock.now()
         with self._opens() as connection, connection.transaction():
             values = {"now": now, "entries": msgspec.json.encode(entries).decode(), "by": by, "key": key}

@@ -20,6 +20,7 @@ from remit.kernel.clock import Clock
 from remit.store.authored import Source, record_deed, record_refusal, say, written_as
 from remit.store.connect import Opens
 from remit.store.enqueue import Task
+from remit.store.postgres_books import PostgresBooks
 from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_debts import PostgresDebts
 from remit.store.postgres_deliveries import retry_deliveries
@@ -88,6 +89,10 @@ class WriteUnit:
     @property
     def people(self) -> PostgresPeople:
         return PostgresPeople(lambda: nullcontext(self.connection))
+
+    def books(self, clock: Clock) -> PostgresBooks:
+        """The books as this write changes them."""
+        return PostgresBooks(lambda: nullcontext(self.connection), clock)
 
     def debts(self, clock: Clock) -> PostgresDebts:
         """Debts as this write settles them; `clock` says which period is the present one."""

@@ -1,0 +1,155 @@
+"""The books of the whole organization in PostgreSQL: comparisons with statements, and booking what they propose."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
+import psycopg
+
+from remit.grants.model import Problem
+from remit.grants.ports import Said
+from remit.kernel.clock import Clock
+from remit.kernel.ids import new_id
+from remit.kernel.money import format_usd
+from remit.ledger.months import month_after, month_text
+from remit.reconcile.comparison import Comparison, Drift, Reconciliation, digest_of, proposed_entries
+from remit.store.authored import Source, record_deed, say_unless_said
+from remit.store.connect import Opens
+from remit.store.named import query
+from remit.store.postgres_accounting import Posted, PostgresAccounting
+from remit.store.postgres_months import PostgresMonths
+from remit.store.postgres_rollups import Asked, total_charged
+from remit.store.rows import dicts
+
+
+class PostgresBooks:
+    """Over connections in the authority's role, or over that of one open write."""
+
+    def __init__(self, opens: Opens, clock: Clock, source: Source = "api") -> None:
+        self._opens = opens
+        self._clock = clock
+        self._source = source
+
+    def keep(self, one: Comparison, *, by: str, reason: str, key: str) -> Reconciliation:
+        """Keeps a comparison with all it found, once for each key; asked for again it is the one that was kept."""
+        now = self._clock.now()
+        made_id = new_id("rec", now)
+        entries = proposed_entries(one.adjustments, made_id)
+        values = {
+            "id": made_id,
+            "month": one.month,
+            "vendor": one.vendor,
+            "made_at": now,
+            "made_by": by,
+            "statements": list(one.statements),
+            "bills": _text(list(one.bills)),
+            "ledger": one.ledger_nanousd,
+            "billed": one.billed_nanousd,
+            "found": one.found_nanousd,
+            "unexplained": one.unexplained_nanousd,
+            "proposed": one.proposed_nanousd,
+            "entries": entries.decode(),
+            "feedback": _text(list(one.feedback)),
+            "digest": digest_of(entries),
+            "key": key,
+        }
+        with self._opens() as connection, connection.transaction():
+            row = connection.execute(query("reconciliation_put"), values).fetchone()
+            if row is not None:
+                drift = [{"number": number, **msgspec.to_builtins(each)} for number, each in enumerate(one.drift, 1)]
+                connection.execute(query("drift_put"), {"id": made_id, "drift": _text(drift)})
+                said = Said(at=now, actor=by, operation="reconcile", reason=reason, request_key=key[:200])
+                say_unless_said(connection, said, self._source)
+                what = {"month": month_text(one.month), "vendor": one.vendor, "findings": len(one.drift)}
+                record_deed(connection, "reconciliation", made_id, None, what)
+            (found,) = self._read(connection, key=key)
+        return found
+
+    def find(self, reconciliation_id: str) -> Reconciliation | None:
+        """The comparison of an id."""
+        with self._opens() as connection:
+            return next(iter(self._read(connection, id=reconciliation_id)), None)
+
+    def listed(self, month: date | None = None, vendor: str | None = None) -> list[Reconciliation]:
+        """Comparisons, the newest first."""
+        with self._opens() as connection:
+            return self._read(connection, month=month, vendor=vendor)
+
+    def drift(self, reconciliation_id: str) -> list[Drift]:
+        """What a comparison found, in its order."""
+        with self._opens() as connection:
+            return [Drift(**row) for row in dicts(connection.execute(query("drift"), {"id": reconciliation_id}))]
+
+    def post_proposed(
+        self, reconciliation_id: str, digest: str, *, by: str, reason: str, key: str
+    ) -> Sequence[str] | Problem:
+        """Books what a comparison proposed, once; the ids of the entries.
+
+        Codes: reconciliation_unknown, proposal_differs (the digest is of other entries), nothing_proposed,
+        reconciliation_outdated (the ledger is not what was compared any more), and those of posting. Booked before, it is
+        answered as the first time.
+        """
+        with self._opens() as connection, connection.transaction():
+            connection.execute("SELECT lock_tree(true)")
+            found = next(iter(self._read(connection, id=reconciliation_id)), None)
+            if found is None:
+                detail = f"there is no reconciliation `{reconciliation_id}`"
+                return Problem(code="reconciliation_unknown", path="", detail=detail)
+            row = connection.execute(query("reconciliation_entries"), {"id": reconciliation_id}).fetchone()
+            assert row is not None
+            entries, posted = row
+            if posted is not None:
+                return tuple(posted)
+            problem = _posting_problem(found, digest, entries, _charged(connection, found.month, found.vendor))
+            if problem is not None:
+                return problem
+            answer = PostgresAccounting(lambda: nullcontext(connection), self._clock).post_entries(
+                entries, by=by, reason=reason, key=f"reconcile:{reconciliation_id}", source=self._source
+            )
+            if not isinstance(answer, Posted):
+                return answer
+            values = {"id": reconciliation_id, "at": self._clock.now(), "by": by, "entries": list(answer.entry_ids)}
+            connection.execute(query("reconciliation_posted"), values)
+        return answer.entry_ids
+
+    def reopen(self, month: date, *, by: str, reason: str, key: str) -> int | Problem:
+        """Opens a month again; see PostgresMonths."""
+        return PostgresMonths(self._opens, self._clock).reopen(month, by, reason, key, self._source)
+
+    def charged(self, month: date, vendor: str) -> int:
+        """What the ledger says a vendor is owed for what was used in a month, wherever it is booked, in nano-USD."""
+        with self._opens() as connection, connection.transaction():
+            return _charged(connection, month, vendor)
+
+    @staticmethod
+    def _read(connection: psycopg.Connection, **by: Any) -> list[Reconciliation]:
+        values = {"id": None, "key": None, "month": None, "vendor": None, **by}
+        return [Reconciliation(**row) for row in dicts(connection.execute(query("reconciliations"), values))]
+
+
+def _charged(connection: psycopg.Connection, month: date, vendor: str) -> int:
+    since = datetime(month.year, month.month, 1, tzinfo=UTC)
+    after = month_after(month)
+    until = datetime(after.year, after.month, 1, tzinfo=UTC)
+    return total_charged(connection, Asked(since, until, None, {"vendor": [vendor]}))
+
+
+def _posting_problem(found: Reconciliation, digest: str, entries: list[dict[str, Any]], charged: int) -> Problem | None:
+    if found.digest != digest or digest_of(msgspec.json.encode(entries, order="sorted")) != digest:
+        detail = f"what {found.id} proposes is not what was approved"
+        return Problem(code="proposal_differs", path=found.id, detail=detail)
+    if not entries:
+        return Problem(code="nothing_proposed", path=found.id, detail=f"{found.id} proposes nothing to book")
+    if charged != found.ledger_nanousd:
+        detail = (
+            f"{found.vendor} is owed {format_usd(charged)} for {month_text(found.month)} by now, and was"
+            f" {format_usd(found.ledger_nanousd)} when it was compared: compare again"
+        )
+        return Problem(code="reconciliation_outdated", path=found.id, detail=detail)
+    return None
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
