@@ -401,7 +401,9 @@ class Authority:
             self.deliveries.know(channel.name)
         carriers = [Carrier(channel, self.deliveries, self.clock) for channel in self.channels()]
         every = self.settings.sweep_seconds
-        work = Work(self.care, self.jobs, self._opens, self.clock, self.remind, self.escalate, send, carriers)
+        work = Work(
+            self.care, self.ledger, self.jobs, self._opens, self.clock, self.remind, self.escalate, send, carriers
+        )
         worker = JobWorker(
             self.url, work.tasks(), self.jobs, min(every, POLL_SECONDS), STOP_SECONDS, channels=len(carriers)
         )

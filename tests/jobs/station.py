@@ -41,7 +41,7 @@ def work_of(authority: Authority, **more: Any) -> Work:
     """The tasks over an authority's parts."""
     parts: dict[str, Any] = {"send": None, **more}
     return Work(
-        authority.care, authority.jobs, opener(authority.url, "remit_authority"), authority.clock, authority.remind,
+        authority.care, authority.ledger, authority.jobs, opener(authority.url, "remit_authority"), authority.clock, authority.remind,
         authority.escalate, **parts,
     )  # fmt: skip
 

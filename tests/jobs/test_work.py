@@ -81,6 +81,17 @@ def test_the_end_of_a_period_repays(office: Office, work: None) -> None:
     assert sql(office.authority.url, settled) == [(1,)]
 
 
+def test_books_that_differ_are_told(office: Office) -> None:
+    """On-call hears of it once a day, however often it is found; healthy books are no news."""
+    work = work_of(office.authority)
+    office.owe("acme/research/search", 2 * USD)
+    assert work.check_books() == 0
+    sql(office.authority.url, "UPDATE buckets SET posted = posted - 1 WHERE dimension = 'usd' AND posted > 0")
+    assert work.check_books() == work.check_books() > 0
+    told = sql(office.authority.url, "SELECT audience, body ->> 'detail' FROM notifications WHERE dimension = 'books'")
+    assert [audience for audience, _ in told] == ["on_call"] and "differences in the books" in told[0][1]
+
+
 def test_two_workers_do_everything_once(office: Office) -> None:
     """Two authorities over one database: each grant expires once, each job is done once."""
     for number in range(5):

@@ -100,7 +100,7 @@ class Upkeep:
             wanted += [Wanted(task="remind"), Wanted(task="escalate"), Wanted(task="close_period")]
             wanted += for_channels(self._work.channels)
         if self._is_time(HOUR_SECONDS):
-            wanted.append(Wanted(task="clean"))
+            wanted += [Wanted(task="clean"), Wanted(task="check_books")]
         if wanted:
             self._jobs.defer(self._clock.now(), wanted)
 

@@ -15,11 +15,13 @@ from remit.store.connect import Opens
 from remit.store.enqueue import Task, defer, for_period_ends
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_jobs import PostgresJobs
+from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_writes import job_transaction
 
 _log = structlog.get_logger(__name__)
 # As many as one batch of a carrier, or of the webhook, has: there may be more.
 _BATCH = 50
+_MAX_LOGGED = 20
 
 
 class NotDoneError(Exception):
@@ -32,6 +34,7 @@ class Work:
     def __init__(  # noqa: PLR0917 - one parameter per part it is joined from
         self,
         care: PostgresCare,
+        ledger: PostgresLedger,
         jobs: PostgresJobs,
         opens: Opens,
         clock: Clock,
@@ -41,6 +44,7 @@ class Work:
         carriers: Sequence[Carrier] = (),
     ) -> None:
         self._care = care
+        self._ledger = ledger
         self._jobs = jobs
         self._opens = opens
         self._clock = clock
@@ -67,6 +71,7 @@ class Work:
             "deliver": lambda _: self.deliver(),
             "sync": lambda arguments: self.sync(str(arguments.get("channel", ""))),
             "clean": lambda _: self.clean(),
+            "check_books": lambda _: self.check_books(),
         }
 
     def expire(self) -> None:
@@ -141,6 +146,18 @@ class Work:
             if batch < _BATCH:
                 break
         return carried
+
+    def check_books(self) -> int:
+        """Compares what limits count with what the ledger says, and closed months with what was signed; answers the differences.
+
+        On-call is told once a day, and the log says each.
+        """
+        found = [difference for result in self._ledger.checks_lately() for difference in result.differences]
+        for one in found[:_MAX_LOGGED]:
+            _log.error("books_differ", check=one.check, subject=one.subject, expected=one.expected, found=one.found)
+        if found:
+            self._care.page_about_books(f"{len(found):,} differences in the books, first of {found[0].subject}")
+        return len(found)
 
     def clean(self) -> int:
         """Forgets jobs that ended long ago, and blocks of capabilities whose time was up a day ago; answers how many jobs."""

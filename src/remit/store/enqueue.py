@@ -20,7 +20,7 @@ from remit.renewals.model import Ticket
 from remit.renewals.rounds import GRACE_AHEAD
 from remit.store.named import query
 
-Task = Literal["expire", "remind", "escalate", "close_period", "deliver", "sync", "clean"]
+Task = Literal["expire", "remind", "escalate", "close_period", "deliver", "sync", "clean", "check_books"]
 TASKS: tuple[Task, ...] = get_args(Task)
 _CALENDAR = ("day", "week", "month", "quarter")
 

@@ -114,6 +114,11 @@ class PostgresCare:
                 )
         return list(answer[0])
 
+    def page_about_books(self, detail: str) -> None:
+        """Tells on-call that the books differ, once a day."""
+        with self._connect() as connection:
+            connection.execute(query("books_page"), {"detail": detail, "now": self._clock.now()})
+
     def _debts(self) -> PostgresDebts:
         return PostgresDebts(self._connect, self._clock)
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -15,11 +15,13 @@ from remit.store.connect import CONNECT_TIMEOUT_SECONDS, connect, readable_addre
 from remit.store.job_schema import PACKAGE, missing_job_migrations
 from remit.store.migrate import migrations
 from remit.store.named import query
-from remit.store.postgres_rollups import Asked, charges_by, check_rollups, total_charged
+from remit.store.postgres_rollups import Asked, charges_by, check_rollups, posted_check, total_charged
 from remit.store.rows import dicts
 
 # Holds end when the sweeper comes by; an open one counts as overdue only after it has had time to.
 OVERDUE_GRACE_SECONDS = 60.0
+# What ended so long ago was looked at often enough, unless evidence about it came later still; the doctor looks at all.
+_LATELY = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +185,7 @@ class PostgresLedger:
             tuple(Difference("settled_once", f"{row[0]} ({row[1]})", 0, row[2]) for row in settlements),
         )
         yield rollups
-        yield CheckResult(
-            "months",
-            "what is booked in a closed month is what was signed off",
-            len(months),
-            tuple(Difference("months", month, signed, booked) for month, signed, booked in months if signed != booked),
-        )
+        yield _months_check(months)
         yield CheckResult(
             "transfers",
             "what is moved between those who pay sums to nothing",
@@ -201,6 +198,13 @@ class PostgresLedger:
             counts["open_holds"],
             tuple(Difference("overdue_holds", row[0], "ended", f"open since {row[1]}") for row in overdue),
         )
+
+    def checks_lately(self) -> list[CheckResult]:
+        """What can be checked all the time, as it reads sums and not entries: posted and held of present periods, closed months."""
+        with self._snapshot() as connection:
+            posted = posted_check(connection, self._clock.now() - _LATELY)
+            months = connection.execute(query("check_months")).fetchall()
+        return [posted, _months_check(months)]
 
     @contextmanager
     def _snapshot(self) -> Iterator[psycopg.Connection]:
@@ -220,6 +224,11 @@ def read_debts(connection: psycopg.Connection, *, nodes: Sequence[str] | None, s
     names = ("grant_id", "path", "owner", "grant_class", "period", "made", "repaid", "forgiven", "outstanding", "since",
              "period_start")  # fmt: skip
     return [Debt(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _months_check(rows: list[Any]) -> CheckResult:
+    found = tuple(Difference("months", month, signed, booked) for month, signed, booked in rows if signed != booked)
+    return CheckResult("months", "what is booked in a closed month is what was signed off", len(rows), found)
 
 
 def _bucket_check(rows: list[Any]) -> CheckResult:

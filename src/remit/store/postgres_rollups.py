@@ -56,6 +56,26 @@ def total_charged(connection: psycopg.Connection, asked: Asked) -> int:
     return _number(connection, query("ledger_total"), _parameters(connection, asked))
 
 
+def posted_check(connection: psycopg.Connection, ended_after: datetime) -> CheckResult:
+    """I7 and I21 of the periods that ended after an instant: posted is what the sums say, held what open holds say."""
+    places = {"usd": 0, "tokens": 1, "requests": 2}
+    spent: dict[tuple[datetime, datetime], dict[str, tuple[int, ...]]] = {}
+    differences = []
+    rows = connection.execute(query("posted_lately"), {"ended_after": ended_after}).fetchall()
+    for node, dimension, kind, starts, ends, posted, held, open_held in rows:
+        if (starts, ends) not in spent:
+            sums = connection.execute(query("spend_by_node"), _parameters(connection, Asked(starts, ends))).fetchall()
+            spent[starts, ends] = {row[0]: tuple(row[1:]) for row in sums}
+        expected = spent[starts, ends].get(node, (0, 0, 0))[places[dimension]]
+        subject = f"{node} {dimension} {kind} {starts}"
+        if posted != expected:
+            differences.append(Difference("posted", f"{subject}: posted", expected, posted))
+        if held != open_held:
+            differences.append(Difference("posted", f"{subject}: held", open_held, held))
+    title = "present buckets equal the sums of the ledger and the open holds"
+    return CheckResult("posted", title, len(rows), tuple(differences))
+
+
 def check_rollups(connection: psycopg.Connection) -> CheckResult:
     """Whether the sums that are kept are those of the entries, by hour and by day."""
     rows = connection.execute(query("check_rollups")).fetchall()
