@@ -71,5 +71,6 @@ def wanted_hold(
             "price_source": admission.prices.source,
             "policy_version": tree_revision,
             "decision_id": ids.decision,
+            **({} if ids.trace is None else {"trace_id": ids.trace}),
         },
     )
