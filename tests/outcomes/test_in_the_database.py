@@ -206,11 +206,11 @@ def test_the_same_event_in_one_batch_is_one(desk: Desk) -> None:
 def test_nothing_of_it_is_ever_changed(desk: Desk, table: str) -> None:
     """Not by the role that writes it, and not by the owner: a trigger refuses."""
     desk.said(desk.event("e1", "1", "success", tag("ticket", "1")))
-    for statement in (f"UPDATE {table} SET source = 'x'", f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
-        statement = statement.replace("source", "value") if table == "outcome_joins" else statement
+    column = "value" if table == "outcome_joins" else "source"
+    for statement in (f"UPDATE {table} SET {column} = 'x'", f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             desk.trial.authority.execute(statement.encode())
-        with pytest.raises(psycopg.Error, match="append-only|never"):
+        with pytest.raises(psycopg.Error, match="never"):
             desk.trial.looking.execute(statement.encode())
 
 

@@ -29,7 +29,7 @@ OfKind = Annotated[Kind | None, QueryParameter(description="only outcomes of thi
 Arm = Annotated[str, QueryParameter(min_length=1, max_length=512, description="a value of `by`")]
 
 
-class JoinGiven(Given, frozen=True, kw_only=True):
+class OutcomeJoinGiven(Given, frozen=True, kw_only=True):
     """What of the ledger an event is about."""
 
     kind: Literal["operation", "trace", "tag", "window"]
@@ -39,7 +39,7 @@ class JoinGiven(Given, frozen=True, kw_only=True):
     until: datetime | None
 
 
-class EventGiven(Given, frozen=True, kw_only=True):
+class OutcomeEventGiven(Given, frozen=True, kw_only=True):
     """An event as it is kept. `outcome_id` is the same for all events of one source, kind and subject."""
 
     seq: int
@@ -55,12 +55,12 @@ class EventGiven(Given, frozen=True, kw_only=True):
     value_nanousd: int | None
     evidence_url: str | None
     weight_ppm: int
-    joins: list[JoinGiven]
+    joins: list[OutcomeJoinGiven]
     asserted_by: str
     recorded_at: datetime
 
 
-class AssertedGiven(Given, frozen=True, kw_only=True):
+class OutcomeAssertedGiven(Given, frozen=True, kw_only=True):
     """What became of one event: `is_new` is false where it was recorded before."""
 
     source: str
@@ -70,16 +70,16 @@ class AssertedGiven(Given, frozen=True, kw_only=True):
     is_new: bool
 
 
-class AssertedList(Given, frozen=True, kw_only=True):
+class OutcomesAsserted(Given, frozen=True, kw_only=True):
     """The events of one request, in its order."""
 
-    events: list[AssertedGiven]
+    events: list[OutcomeAssertedGiven]
 
 
-class EventPage(Given, frozen=True, kw_only=True):
+class OutcomeEventPage(Given, frozen=True, kw_only=True):
     """Events, oldest first; `next` is where the next page begins, null on the last one."""
 
-    events: list[EventGiven]
+    events: list[OutcomeEventGiven]
     next: int | None
 
 
@@ -105,7 +105,7 @@ class OutcomeRowGiven(Given, frozen=True, kw_only=True):
     valued: int
 
 
-class KindGiven(Given, frozen=True, kw_only=True):
+class OutcomeKindGiven(Given, frozen=True, kw_only=True):
     """One kind of outcomes."""
 
     kind: str
@@ -119,18 +119,18 @@ class OutcomeReportGiven(Given, frozen=True, kw_only=True):
     by: list[str]
     since: datetime | None
     until: datetime | None
-    kinds: list[KindGiven]
+    kinds: list[OutcomeKindGiven]
     ledger_nanousd: int
 
 
-class IntervalGiven(Given, frozen=True, kw_only=True):
+class OutcomeIntervalGiven(Given, frozen=True, kw_only=True):
     """Both ends in nano-USD."""
 
     low: int
     high: int
 
 
-class ArmGiven(Given, frozen=True, kw_only=True):
+class OutcomeArmGiven(Given, frozen=True, kw_only=True):
     """One side."""
 
     name: str
@@ -138,18 +138,18 @@ class ArmGiven(Given, frozen=True, kw_only=True):
     successes: int
     cost_nanousd: int
     cost_per_success_nanousd: int | None
-    interval: IntervalGiven | None
+    interval: OutcomeIntervalGiven | None
 
 
-class ComparisonGiven(Given, frozen=True, kw_only=True):
+class OutcomeComparisonGiven(Given, frozen=True, kw_only=True):
     """The second's cost per success less the first's, and where it lies; null where too little is known to say."""
 
     kind: str
-    first: ArmGiven
-    second: ArmGiven
+    first: OutcomeArmGiven
+    second: OutcomeArmGiven
     in_both: int
     difference_nanousd: int | None
-    interval: IntervalGiven | None
+    interval: OutcomeIntervalGiven | None
     verdict: Verdict
     confidence_percent: int
     method: str
@@ -165,7 +165,7 @@ class Outcomes(Controller):
     @post(sync_to_thread=True, responses=PROBLEM_RESPONSES, status_code=200, request_class=OutcomeRequest)
     def assert_events(
         self, request: StrictRequest, services: Injected, data: JSONBody[OutcomeBody | list[OutcomeBody]]
-    ) -> AssertedList:
+    ) -> OutcomesAsserted:
         """Keeps what a system of record says, all of it or none; also as CloudEvents. Takes its role, and no grant's own owner."""
         bodies = data if isinstance(data, list) else [data]
         actor, shown = request.user, request.auth
@@ -181,7 +181,7 @@ class Outcomes(Controller):
             asked = {"token": shown.id, "grant": events[0].grant_id}
             services.writes.refuse(said, asked, Sight(tree, actor, "assert_outcomes").shown(problems))
             raise Refusal(problems)
-        return AssertedList(events=[_asserted(one) for one in known])
+        return OutcomesAsserted(events=[_asserted(one) for one in known])
 
     @get(sync_to_thread=True, responses=PROBLEM_RESPONSES)
     def list_events(  # noqa: PLR0917 - one parameter per query parameter
@@ -196,14 +196,14 @@ class Outcomes(Controller):
         under: Under = None,
         after: AfterNumber = 0,
         limit: PageSize = 100,
-    ) -> EventPage:
+    ) -> OutcomeEventPage:
         """Events about the grants whose ledger one reads, oldest first; `since` and `until` are of when they occurred."""
         require_offsets(since=since, until=until)
         nodes = _nodes(services, request.user, under)
         wanted: dict[str, Any] = {"kind": kind, "source": source, "subject": subject, "since": since, "until": until}
         rows = services.outcomes.page(after, limit, **wanted, nodes=None if nodes is None else list(nodes))
         given = [
-            EventGiven(
+            OutcomeEventGiven(
                 seq=one.seq,
                 outcome_id=one.outcome_id,
                 source=one.event.source,
@@ -217,13 +217,13 @@ class Outcomes(Controller):
                 value_nanousd=one.event.value_nanousd,
                 evidence_url=one.event.evidence_url,
                 weight_ppm=one.event.weight_ppm,
-                joins=[msgspec.convert(join, JoinGiven, from_attributes=True) for join in one.event.joins],
+                joins=[msgspec.convert(join, OutcomeJoinGiven, from_attributes=True) for join in one.event.joins],
                 asserted_by=one.asserted_by,
                 recorded_at=one.recorded_at,
             )
             for one, path in rows
         ]
-        return EventPage(events=given, next=given[-1].seq if len(given) == limit else None)
+        return OutcomeEventPage(events=given, next=given[-1].seq if len(given) == limit else None)
 
     @get("/report", sync_to_thread=True, responses=PROBLEM_RESPONSES)
     def report(  # noqa: PLR0917 - one parameter per query parameter
@@ -264,7 +264,7 @@ class Outcomes(Controller):
         since: Since = None,
         until: Since = None,
         under: Under = None,
-    ) -> ComparisonGiven:
+    ) -> OutcomeComparisonGiven:
         """Whether one of two experiments (or grants, models, ...) costs less per success, with an interval."""
         require_offsets(since=since, until=until)
         if first == second:
@@ -275,7 +275,7 @@ class Outcomes(Controller):
             made = outcome_comparison(services.outcomes, wanted, (first, second))
         except UnknownDimensionError as error:
             raise refuse("dimension_unknown", str(error), status=400, field="by") from None
-        return msgspec.convert(made, ComparisonGiven, from_attributes=True)
+        return msgspec.convert(made, OutcomeComparisonGiven, from_attributes=True)
 
 
 def _grant_of(tree: Tree, actor: Actor, ref: str) -> Grant:
@@ -297,9 +297,9 @@ def _utc(instant: datetime | None) -> datetime | None:
     return None if instant is None else instant.astimezone(UTC)
 
 
-def _asserted(one: Known) -> AssertedGiven:
+def _asserted(one: Known) -> OutcomeAssertedGiven:
     kept = one.recorded
-    return AssertedGiven(
+    return OutcomeAssertedGiven(
         source=kept.event.source, id=kept.event.event_id, outcome_id=kept.outcome_id, seq=kept.seq, is_new=one.is_new
     )
 
@@ -308,8 +308,8 @@ def _row(row: Row) -> OutcomeRowGiven:
     return msgspec.convert(row, OutcomeRowGiven, from_attributes=True)
 
 
-def _kind(one: KindReport) -> KindGiven:
-    return KindGiven(kind=one.kind, rows=[_row(row) for row in one.rows], total=_row(one.total))
+def _kind(one: KindReport) -> OutcomeKindGiven:
+    return OutcomeKindGiven(kind=one.kind, rows=[_row(row) for row in one.rows], total=_row(one.total))
 
 
 def _report(report: Report) -> OutcomeReportGiven:
