@@ -286,3 +286,12 @@ def test_two_experiments_of_few_outcomes_are_not_judged(desk: Desk) -> None:
     assert (made["first"]["cost_per_success_nanousd"], made["second"]["cost_per_success_nanousd"]) == (60, None)
     assert made["confidence_percent"] == 95 and "Fieller" in made["method"]
     refused(desk.plane.admin.get("/outcomes/compare", **{**asked, "second": "A"}), 422, "arms_equal")
+
+
+@pytest.mark.parametrize("instant", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-06-01T00:00:00"])
+@pytest.mark.parametrize("route", ["/outcomes", "/outcomes/report", "/outcomes/compare"])
+def test_an_instant_that_cannot_be_is_refused(plane: Plane, route: str, instant: str) -> None:
+    """Beyond the calendar of some zone, or without an offset; the beginning of time itself is taken."""
+    more = {"kind": "k", "first": "a", "second": "b"} if route.endswith("compare") else {}
+    refused(plane.admin.get(route, since=instant, **more), 400, "malformed_request")
+    assert plane.admin.get(route, since="0001-01-03T00:00:00Z", **more).status_code == 200

@@ -1,6 +1,7 @@
 """Outcomes on a real PostgreSQL: kept once and for ever, joined to entries, summed to the ledger."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -200,6 +201,21 @@ def test_the_same_event_in_one_batch_is_one(desk: Desk) -> None:
     event = desk.event("e1", "1")
     answer = desk.say(event, event)
     assert isinstance(answer, list) and [one.is_new for one in answer] == [True, False]
+
+
+def test_batches_that_overlap_are_recorded_once(desk: Desk) -> None:
+    """Four writers that say the same events in orders of their own: each event is new to one of them, and nobody waits for ever."""
+    events = [desk.event(f"e{number}", str(number % 3)) for number in range(40)]
+
+    def say(writer: int) -> int:
+        order = sorted(events, key=lambda one: hash((one.event_id, writer)))
+        answer = desk.say(*order)
+        assert isinstance(answer, list)
+        return sum(one.is_new for one in answer)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(say, range(4))) == 40
+    assert len(desk.store.page(0, 100)) == 40
 
 
 @pytest.mark.parametrize("table", ["outcomes", "outcome_events", "outcome_joins"])

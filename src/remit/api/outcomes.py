@@ -19,6 +19,7 @@ from remit.api.sight import Sight
 from remit.grants.model import Actor, Grant
 from remit.grants.ports import Said
 from remit.grants.tree import Tree
+from remit.kernel.periods import in_every_zone
 from remit.ledger.service import UnknownDimensionError
 from remit.outcomes.model import KindReport, Report, Row, Status, Verdict, Wanted
 from remit.outcomes.ports import Known
@@ -179,7 +180,7 @@ class Outcomes(Controller):
             problems = [one for one in answer if not isinstance(one, Known)]
             said = Said(at=now, actor=actor.name, operation="outcome assert")
             asked = {"token": shown.id, "grant": events[0].grant_id}
-            services.writes.refuse(said, asked, Sight(tree, actor, "assert_outcomes").shown(problems))
+            services.writes.refuse(said, asked, problems)
             raise Refusal(problems)
         return OutcomesAsserted(events=[_asserted(one) for one in known])
 
@@ -198,9 +199,14 @@ class Outcomes(Controller):
         limit: PageSize = 100,
     ) -> OutcomeEventPage:
         """Events about the grants whose ledger one reads, oldest first; `since` and `until` are of when they occurred."""
-        require_offsets(since=since, until=until)
         nodes = _nodes(services, request.user, under)
-        wanted: dict[str, Any] = {"kind": kind, "source": source, "subject": subject, "since": since, "until": until}
+        wanted: dict[str, Any] = {
+            "kind": kind,
+            "source": source,
+            "subject": subject,
+            "since": _utc("since", since),
+            "until": _utc("until", until),
+        }
         rows = services.outcomes.page(after, limit, **wanted, nodes=None if nodes is None else list(nodes))
         given = [
             OutcomeEventGiven(
@@ -237,13 +243,16 @@ class Outcomes(Controller):
         under: Under = None,
     ) -> OutcomeReportGiven:
         """What outcomes decided in a span cost, by kind and group, and what belongs to none of them."""
-        require_offsets(since=since, until=until)
         names = tuple(name.strip() for name in by.split(","))
         if len(names) > _MAX_DIMENSIONS:
             detail = f"a report of outcomes has at most {_MAX_DIMENSIONS} dimensions"
             raise refuse("malformed_request", detail, status=400, field="by")
         wanted = Wanted(
-            kind=kind, since=_utc(since), until=_utc(until), nodes=_nodes(services, request.user, under), by=names
+            kind=kind,
+            since=_utc("since", since),
+            until=_utc("until", until),
+            nodes=_nodes(services, request.user, under),
+            by=names,
         )
         try:
             return _report(outcome_report(services.outcomes, wanted))
@@ -266,11 +275,10 @@ class Outcomes(Controller):
         under: Under = None,
     ) -> OutcomeComparisonGiven:
         """Whether one of two experiments (or grants, models, ...) costs less per success, with an interval."""
-        require_offsets(since=since, until=until)
         if first == second:
             raise refuse("arms_equal", f"`{first}` is not compared with itself", field="second")
         nodes = _nodes(services, request.user, under)
-        wanted = Wanted(kind=kind, since=_utc(since), until=_utc(until), nodes=nodes, by=(by,))
+        wanted = Wanted(kind=kind, since=_utc("since", since), until=_utc("until", until), nodes=nodes, by=(by,))
         try:
             made = outcome_comparison(services.outcomes, wanted, (first, second))
         except UnknownDimensionError as error:
@@ -293,8 +301,14 @@ def _nodes(services: Services, actor: Actor, under: str | None) -> tuple[str, ..
     return None if tops is None else tuple(tops)
 
 
-def _utc(instant: datetime | None) -> datetime | None:
-    return None if instant is None else instant.astimezone(UTC)
+def _utc(field: str, instant: datetime | None) -> datetime | None:
+    """An end of a span. Raises Refusal for one without an offset, or that some zone's calendar does not hold."""
+    require_offsets(**{field: instant})
+    if instant is None:
+        return None
+    if not in_every_zone(instant):
+        raise refuse("malformed_request", f"`{field}` is out of range", status=400, field=field)
+    return instant.astimezone(UTC)
 
 
 def _asserted(one: Known) -> OutcomeAssertedGiven:

@@ -38,6 +38,11 @@ def outcome_id(source: str, kind: str, subject: str) -> str:
     return f"out_{encode_ulid(int.from_bytes(digest[:16], 'big'))}"
 
 
+def outcome_of(event: Event) -> str:
+    """The id of the outcome an event is about."""
+    return outcome_id(event.source, event.kind, event.subject)
+
+
 def refusal_of(event: Event, actor: Actor, path: Sequence[Grant], now: datetime) -> Problem | None:
     """Why this person may not assert this now, None where they may. `path` leads to the event's grant, root first."""
     grant = path[-1]

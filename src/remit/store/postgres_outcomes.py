@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from remit.grants.model import Problem
+from remit.kernel.periods import BEGINNING
 from remit.outcomes.model import (
     LOOK_BACK,
     Event,
@@ -22,7 +23,7 @@ from remit.outcomes.model import (
     ordered,
 )
 from remit.outcomes.ports import Assertion, Known
-from remit.outcomes.rules import conflict, fold, outcome_id
+from remit.outcomes.rules import conflict, fold, outcome_of
 from remit.store.connect import Opens, connect
 from remit.store.named import query
 from remit.store.rows import dicts
@@ -45,6 +46,8 @@ class PostgresOutcomes:
         problem: Problem | None = None
         known: list[Known] = []
         with self._opens() as connection, connection.transaction():
+            # One after the other: batches with the same subjects in another order would wait for each other for ever.
+            connection.execute(query("outcome_lock"))
             for number, event in enumerate(events):
                 answer = _recorded(connection, event, assertion)
                 if isinstance(answer, Problem):
@@ -83,7 +86,7 @@ class PostgresOutcomes:
 
 
 def _recorded(connection: psycopg.Connection, event: Event, assertion: Assertion) -> Known | Problem:
-    outcome = outcome_id(event.source, event.kind, event.subject)
+    outcome = outcome_of(event)
     row = {
         "outcome_id": outcome, "source": event.source, "event_id": event.event_id, "kind": event.kind,
         "subject": event.subject, "grant_id": event.grant_id, "status": event.status, "value_nanousd": event.value_nanousd,
@@ -100,20 +103,19 @@ def _recorded(connection: psycopg.Connection, event: Event, assertion: Assertion
         detail = f"`{event.subject}` of `{event.source}` was asserted at another grant, and stays an outcome of that"
         return Problem(code="conflict_different_grant", path="", field="grant", detail=detail)
     put = connection.execute(query("outcome_event_put"), row).fetchone()
-    if put is not None:
-        for join in event.joins:
-            values = {
-                "kind": join.kind,
-                "name": join.name,
-                "value": join.value,
-                "since": join.since,
-                "until": join.until,
-            }
-            connection.execute(query("outcome_join_put"), {**values, "event_seq": put[0], "outcome_id": outcome})
+    assert put is not None, "nobody else asserts meanwhile"
+    for join in event.joins:
+        values = {
+            "kind": join.kind,
+            "name": join.name,
+            "value": join.value,
+            "since": join.since,
+            "until": join.until,
+        }
+        connection.execute(query("outcome_join_put"), {**values, "event_seq": put[0], "outcome_id": outcome})
     known = _known(connection, event)
-    assert known is not None, "it is there by now"
-    # Whoever asserted it at the same moment was first.
-    return Known(known, is_new=True) if put is not None else conflict(known.event, event) or Known(known, is_new=False)
+    assert known is not None, "it was put there"
+    return Known(known, is_new=True)
 
 
 def _known(connection: psycopg.Connection, event: Event) -> RecordedEvent | None:
@@ -151,7 +153,7 @@ def read_spend(connection: psycopg.Connection, wanted: Wanted) -> tuple[tuple[Sp
         "kind": wanted.kind,
         "since": wanted.since,
         "until": wanted.until,
-        "from": None if wanted.since is None else wanted.since - LOOK_BACK,
+        "from": None if wanted.since is None or wanted.since < BEGINNING else wanted.since - LOOK_BACK,
         "nodes": nodes,
         "by": list(wanted.by),
     }
