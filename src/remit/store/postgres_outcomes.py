@@ -76,13 +76,11 @@ class PostgresOutcomes:
                 spend, outcomes = read_spend(connection, wanted)
                 nodes = None if wanted.nodes is None else list(wanted.nodes)
                 asked = {"by": list(wanted.by), "since": wanted.since, "until": wanted.until, "nodes": nodes}
-                totals = tuple(
-                    Total(tuple(row[0]), row[3], row[4])
-                    for row in connection.execute(query("ledger_report"), asked).fetchall()
-                )
+                rows = connection.execute(query("outcome_totals"), asked).fetchall()
+                # Not from the same question: a sum that was made otherwise shows what a wrong grouping would hide.
                 row = connection.execute(query("ledger_total"), asked).fetchone()
         assert row is not None, "a sum is a row"
-        return Facts(outcomes, spend, totals, int(row[0]))
+        return Facts(outcomes, spend, tuple(Total(tuple(one[0]), *one[1:]) for one in rows), int(row[0]))
 
 
 def _recorded(connection: psycopg.Connection, event: Event, assertion: Assertion) -> Known | Problem:
