@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from remit.cli.ticket_page import _evidence_lines
 from remit.kernel.money import parse_usd
 from remit.store.connect import connect
 from remit.store.embedded import start_embedded
@@ -155,3 +156,17 @@ def test_a_file_of_cloudevents_is_imported(imported: Cli) -> None:
     event = {"specversion": "1.0", "type": "remit.outcome.v1", "id": "cloud-1", **cloud, "data": data}
     (imported.folder / "b.jsonl").write_text(f"{json.dumps(event)}\n\n{json.dumps({**LINE, 'id': 'plain-1'})}\n")
     assert imported.ok("outcome", "import", "b.jsonl").out == "recorded 2 events; 0 known before\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ({"successes": 3, "outcomes": 5, "cost_per_success_nanousd": 1_266_666_667}, "$1.266666667 for each of 3 that succeeded, of 5"),
+        ({"successes": 0, "outcomes": 2, "cost_per_success_nanousd": None}, "none succeeded, of 2"),
+    ],
+)  # fmt: skip
+def test_a_ticket_shows_what_an_outcome_costs(row: dict[str, int | None], line: str) -> None:
+    """Where somebody asserted any; no success is said to be none, and costs nothing that is known."""
+    evidence = {"outcomes": {"days": 30, "kinds": [{"kind": "ticket_resolved", **row}]}}
+    assert _evidence_lines(evidence) == [f"ticket_resolved, last 30 days: {line}"]
+    assert _evidence_lines({"outcomes": None}) == []

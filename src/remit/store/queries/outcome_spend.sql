@@ -7,6 +7,9 @@ WITH joins AS MATERIALIZED (
     SELECT DISTINCT o.id AS outcome, o.kind, o.grant_id, j.how, j.name, j.value, j.since, j.until
     FROM outcome_joins AS j JOIN outcomes AS o ON o.id = j.outcome_id
     WHERE %(kind)s::text IS NULL OR o.kind = %(kind)s
+), windows AS MATERIALIZED (
+    -- Of their own: they are looked through for every entry, and are few.
+    SELECT * FROM joins WHERE how = 'window'
 ), spend AS MATERIALIZED (
     SELECT e.seq, e.operation_id, e.trace_id, e.tags, e.node_ids, e.held_at, e.amount_nanousd,
            CASE WHEN e.kind = 'suspense' AND NOT EXISTS (SELECT FROM entries AS c WHERE c.corrects = e.id)
@@ -47,7 +50,7 @@ WITH joins AS MATERIALIZED (
     UNION
     SELECT s.seq, j.kind, j.outcome
     FROM spend AS s
-    JOIN joins AS j ON j.how = 'window' AND s.held_at >= j.since AND s.held_at < j.until AND j.grant_id = ANY (s.node_ids)
+    JOIN windows AS j ON s.held_at >= j.since AND s.held_at < j.until AND j.grant_id = ANY (s.node_ids)
 ), owned AS (
     SELECT seq, kind, array_agg(outcome ORDER BY outcome) AS outcomes FROM matched GROUP BY seq, kind
 )
