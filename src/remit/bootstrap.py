@@ -67,6 +67,7 @@ from remit.store.postgres_jobs import PostgresJobs
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
+from remit.store.postgres_outcomes import PostgresOutcomes
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_rollups import PostgresRollups
@@ -166,6 +167,7 @@ class Authority:
         self.care = PostgresCare(url, self.clock)
         self.audit = PostgresAudit(self._opens)
         self.trips = PostgresTrips(self._opens)
+        self.outcomes = PostgresOutcomes(self._opens, url)
         self.deliveries = PostgresDeliveries(self._opens, self.clock)
         self.jobs = PostgresJobs(self._opens)
         # Where what people do in other systems is carried out, if not on the tickets here.
@@ -334,6 +336,7 @@ class Authority:
             ),
             notifications=PostgresNotifications(self.url),
             trips=PostgresTrips(connections.use),
+            outcomes=PostgresOutcomes(connections.use, self.url),
             people=self.people_over(PostgresPeople(connections.use)),
             people_store=PostgresPeople(connections.use),
             people_over=self.people_over,

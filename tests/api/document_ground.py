@@ -207,6 +207,21 @@ GOOD: dict[tuple[str, str], Callable[[Ground], Good]] = {
     ("POST", "/tickets/{ticket}/reassign"): lambda on: Good({"to": "ada@acme.example"}, {"ticket": on.ticket()}),
     ("GET", "/debts"): lambda on: Good(query={"settled": True}),
     ("GET", "/findings"): lambda on: Good(),
+    ("POST", "/outcomes"): lambda on: Good(
+        {
+            "source": "zendesk",
+            "id": f"e{next(_numbers)}",
+            "kind": "ticket_resolved",
+            "subject": f"t{next(_numbers)}",
+            "status": "success",
+            "grant": on.used,
+            "time": on.plane.authority.clock.now().isoformat(),
+            "tags": {"ticket": "1"},
+        }
+    ),
+    ("GET", "/outcomes"): lambda on: Good(query={"under": on.team, "kind": "ticket_resolved"}),
+    ("GET", "/outcomes/report"): lambda on: Good(query={"under": on.team, "by": "grant,model"}),
+    ("GET", "/outcomes/compare"): lambda on: Good(query={"kind": "ticket_resolved", "first": "A", "second": "B"}),
     ("GET", "/audit"): lambda on: Good(query={"under": on.team, "outcome": "done"}),
     ("GET", "/jobs"): lambda on: Good(query={"in_state": "scheduled"}),
     ("POST", "/jobs/{job}/retry"): lambda on: Good(path={"job": on.failed_job()}),

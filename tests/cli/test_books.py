@@ -14,7 +14,7 @@ import openai
 import psycopg
 import pytest
 
-from remit.cli.ledger_look import _share
+from remit.cli.ledger_look import share_text
 from tests.cli.conftest import HELLO, Cli
 from tests.system.harness import System, root
 
@@ -106,7 +106,7 @@ def test_a_tag_that_nothing_has_is_remarked_on(cli: Cli, spent: str) -> None:
 )
 def test_shares_are_rounded_and_honest_at_the_ends(amount: int, total: int, text: str) -> None:
     """A share is the nearest percent; something is never nothing, and less than all is never all."""
-    assert _share(amount, total) == text
+    assert share_text(amount, total) == text
 
 
 def test_instants_have_one_form(cli: Cli, spent: str) -> None:

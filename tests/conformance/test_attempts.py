@@ -34,6 +34,21 @@ def test_retries_of_the_official_sdk_are_one_operation(system: System, name: str
     system.reconcile_with_vendor(name)
 
 
+def test_the_callers_trace_is_frozen_with_the_call(system: System, name: str) -> None:
+    """An entry says which trace its call was a part of, also in suspense; one that cannot be read changes nothing."""
+    system.apply({name: root("5.00")})
+    key, trace = system.key(name), "4bf92f3577b34da6a3ce929d0e0e4736"
+    for value in (f"00-{trace}-00f067aa0ba902b7-01", f"00-{'0' * 32}-00f067aa0ba902b7-01"):
+        assert ask(system, key, dime(), headers={"traceparent": value}).status == 200
+    system.vendor.script(error=500, billed=True, first=1)
+    ask(system, key, dime(), headers={"traceparent": f"00-{trace}-00f067aa0ba902b8-00"})
+    entries = system.entries(name)
+    assert [(entry["kind"], entry["trace_id"]) for entry in entries] == [
+        ("usage", trace), ("usage", None), ("suspense", trace)
+    ]  # fmt: skip
+    system.reconcile_with_vendor(name)
+
+
 class Attempt(Exchange):
     """A request as far as its operation is concerned."""
 

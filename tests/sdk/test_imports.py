@@ -60,7 +60,7 @@ def test_the_package_by_itself_is_nearly_free() -> None:
 
 
 def test_the_sdk_loads_few_modules() -> None:
-    """Importing and reading take at most 24 modules of ours and none from outside the standard library."""
+    """Importing and reading take at most 25 modules of ours and none from outside the standard library."""
     parent = capability()
     code = (
         "import sys\nbefore = set(sys.modules)\nimport remit.sdk\n"
@@ -69,7 +69,7 @@ def test_the_sdk_loads_few_modules() -> None:
         "print(tops.count('remit'), sorted({one for one in tops if one not in sys.stdlib_module_names} - {'remit'}))"
     )
     count, _, others = run(code, parent.token).partition(" ")
-    assert int(count) <= 24
+    assert int(count) <= 25
     assert others == "[]"
 
 

@@ -16,6 +16,7 @@ TABLES = (
     "trips", "trip_ends", "security_attempts", "channels", "deliveries", "ticket_threads", "heard", "audit",
     "job_migrations", "books", "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "month_events",
     "reconciliations", "drift", "reconciliation_postings",
+    "outcomes", "outcome_events", "outcome_joins",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
@@ -25,7 +26,8 @@ READABLE: dict[Role, set[str]] = {
                      "graces", "break_glasses", "people", "role_bindings", "trips", "trip_ends", "security_attempts",
                      "channels", "deliveries", "ticket_threads", "audit", "books", "postings",
                      "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "entry_facts", "month_events",
-                     "billing_months", "reconciliations", "drift", "reconciliation_postings"},
+                     "billing_months", "reconciliations", "drift", "reconciliation_postings",
+                     "outcomes", "outcome_events", "outcome_joins"},
     "remit_authority": {*TABLES, "postings", "entry_facts", "billing_months"} - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
@@ -34,7 +36,8 @@ INSERTABLE: dict[Role, set[str]] = {
     "remit_authority": {"grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "people_tokens",
                         "capability_blocks", "revocations", "notifications", "tickets", "ticket_events", "graces",
                         "break_glasses", "people", "role_bindings", "trip_ends", "channels", "deliveries",
-                        "ticket_threads", "heard", "reconciliations", "drift", "reconciliation_postings"},
+                        "ticket_threads", "heard", "reconciliations", "drift", "reconciliation_postings",
+                        "outcomes", "outcome_events", "outcome_joins"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),

@@ -25,6 +25,7 @@ DOMAIN_FOLDERS: Mapping[str, frozenset[str]] = {
     "ledger": frozenset({"msgspec"}),
     "findings": frozenset(),
     "reports": frozenset(),
+    "outcomes": frozenset(),
 }
 IO_MODULES = (
     "asyncio", "http", "io", "multiprocessing", "os", "pathlib", "selectors", "shutil", "socket", "sqlite3", "ssl",

@@ -29,6 +29,7 @@ from remit.api.hooks import hear
 from remit.api.jobs import jobs, retry_failed_job
 from remit.api.keys import Keys
 from remit.api.ledger import Ledger
+from remit.api.outcomes import Outcomes
 from remit.api.params import refuse_odd_parameters
 from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusal, on_unreachable
 from remit.api.revocations import Revocations
@@ -69,6 +70,7 @@ def make_app(services: Services) -> Edge:
             security_feed,
             Ledger,
             read_focus,
+            Outcomes,
             Roles,
             People,
             Tokens,

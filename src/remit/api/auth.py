@@ -11,6 +11,7 @@ from remit.grants.ports import Said
 from remit.kernel.clock import Clock
 from remit.store.postgres_writes import PostgresWrites
 
+OUTCOMES_PATH = "/v1/outcomes"
 _MAX_OPERATION = 200
 _DETAILS = {
     "unauthenticated": "present a person token: `Authorization: Bearer rp_...`",
@@ -23,7 +24,8 @@ _DETAILS = {
 class PersonAuthentication(AbstractAuthenticationMiddleware):
     """Sets `request.user` to the `Actor` behind the token and `request.auth` to the token, or ends the request with 401.
 
-    Here and nowhere else a token that may only read is held to that: by the method, whatever the route does.
+    Here and nowhere else a token that may only read is held to that: by the method, whatever the route does. One that may only
+    assert outcomes reaches the one route for them.
     """
 
     def __init__(self, app: ASGIApp, people: PeopleService, writes: PostgresWrites, clock: Clock) -> None:
@@ -42,8 +44,13 @@ class PersonAuthentication(AbstractAuthenticationMiddleware):
             raise refuse(known, _DETAILS[known], status=401)
         actor, stored = known
         method = str(connection.scope.get("method"))
+        why = None
         if actor.read_only and method not in ("GET", "HEAD"):
-            refusal = refuse("not_permitted", "this token may only read")
+            why = "this token may only read"
+        elif actor.asserts is not None and (method, connection.url.path) != ("POST", OUTCOMES_PATH):
+            why = "this token may only assert outcomes"
+        if why is not None:
+            refusal = refuse("not_permitted", why)
             operation = f"{method} {connection.url.path}"[:_MAX_OPERATION]
             said = Said(at=self._clock.now(), actor=actor.name, operation=operation)
             await sync_to_thread(self._writes.refuse, said, {"token": stored.id}, refusal.problems)

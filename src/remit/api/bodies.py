@@ -69,22 +69,32 @@ class StrictRequest(Request[Actor, StoredPerson, State]):
 
     async def json(self) -> Any:
         raw = await self.body()
-        # The database cannot keep this character; no name, reason or label needs it.
-        if b"\\u0000" in raw:
-            raise refuse("malformed_request", "the body holds the character NUL", status=400)
         data = self.route_handler.parsed_data_field
         if not raw and data is not None and data.is_optional:
             return None
-        try:
-            value = msgspec.json.decode(raw, type=data.annotation if data is not None else Any)
-            json.loads(raw, object_pairs_hook=_distinct, parse_int=len, parse_float=len)
-        except (msgspec.ValidationError, _RepeatedNameError) as error:
-            raise refuse("malformed_request", f"the body cannot be used: {error}", status=400) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise refuse("malformed_request", "the body is not JSON in UTF-8 of sensible depth", status=400) from None
-        if not all(map(in_every_zone, _instants(value))):
-            raise refuse("malformed_request", "the body holds an instant out of range", status=400)
-        return value
+        return read_strictly(raw, data.annotation if data is not None else Any)
+
+
+def read_strictly(raw: bytes, kind: Any) -> Any:
+    """A body as exactly this type. Raises Refusal."""
+    # The database cannot keep this character; no name, reason or label needs it.
+    if b"\\u0000" in raw:
+        raise refuse("malformed_request", "the body holds the character NUL", status=400)
+    try:
+        value = msgspec.json.decode(raw, type=kind)
+        json.loads(raw, object_pairs_hook=_distinct, parse_int=len, parse_float=len)
+    except (msgspec.ValidationError, _RepeatedNameError) as error:
+        raise refuse("malformed_request", f"the body cannot be used: {error}", status=400) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise refuse("malformed_request", "the body is not JSON in UTF-8 of sensible depth", status=400) from None
+    require_instants_in_range(value)
+    return value
+
+
+def require_instants_in_range(value: Any) -> None:
+    """Raises Refusal for an instant that some zone's calendar does not hold."""
+    if not all(map(in_every_zone, _instants(value))):
+        raise refuse("malformed_request", "the body holds an instant out of range", status=400)
 
 
 def _instants(value: Any) -> Iterator[datetime]:
@@ -94,7 +104,7 @@ def _instants(value: Any) -> Iterator[datetime]:
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             yield from _instants(getattr(value, name))
-    elif isinstance(value, tuple):
+    elif isinstance(value, tuple | list):
         for one in value:
             yield from _instants(one)
 

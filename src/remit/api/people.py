@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from remit.capabilities.encoding import decode_base64url, encode_base64url
-from remit.grants.model import Actor, Grant, Problem, RoleBinding
+from remit.grants.model import Actor, Asserting, Grant, Problem, RoleBinding
 from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
 from remit.kernel.ids import ALPHABET, new_id
@@ -26,6 +26,7 @@ MAX_LIFE = timedelta(days=366)
 DEFAULT_NARROW_LIFE = timedelta(days=30)
 MAX_LIVING_TOKENS = 100
 MAX_PURPOSE = 200
+ASSERT_SCOPE: Final = "outcomes:assert"
 _ID_CHARS = 12
 _SECRET_BYTES = 32
 _HASH_DOMAIN = b"rmt1-person-token\0"
@@ -95,10 +96,11 @@ class PeopleService:
         tree: Tree,
         life: timedelta | None,
         purpose: str,
+        asserts: Asserting | None = None,
     ) -> NewPerson | Problem:
         """A token that a person makes for themselves with the one they showed: it may no more, and ends no later.
 
-        It is revoked with the one it was made with.
+        It is revoked with the one it was made with. With `asserts` it asserts such outcomes and does nothing else.
         """
         now = self._clock.now()
         if not purpose or len(purpose) > MAX_PURPOSE or not purpose.isprintable():
@@ -114,6 +116,9 @@ class PeopleService:
         if not now < expires_at <= maker.expires_at:
             detail = f"a token ends no later than the one it is made with: {maker.expires_at.isoformat()}"
             return Problem(code="expires_after_maker", path="", field="ttl_seconds", detail=detail)
+        if asserts is not None and (read_only or maker.read_only):
+            detail = "a token that may only read asserts nothing"
+            return Problem(code="not_permitted", path="", field="scope", detail=detail)
         living = [one for one in self.of(maker.name) if one.revoked_at is None and now < one.expires_at]
         if len(living) >= MAX_LIVING_TOKENS:
             detail = f"`{maker.name}` has {len(living)} tokens that work, and may have at most {MAX_LIVING_TOKENS}"
@@ -131,6 +136,9 @@ class PeopleService:
                 grant_id=None if grant is None else grant.id,
                 purpose=purpose,
                 made_with=maker.id,
+                scope=None if asserts is None else ASSERT_SCOPE,
+                kinds=() if asserts is None else asserts.kinds,
+                sources=() if asserts is None else asserts.sources,
             )
         )
 
@@ -192,7 +200,8 @@ def _actor(known: KnownToken) -> Actor:
     token, everywhere = known.token, RoleBinding("org_owner")
     roles = known.roles if not token.is_admin else (*known.roles, everywhere)
     is_admin = everywhere in roles and token.grant_id is None
-    return Actor(token.name, is_admin, roles=roles, within=token.grant_id, read_only=token.read_only)
+    asserts = None if token.scope is None else Asserting(token.kinds, token.sources)
+    return Actor(token.name, is_admin, roles=roles, within=token.grant_id, read_only=token.read_only, asserts=asserts)
 
 
 def _hash(secret: bytes) -> bytes:

@@ -164,7 +164,8 @@ def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[byt
 
 
 def _invalid(request: AnyRequest, error: ValidationException) -> Refusal:
-    if request.method != "GET" and "idempotency-key" not in request.headers:
+    takes_key = "idempotency_key" in request.route_handler.parsed_fn_signature.parameters
+    if request.method != "GET" and takes_key and "idempotency-key" not in request.headers:
         detail = "a write needs the header `Idempotency-Key`"
         return refuse("idempotency_key_missing", detail, status=400, field="Idempotency-Key")
     found = error.extra if isinstance(error.extra, list) else []

@@ -1,7 +1,7 @@
 """The routes of people, their roles and their tokens."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from litestar import Controller, Response, get, post
 from litestar.params import FromQuery, JSONBody, PathParameter
@@ -15,7 +15,7 @@ from remit.api.problems import PROBLEM_RESPONSES, Refusal, refuse
 from remit.api.roster import Left
 from remit.api.sight import Sight
 from remit.api.writes import Done, authorship, read_terms, require_no_match, write_once
-from remit.grants.model import Problem, Role, RoleBinding, same_person
+from remit.grants.model import Asserting, Problem, Role, RoleBinding, same_person
 from remit.grants.roles import may
 from remit.kernel.secret_texts import public_id
 from remit.store.postgres_people import StoredPerson
@@ -23,6 +23,7 @@ from remit.store.postgres_roster import PersonRecord, Source, StoredBinding
 from remit.store.postgres_writes import WriteUnit
 
 _T = TypeVar("_T")
+Names = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=100)]
 BindingId = Annotated[str, PathParameter(description="as the role was answered with")]
 PersonName = Annotated[str, PathParameter(description="e-mail address")]
 TokenId = Annotated[str, PathParameter(description="the 12 characters between `rp_` and the secret")]
@@ -59,11 +60,17 @@ class DelegatePerson(Body, frozen=True, kw_only=True):
 
 
 class MakeToken(Body, frozen=True, kw_only=True):
-    """A token for oneself. `ttl_seconds` left out is 30 days, or what is left of the token shown."""
+    """A token for oneself. `ttl_seconds` left out is 30 days, or what is left of the token shown.
+
+    With the scope `outcomes:assert` it can do nothing else, and that for these `kinds` and `sources` only, if any are named.
+    """
 
     purpose: Annotated[str, Meta(min_length=1, max_length=200)]
     read_only: bool = False
     grant: Text | None = None
+    scope: Literal["outcomes:assert"] | None = None
+    kinds: Names = ()
+    sources: Names = ()
     ttl_seconds: Annotated[int, Meta(ge=1, le=366 * 24 * 3600)] | None = None
 
 
@@ -131,6 +138,9 @@ class TokenGiven(Given, frozen=True, kw_only=True):
     grant_id: str | None
     purpose: str
     made_with: str | None
+    scope: str | None
+    kinds: list[str]
+    sources: list[str]
     created_at: datetime
     created_by: str
     expires_at: datetime
@@ -324,6 +334,9 @@ class Tokens(Controller):
         terms = read_terms(idempotency_key, if_match)
         require_no_match(terms)
         actor, shown = request.user, request.auth
+        if data.scope is None and (data.kinds or data.sources):
+            raise refuse("scope_missing", "`kinds` and `sources` narrow the scope `outcomes:assert`", field="scope")
+        asserts = None if data.scope is None else Asserting(data.kinds, data.sources)
 
         def do(unit: WriteUnit) -> Done:
             tree = unit.tree()
@@ -335,6 +348,7 @@ class Tokens(Controller):
                     tree=tree,
                     life=None if data.ttl_seconds is None else timedelta(seconds=data.ttl_seconds),
                     purpose=data.purpose,
+                    asserts=asserts,
                 )
             )
             given = token_given(made.person)
@@ -412,4 +426,4 @@ def left_given(left: Left) -> LeftGiven:
 def token_given(one: StoredPerson) -> TokenGiven:
     """A token as it is given out, without its secret."""
     parts = {name: getattr(one, name) for name in TokenGiven.__struct_fields__ if name != "person"}
-    return TokenGiven(person=one.name, **parts)
+    return TokenGiven(person=one.name, **parts | {"kinds": list(one.kinds), "sources": list(one.sources)})

@@ -27,6 +27,7 @@ from remit.store.postgres_jobs import PostgresJobs
 from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
+from remit.store.postgres_outcomes import PostgresOutcomes
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_tickets import PostgresTickets
@@ -58,6 +59,7 @@ class Services:
     findings: Callable[[], list[Finding]]
     notifications: PostgresNotifications
     trips: PostgresTrips
+    outcomes: PostgresOutcomes
     people: PeopleService
     people_store: PostgresPeople
     people_over: Callable[[PostgresPeople], PeopleService]

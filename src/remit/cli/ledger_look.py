@@ -89,7 +89,7 @@ def _unknown_tags(report: "Report") -> Iterator[str]:
         yield f"no entry has a tag `{name}`{hint}"
 
 
-def _share(amount: int, total: int) -> str:
+def share_text(amount: int, total: int) -> str:
     """Percent of the total, rounded; what is there is never shown as nothing, and not all never as all."""
     if total <= 0:
         return ""
@@ -212,7 +212,7 @@ def _print_report(report: "Report") -> None:
 
     def add(names: list[str], row: Any, style: str | None = None) -> None:
         total = report.total.amount_nanousd
-        share = _share(row.amount_nanousd, total)
+        share = share_text(row.amount_nanousd, total)
         waiting = format_usd(row.suspense_nanousd) if row.suspense_nanousd else ""
         amount = format_usd(row.amount_nanousd)
         booked = [format_usd(row.booked_nanousd)] if is_booked else []

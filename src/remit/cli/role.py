@@ -22,7 +22,7 @@ A role holds for the whole organization, or for a grant and everything below it.
     help_epilogue="",
     group_commands="Commands",
 )
-RoleName = Literal["org_owner", "finance", "security", "auditor", "approver", "gateway_operator"]
+RoleName = Literal["org_owner", "finance", "security", "auditor", "approver", "gateway_operator", "system_of_record"]
 
 
 @app_command.command(name="grant", sort_key=0)

@@ -124,6 +124,12 @@ def _evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{one['period']} from {one['start'][:10]}: {format_usd(one['posted_nanousd'])} of {limit}{forecast}"
         )
+    for one in (evidence.get("outcomes") or {}).get("kinds", []):
+        each = one["cost_per_success_nanousd"]
+        cost = (
+            "none succeeded" if each is None else f"{format_usd(each)} for each of {one['successes']:,} that succeeded"
+        )
+        lines.append(f"{one['kind']}, last {evidence['outcomes']['days']} days: {cost}, of {one['outcomes']:,}")
     lines += [
         f"{one['kind'].replace('_', ' ')} {one['count']} times, last {one['last_at'][:16]}Z"
         for one in evidence.get("refusals", [])

@@ -31,15 +31,17 @@ MONEY_TRAILERS = b", ".join((COST, REMAINING["usd"], BINDING_NODE))
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """The names of one request: ours, the decision's, and the caller's operation, which its retries share.
+    """The names of one request: ours, the decision's, and the caller's operation, which its retries share, and trace.
 
-    `operation` is empty until the holder is known. `attempt` is which of its attempts this is, from 1, where that is known.
+    `operation` is empty until the holder is known. `attempt` is which of its attempts this is, from 1, and None where that is not
+    known; `trace` is None where the caller names none.
     """
 
     request: str
     decision: str
     operation: str = ""
     attempt: int | None = None
+    trace: str | None = None
 
     def headers(self) -> Headers:
         return [(b"x-request-id", self.request.encode()), (b"remit-decision-id", self.decision.encode())]

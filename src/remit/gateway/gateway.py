@@ -23,7 +23,7 @@ from remit.gateway.forward import Forwarding
 from remit.gateway.holding import KnownChains, wanted_hold
 from remit.gateway.models import models_answer
 from remit.gateway.noting import Noting, tags_of
-from remit.gateway.operations import Operations, attempt_of
+from remit.gateway.operations import Operations, attempt_of, trace_id_of
 from remit.gateway.principal import Principal, authenticate, still_refused
 from remit.gateway.proving import Presented, presented_by
 from remit.gateway.settlement import VendorResult, ending_of
@@ -247,9 +247,8 @@ class Gateway:
             # Only now: strangers' requests are not worth remembering.
             operation = operation or self._operations.of(exchange, now)
             try:
-                return await self._hold(
-                    snapshot, admission, replace(ids, operation=operation, attempt=attempt_of(exchange)), now
-                )
+                named_ids = replace(ids, operation=operation, attempt=attempt_of(exchange), trace=trace_id_of(exchange))
+                return await self._hold(snapshot, admission, named_ids, now)
             except StaleTreeError as stale:
                 if self.snapshot.revision < stale.current_revision:
                     try:

@@ -72,5 +72,6 @@ def wanted_hold(
             "policy_version": tree_revision,
             "decision_id": ids.decision,
             "attempt": ids.attempt,
+            **({} if ids.trace is None else {"trace_id": ids.trace}),
         },
     )

@@ -1,6 +1,7 @@
-"""Which operation a request is an attempt at: a caller's retries of one call share an operation id."""
+"""What a request is a part of: the operation it is an attempt at (retries of one call share its id), and the caller's trace."""
 
 import hashlib
+import re
 from collections import OrderedDict
 from datetime import datetime
 
@@ -10,6 +11,10 @@ from remit.kernel.ids import encode_ulid, new_id
 MAX_REMEMBERED = 10_000
 _RETRY_COUNT = b"x-stainless-retry-count"
 _MAX_DIGITS = 4
+# W3C Trace Context, section 3.2. A version after 00 may have more behind a further dash; ff is none.
+_TRACEPARENT = re.compile(
+    rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?", re.DOTALL
+)
 
 
 class Operations:
@@ -47,6 +52,15 @@ def attempt_of(exchange: Exchange) -> int | None:
     if said is None or len(said) > _MAX_DIGITS or not said.isdigit():
         return None
     return int(said) + 1
+
+
+def trace_id_of(exchange: Exchange) -> str | None:
+    """The trace id of the caller's `traceparent`, None where there is none, or none that can be read: then it is ignored."""
+    values = [value for name, value in exchange.headers if name == b"traceparent"]
+    found = _TRACEPARENT.fullmatch(values[0]) if len(values) == 1 else None
+    if found is None or (found[1] == b"00" and found[3] is not None):
+        return None
+    return found[2].decode()
 
 
 def _digest(holder: bytes, what: bytes) -> bytes:

@@ -13,7 +13,7 @@ from remit.kernel.decisions import Dimension, GrantClass
 from remit.kernel.periods import PeriodKind
 
 GrantStatus = Literal["requested", "active", "suspended", "expired", "revoked"]
-Role = Literal["org_owner", "finance", "security", "auditor", "approver", "gateway_operator"]
+Role = Literal["org_owner", "finance", "security", "auditor", "approver", "gateway_operator", "system_of_record"]
 
 GRANT_CLASSES: Final[tuple[str, ...]] = get_args(GrantClass)
 DIMENSIONS: Final[tuple[str, ...]] = get_args(Dimension)
@@ -223,12 +223,20 @@ class RoleBinding:
 
 
 @dataclass(frozen=True, slots=True)
+class Asserting:
+    """What a token asserts that can do nothing else: outcomes of these kinds, of these sources. None named is any."""
+
+    kinds: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
     """Who asks. Ownership is read from the tree: `name` is compared with the owners of grants.
 
     `acts_for` are ids of grants whose owner this person may stand in for in this write: an approver on whose rota they are.
     An admin, who is an org_owner of the whole organization, may do all. Where the token that was shown says so, the person
-    reaches nothing but the grant `within` and what is below it, or may only read.
+    reaches nothing but the grant `within` and what is below it, may only read, or may only assert outcomes.
     """
 
     name: str
@@ -237,6 +245,7 @@ class Actor:
     roles: tuple[RoleBinding, ...] = ()
     within: str | None = None
     read_only: bool = False
+    asserts: Asserting | None = None
 
     def __post_init__(self) -> None:
         assert self.within is None or not self.is_admin, "whoever is held to one grant is no admin of all"

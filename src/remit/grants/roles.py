@@ -29,6 +29,7 @@ Right = Literal[
     "end",
     "write_grants",
     "give_roles",
+    "assert_outcomes",
 ]
 RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
 
@@ -44,6 +45,7 @@ RIGHTS_OF: Final[Mapping[Role, frozenset[Right]]] = {
     "auditor": _READS,
     "approver": frozenset({"read_grants", "read_ledger", "read_tickets", "decide_tickets", "decide_debt"}),
     "gateway_operator": frozenset({"read_gateways", "read_jobs", "run_doctor", "retry_jobs"}),
+    "system_of_record": frozenset({"assert_outcomes"}),
 }
 RIGHTS_OF_OWNERS: Final[frozenset[Right]] = frozenset(
     {"read_grants", "read_keys", "read_ledger", "read_tickets", "read_notifications", "end", "write_grants"}

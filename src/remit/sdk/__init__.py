@@ -7,6 +7,7 @@ from remit.sdk.capability import Block, Capability, View
 from remit.sdk.clients import anthropic, async_anthropic, async_openai, configure, openai
 from remit.sdk.context import current, current_tags, sub_budget, tags, use
 from remit.sdk.errors import CapabilityError
+from remit.sdk.outcomes import OutcomeError, outcome_event, send_outcomes
 from remit.sdk.refusal import (
     BudgetExhausted,
     CapabilityExpired,
@@ -33,6 +34,7 @@ __all__ = [
     "CapabilityRevoked",
     "Limit",
     "NotAllowed",
+    "OutcomeError",
     "Paced",
     "ProofRequired",
     "RateLimited",
@@ -49,8 +51,10 @@ __all__ = [
     "current_tags",
     "httpx_auth",
     "openai",
+    "outcome_event",
     "refusal_of",
     "refusals",
+    "send_outcomes",
     "sub_budget",
     "tags",
     "use",

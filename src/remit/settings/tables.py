@@ -83,7 +83,7 @@ class SignInRole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A role for whoever is in a group of the provider: for the whole organization, or from a grant (a path) down."""
 
     group: str
-    role: Literal["org_owner", "finance", "security", "auditor", "approver", "gateway_operator"]
+    role: Literal["org_owner", "finance", "security", "auditor", "approver", "gateway_operator", "system_of_record"]
     grant: str | None = None
 
 

@@ -16,7 +16,8 @@ from remit.store.postgres_roster import PostgresRoster, person_key
 class StoredPerson:
     """A person token as stored: no secret in it, only its hash (32 bytes).
 
-    It may be held to reading, or to one grant and what is below it; `made_with` is the token that its maker showed.
+    It may be held to reading, or to one grant and what is below it, or by its `scope` to asserting outcomes, of these kinds and
+    sources if there are any. `made_with` is the token that its maker showed.
     """
 
     id: str
@@ -31,6 +32,9 @@ class StoredPerson:
     grant_id: str | None = None
     purpose: str = ""
     made_with: str | None = None
+    scope: str | None = None
+    kinds: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,9 @@ class PostgresPeople:
                     "grant_id": person.grant_id,
                     "purpose": person.purpose,
                     "made_with": person.made_with,
+                    "scope": person.scope,
+                    "kinds": list(person.kinds),
+                    "sources": list(person.sources),
                 },
             )
 
@@ -86,7 +93,7 @@ class PostgresPeople:
             row = connection.execute(query("person_find"), {"id": token_id}).fetchone()
         if row is None:
             return None
-        return KnownToken(_person(row), row[12], tuple(RoleBinding(role, grant_id) for role, grant_id in row[13]))
+        return KnownToken(_person(row), row[15], tuple(RoleBinding(role, grant_id) for role, grant_id in row[16]))
 
     def all(self, person: str | None = None) -> list[StoredPerson]:
         """Every token, by name; or those of a person, by their key."""
@@ -114,4 +121,7 @@ def _person(row: tuple[Any, ...]) -> StoredPerson:
         grant_id=row[9],
         purpose=row[10],
         made_with=row[11],
+        scope=row[12],
+        kinds=tuple(row[13]),
+        sources=tuple(row[14]),
     )

@@ -12,16 +12,20 @@ from remit.grants.ports import Said
 from remit.grants.suggested import LONGEST_PERIOD, WINDOW_DAYS, PeriodUse
 from remit.kernel.clock import Clock
 from remit.kernel.periods import BEGINNING, PeriodKind
+from remit.outcomes.rules import cost_by_kind
 from remit.renewals.model import Event, Ticket, Use
 from remit.renewals.ports import Glass, Notice, Owed, RoundDue, StaleTicketError, Trip
 from remit.store.authored import written_as
 from remit.store.enqueue import Wanted, defer, for_notification, for_ticket
 from remit.store.named import query
 from remit.store.postgres_debts import PostgresDebts, dedupe_key
+from remit.store.postgres_outcomes import read_spend_of
 from remit.store.postgres_trips import PostgresTrips
 from remit.store.rows import dicts
 
 _AT_ONCE = 100
+# As long as a month, whatever the grant's own periods are.
+OUTCOME_DAYS = 30
 
 _ANY: Mapping[str, Any] = {
     "id": None,
@@ -151,9 +155,20 @@ class PostgresTickets:
             ],
             "last_call_at": None if last is None or last[0] is None else last[0].isoformat(),
             "refusals": [{"kind": row[0], "count": row[1], "last_at": row[2].isoformat()} for row in refused],
-            # Nobody asserts outcomes yet; unknown is not zero.
-            "cost_per_outcome_nanousd": None,
+            **self._outcomes(grant_id, now),
         }
+
+    def _outcomes(self, grant_id: str, now: datetime) -> dict[str, Any]:
+        """What the outcomes of the last days cost, by kind; the headline is that of the kind with the most of them.
+
+        Where nobody asserted any it is unknown, which is not zero; so is the cost per success of a kind without one.
+        """
+        found = read_spend_of(self._connection, grant_id, now, OUTCOME_DAYS)
+        kinds = None if found is None else cost_by_kind(*found)
+        if not kinds:
+            return {"cost_per_outcome_nanousd": None, "outcomes": None}
+        first = kinds[0]["cost_per_success_nanousd"]
+        return {"cost_per_outcome_nanousd": first, "outcomes": {"days": OUTCOME_DAYS, "kinds": kinds}}
 
     def renewals_in_a_row(self, grant_id: str) -> int:
         rows = self._connection.execute(query("ticket_renewals"), {"grant_id": grant_id}).fetchall()

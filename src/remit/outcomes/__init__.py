@@ -1,0 +1,1 @@
+"""Outcomes: what the spending was for, as systems of record assert it, and what each cost."""
