@@ -14,7 +14,7 @@ TABLES = (
     "holds", "entries", "notifications", "people_tokens", "capability_blocks", "used_proofs", "revocations", "gateways",
     "tickets", "ticket_events", "graces", "break_glasses", "people", "role_bindings",
     "trips", "trip_ends", "security_attempts", "channels", "deliveries", "ticket_threads", "heard", "audit",
-    "job_migrations",
+    "job_migrations", "ledger_tiles", "ledger_seals", "ledger_checkpoints",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
@@ -22,7 +22,8 @@ READABLE: dict[Role, set[str]] = {
     "remit_reader": {"tree_state", "grants", "grant_revisions", "issuer_keys", "buckets", "holds", "entries",
                      "notifications", "capability_blocks", "revocations", "gateways", "tickets", "ticket_events",
                      "graces", "break_glasses", "people", "role_bindings", "trips", "trip_ends", "security_attempts",
-                     "channels", "deliveries", "ticket_threads", "audit"},
+                     "channels", "deliveries", "ticket_threads", "audit", "ledger_tiles", "ledger_seals",
+                     "ledger_checkpoints"},
     "remit_authority": set(TABLES) - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
@@ -31,14 +32,15 @@ INSERTABLE: dict[Role, set[str]] = {
     "remit_authority": {"grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "people_tokens",
                         "capability_blocks", "revocations", "notifications", "tickets", "ticket_events", "graces",
                         "break_glasses", "people", "role_bindings", "trip_ends", "channels", "deliveries",
-                        "ticket_threads", "heard"},
+                        "ticket_threads", "heard", "ledger_tiles", "ledger_seals", "ledger_checkpoints"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
     "remit_reader": set(),
-    # notifications: only the columns about delivery; role_bindings: only their end
+    # notifications: only the columns about delivery; role_bindings: only their end; ledger_tiles: only to append hashes
     "remit_authority": {"grants", "issuer_keys", "access_keys", "people_tokens", "notifications", "tickets",
-                        "break_glasses", "people", "role_bindings", "deliveries", "ticket_threads", "heard"},
+                        "break_glasses", "people", "role_bindings", "deliveries", "ticket_threads", "heard",
+                        "ledger_tiles"},
 }  # fmt: skip
 CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",

@@ -30,6 +30,7 @@ from remit.api.keys import Keys
 from remit.api.ledger import Ledger
 from remit.api.params import refuse_odd_parameters
 from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusal, on_unreachable
+from remit.api.proofs import Proofs
 from remit.api.revocations import Revocations
 from remit.api.roles import People, Roles, Tokens
 from remit.api.scim import SCIM_ROUTES
@@ -67,6 +68,7 @@ def make_app(services: Services) -> Edge:
             Trips,
             security_feed,
             Ledger,
+            Proofs,
             Roles,
             People,
             Tokens,

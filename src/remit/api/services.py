@@ -26,6 +26,7 @@ from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_seals import PostgresSeals
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
@@ -61,6 +62,7 @@ class Services:
     scim_token: bytes | None
     deliveries: PostgresDeliveries
     audit: PostgresAudit
+    seals: PostgresSeals
     jobs: PostgresJobs
     hearing: Hearing | None = None
 

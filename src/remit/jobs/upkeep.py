@@ -1,4 +1,4 @@
-"""The authority's background work: the sweep, the look for what is to be done, and the worker on the job queue."""
+"""The authority's background work: the sweep, the look for what is to be done, sealing, and the worker on the job queue."""
 
 import threading
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from remit.jobs.sealing import Sealer
 from remit.jobs.work import Work
 from remit.jobs.worker import STALLED_SECONDS, JobWorker
 from remit.kernel.clock import Clock
@@ -30,7 +31,7 @@ class Round:
 
 
 class Upkeep:
-    """Sweeps and looks, each in a thread of its own, and has a worker do what is to be done, until stopped.
+    """Sweeps, looks and seals, each in a thread of its own, and has a worker do what is to be done, until stopped.
 
     Holds whose time is up are money: the sweep that ends them hangs on no queue.
     """
@@ -43,19 +44,26 @@ class Upkeep:
         worker: JobWorker,
         clock: Clock,
         every_seconds: float,
+        sealer: Sealer | None = None,
+        seal_seconds: float = MINUTE_SECONDS,
     ) -> None:
         self._care = care
         self._jobs = jobs
         self._work = work
         self._worker = worker
         self._clock = clock
-        self._every_seconds = every_seconds
         self._looked: dict[float, float] = {}
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._repeat, args=("upkeep", self.sweep), name="upkeep", daemon=True),
-            threading.Thread(target=self._repeat, args=("look", self.look), name="look", daemon=True),
+            threading.Thread(
+                target=self._repeat, args=("upkeep", self.sweep, every_seconds), name="upkeep", daemon=True
+            ),
+            threading.Thread(target=self._repeat, args=("look", self.look, every_seconds), name="look", daemon=True),
         ]
+        if sealer is not None:
+            # A long ledger takes long when it is sealed for the first time: holds whose time is up do not wait for that.
+            work_of = ("sealing", sealer.round, seal_seconds)
+            self._threads.append(threading.Thread(target=self._repeat, args=work_of, name="sealing", daemon=True))
 
     def start(self) -> None:
         """Starts the threads and the worker."""
@@ -115,8 +123,8 @@ class Upkeep:
         self._looked[every] = now
         return True
 
-    def _repeat(self, name: str, work: Callable[[], object]) -> None:
-        while not self._stop.wait(self._every_seconds):
+    def _repeat(self, name: str, work: Callable[[], object], every_seconds: float) -> None:
+        while not self._stop.wait(every_seconds):
             try:
                 work()
             except Exception:  # noqa: BLE001 - logged; the next round runs all the same

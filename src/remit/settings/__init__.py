@@ -24,6 +24,7 @@ from remit.settings.tables import (
     BreakerSettings,
     FindingsSettings,
     GatewaySettings,
+    LedgerSettings,
     NotifySettings,
     RenewalSettings,
     Seconds,
@@ -53,6 +54,7 @@ __all__ = [
     "BreakerSettings",
     "FindingsSettings",
     "GatewaySettings",
+    "LedgerSettings",
     "NotifySettings",
     "RenewalSettings",
     "Settings",
@@ -87,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sign_in: SignInSettings | None = None
     breaker: BreakerSettings = BreakerSettings()
     findings: FindingsSettings = FindingsSettings()
+    ledger: LedgerSettings = LedgerSettings()
     vendors: dict[str, VendorSettings] = {}
     workloads: tuple[WorkloadSettings, ...] = ()
     renewals: RenewalSettings = RenewalSettings()
@@ -149,6 +152,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "sign_in": SignInSettings,
     "breaker": BreakerSettings,
     "findings": FindingsSettings,
+    "ledger": LedgerSettings,
 }
 
 

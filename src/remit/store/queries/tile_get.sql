@@ -1,0 +1,1 @@
+SELECT hashes FROM ledger_tiles WHERE (level, number) = (%(level)s, %(number)s)
