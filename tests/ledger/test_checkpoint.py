@@ -21,7 +21,7 @@ from remit.ledger.checkpoint import (
 KEY = signer_key("remit/ledger/1", bytes(range(32)))
 SIGNED = Checkpoint(KEY.name, 1234567, bytes(32))
 NOTE = sign(SIGNED, KEY)
-# The example of golang.org/x/mod/sumdb/note, made by another implementation.
+# The example in the documentation of the package for Go, another implementation.
 OTHERS_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 OTHERS_NOTE = (
     "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n\n"

@@ -62,8 +62,10 @@ class Upkeep:
         ]
         if sealer is not None:
             # A long ledger takes long when it is sealed for the first time: holds whose time is up do not wait for that.
-            work_of = ("sealing", sealer.round, seal_seconds)
-            self._threads.append(threading.Thread(target=self._repeat, args=work_of, name="sealing", daemon=True))
+            sealing = threading.Thread(
+                target=self._repeat, args=("sealing", sealer.round, seal_seconds), name="sealing", daemon=True
+            )
+            self._threads.append(sealing)
 
     def start(self) -> None:
         """Starts the threads and the worker."""
