@@ -18,7 +18,7 @@ def book(plane: Plane, path: str, name: str) -> str:
 
 
 def test_before_anything_is_sealed_there_is_nothing_to_prove(plane: Plane, admin: Caller, name: str) -> None:
-    """It is said, not made up: no checkpoint, no proof. (The first test of this file: its database is new.)"""
+    """It is said, not made up: no checkpoint and no proof, in a database that is new."""
     admin.made(name, 100)
     entry = book(plane, name, f"entry_{name}_first")
     refused(admin.get("/ledger/checkpoint"), 404, "no_checkpoint")

@@ -383,7 +383,7 @@ def test_every_column_of_an_entry_has_a_form(trial: SealedTrial) -> None:
 
 def test_tree_tables_only_grow(sealed: SealedTrial) -> None:
     """The authority, who writes them, can take nothing back; nor can the owner, while triggers are on."""
-    hashes = "UPDATE ledger_tiles SET hashes = decode(repeat('00', 64), 'hex')"
+    hashes = "UPDATE ledger_tiles SET hashes = decode(repeat('00', 64), 'hex'), rest = ''"
     for connection in (sealed.authority, sealed.looking):
         with pytest.raises(psycopg.errors.IntegrityError, match="only grow"):
             connection.execute(hashes)

@@ -64,10 +64,12 @@ class PostgresSeals:
             if row is None or not row[0]:
                 raise SealedElsewhereError
             try:
+                connection.execute(query("in_order"))
                 yield Sealing(connection)
             finally:
                 # A connection that is gone has given its lock back.
                 if not connection.closed:
+                    connection.execute(query("in_any_order"))
                     connection.execute(query("seal_unlock"))
 
     @contextmanager
@@ -75,6 +77,7 @@ class PostgresSeals:
         """Everything as of one moment."""
         with self._opens() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            connection.execute(query("in_order_now"))
             yield Sealed(connection)
 
 
@@ -97,7 +100,7 @@ class Sealed:
         return b"" if row is None else bytes(row[0])
 
     def upper_tiles(self) -> Iterator[tuple[int, int, bytes]]:
-        for level, number, hashes in self._connection.execute(query("tiles_of_level")):
+        for level, number, hashes in self._connection.execute(query("tiles_above")):
             yield level, number, bytes(hashes)
 
     def blocks(self, begin: int, end: int) -> Iterator[Block]:

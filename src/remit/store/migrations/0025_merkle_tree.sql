@@ -28,12 +28,15 @@ ALTER TABLE entries ADD CONSTRAINT entries_can_be_sealed CHECK (NOT coalesce(
     cannot_be_sealed(usage) OR cannot_be_sealed(price_lines) OR cannot_be_sealed(tags) OR cannot_be_sealed(tag_conflicts)
     OR cannot_be_sealed(periods) OR cannot_be_sealed(settlement), false)) NOT VALID;
 
--- 256 hashes a tile; the last one of a level is partial and only grows. Hashes cannot be compressed, so nobody tries.
+-- 256 hashes a tile; the last one of a level is partial and only grows. Hashes cannot be compressed, so nobody tries. What is beyond
+-- 249 of them is in a column of its own: so much fits exactly into a page of large values, and a little more would waste a third.
 CREATE TABLE ledger_tiles (
     level smallint NOT NULL CHECK (level BETWEEN 0 AND 7),
     number bigint NOT NULL CHECK (number >= 0),
-    hashes bytea STORAGE EXTERNAL NOT NULL CHECK (length(hashes) BETWEEN 32 AND 8192 AND length(hashes) % 32 = 0),
-    PRIMARY KEY (level, number)
+    hashes bytea STORAGE EXTERNAL NOT NULL CHECK (length(hashes) BETWEEN 32 AND 7968 AND length(hashes) % 32 = 0),
+    rest bytea NOT NULL CHECK (length(rest) <= 224 AND length(rest) % 32 = 0),
+    PRIMARY KEY (level, number),
+    CONSTRAINT filled_in_order CHECK (length(rest) = 0 OR length(hashes) = 7968)
 );
 
 -- Which entries were sealed together: those with these numbers are the leaves from first_index up to size. Numbers may be
@@ -76,7 +79,8 @@ CREATE FUNCTION grow_tiles_only() RETURNS trigger
 LANGUAGE plpgsql SET search_path = remit, pg_temp AS $$
 BEGIN
     IF (NEW.level, NEW.number) <> (OLD.level, OLD.number)
-       OR substring(NEW.hashes FOR length(OLD.hashes)) <> OLD.hashes THEN
+       OR substring(NEW.hashes FOR length(OLD.hashes)) <> OLD.hashes
+       OR substring(NEW.rest FOR length(OLD.rest)) <> OLD.rest THEN
         RAISE EXCEPTION 'tiles only grow: no hash in one is ever changed'
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
@@ -93,6 +97,6 @@ CREATE TRIGGER ledger_checkpoints_append_only BEFORE UPDATE OR DELETE OR TRUNCAT
 
 GRANT SELECT ON ledger_tiles, ledger_seals, ledger_checkpoints TO remit_authority, remit_reader;
 GRANT INSERT ON ledger_tiles, ledger_seals, ledger_checkpoints TO remit_authority;
-GRANT UPDATE (hashes) ON ledger_tiles TO remit_authority;
+GRANT UPDATE (hashes, rest) ON ledger_tiles TO remit_authority;
 
 RESET ROLE;

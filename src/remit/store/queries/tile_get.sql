@@ -1,1 +1,1 @@
-SELECT hashes FROM ledger_tiles WHERE (level, number) = (%(level)s, %(number)s)
+SELECT hashes || rest FROM ledger_tiles WHERE (level, number) = (%(level)s, %(number)s)

@@ -1,2 +1,0 @@
--- Tiles above the leaves', in order.
-SELECT level, number, hashes FROM ledger_tiles WHERE level > 0 ORDER BY level, number
