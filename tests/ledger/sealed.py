@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from remit.jobs.sealing import Sealer
+from remit.ledger.canonical import encode_row
 from remit.ledger.checkpoint import Checkpoint, SignerKey, notes_in, open_note, signer_key
 from remit.ledger.export import export_lines, verify_export
 from remit.ledger.verify import Verdict, verify_sealed
@@ -91,3 +92,27 @@ class SealedTrial(Trial):
     def count(self, table: str) -> int:
         row: Any = self.looking.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
         return int(row[0])
+
+
+def thirty(trial: SealedTrial) -> SealedTrial:
+    """Thirty entries, sealed in two parts."""
+    trial.spend(2)
+    trial.multiply(18)
+    trial.seal()
+    trial.multiply(10)
+    trial.seal()
+    return trial
+
+
+def entries(trial: SealedTrial) -> list[bytes]:
+    """The bytes of all entries, in order."""
+    rows = trial.looking.execute("SELECT row_to_json(e)::text FROM entries AS e ORDER BY seq").fetchall()
+    return [encode_row(row[0]) for row in rows]
+
+
+def rewrite_tree(trial: SealedTrial) -> None:
+    """What a superuser does who knows the tree: tiles and seals anew from the entries as they are now."""
+    trial.tamper("DELETE FROM ledger_tiles", "DELETE FROM ledger_seals")
+    with trial.seals.alone() as work:
+        while work.append(work.watermark(), trial.clock.now()):
+            pass

@@ -1,87 +1,64 @@
 """Sealing a real ledger, and what a superuser did to it afterwards."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
+from remit.bootstrap import Authority, load_ledger_key
 from remit.jobs.sealing import AlteredError, Sealer
-from remit.ledger.canonical import INSTANTS, encode_row
+from remit.ledger.canonical import INSTANTS
 from remit.ledger.checkpoint import SignerKey, open_note, signer_key
-from remit.ledger.export import ExportError, verify_export
-from remit.ledger.merkle import EMPTY_ROOT, extends, includes, leaf_hash
-from remit.ledger.proving import NotProvableError, prove_entry, prove_growth
 from remit.ledger.service import check_books
+from remit.settings import load_settings
 from remit.store.postgres_seals import SealedElsewhereError, Sealing, TreeConflictError
+from tests.jobs.station import until
 from tests.ledger import naive
-from tests.ledger.sealed import KEY, SealedTrial
-from tests.store.database import fresh_database
+from tests.ledger.sealed import KEY, SealedTrial, entries, rewrite_tree
 
 
-@pytest.fixture
-def trial(tmp_path: Path) -> Iterator[SealedTrial]:
-    made = SealedTrial(fresh_database(), tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def sealed(trial: SealedTrial) -> SealedTrial:
-    """Thirty entries, sealed in two parts."""
-    trial.spend(20)
-    trial.seal()
-    trial.spend(10)
-    trial.seal()
-    return trial
-
-
-def entries(trial: SealedTrial) -> list[bytes]:
-    rows = trial.looking.execute("SELECT row_to_json(e)::text FROM entries AS e ORDER BY seq").fetchall()
-    return [encode_row(row[0]) for row in rows]
-
-
-def test_what_is_signed_is_the_tree_of_all_entries(sealed: SealedTrial) -> None:
+def test_what_is_signed_is_the_tree_of_all_entries(looked_at: SealedTrial) -> None:
     """In the order of their numbers, by the definition; the file and the database have every checkpoint."""
-    lines = entries(sealed)
-    assert [(one.size, one.root) for one in sealed.checkpoints()] == [
+    lines = entries(looked_at)
+    assert [(one.size, one.root) for one in looked_at.checkpoints()] == [
         (20, naive.mth(lines[:20])), (30, naive.mth(lines))
     ]  # fmt: skip
-    with sealed.seals.snapshot() as reads:
-        assert "\n".join(reads.notes(KEY.name)) == sealed.log.path.read_text(encoding="utf-8")
-    verdict = sealed.verify()
+    with looked_at.seals.snapshot() as reads:
+        assert "\n".join(reads.notes(KEY.name)) == looked_at.log.path.read_text(encoding="utf-8")
+    verdict = looked_at.verify()
     assert (verdict.faults, verdict.end, len(verdict.compared)) == ((), 30, 2)
 
 
-def test_an_empty_ledger_is_not_signed(trial: SealedTrial) -> None:
+def test_an_empty_ledger_is_not_signed(to_seal: SealedTrial) -> None:
     """There is nothing to say yet, and nothing is left behind."""
-    assert trial.sealer.seal() is None
-    assert not trial.log.path.exists() and trial.count("ledger_tiles") == 0
+    assert to_seal.sealer.seal() is None
+    assert not to_seal.log.path.exists() and to_seal.count("ledger_tiles") == 0
 
 
-def test_sealing_again_changes_nothing(sealed: SealedTrial) -> None:
+def test_sealing_again_changes_nothing(looked_at: SealedTrial) -> None:
     """Without a new entry there is no new seal and no new checkpoint."""
-    before = sealed.log.path.read_bytes(), sealed.count("ledger_seals")
-    assert sealed.seal().size == 30
-    assert (sealed.log.path.read_bytes(), sealed.count("ledger_seals")) == before
+    before = looked_at.log.path.read_bytes(), looked_at.count("ledger_seals")
+    assert looked_at.seal().size == 30
+    assert (looked_at.log.path.read_bytes(), looked_at.count("ledger_seals")) == before
 
 
-def test_many_entries_fill_tiles(trial: SealedTrial) -> None:
+def test_many_entries_fill_tiles(to_seal: SealedTrial) -> None:
     """Sealed in parts of any size, tiles above the leaves' come to be; about 35 bytes are kept for an entry."""
-    trial.spend(3)
-    trial.multiply(700)
-    trial.seal()
-    trial.multiply(1500)
-    trial.seal()
-    assert trial.count("ledger_tiles WHERE level = 1") == 1
-    assert trial.verify().faults == ()
-    assert trial.checkpoints()[-1].root == naive.mth(entries(trial))
-    assert trial.verify_export(trial.export()).faults == ()
-    trial.tamper("UPDATE ledger_tiles SET hashes = substring(hashes FOR 32) || hashes WHERE level = 1")
-    assert [one.kind for one in trial.verify().faults] == ["hashes"]
+    to_seal.spend(3)
+    to_seal.multiply(700)
+    to_seal.seal()
+    to_seal.multiply(1500)
+    to_seal.seal()
+    assert to_seal.count("ledger_tiles WHERE level = 1") == 1
+    assert to_seal.verify().faults == ()
+    assert to_seal.checkpoints()[-1].root == naive.mth(entries(to_seal))
+    assert to_seal.verify_export(to_seal.export()).faults == ()
+    to_seal.tamper("UPDATE ledger_tiles SET hashes = substring(hashes FOR 32) || hashes WHERE level = 1")
+    assert [one.kind for one in to_seal.verify().faults] == ["hashes"]
 
 
 ADD = """INSERT INTO entries OVERRIDING SYSTEM VALUE SELECT (e).* FROM (SELECT jsonb_populate_record(e, jsonb_build_object(
@@ -133,14 +110,6 @@ def test_a_superusers_tampering_is_found(sealed: SealedTrial, how: str) -> None:
     for verdict in (sealed.verify(), sealed.verify_export(sealed.export())):
         first = verdict.faults[0]
         assert (first.kind, first.index) == (kind, index), verdict.faults
-
-
-def rewrite_tree(trial: SealedTrial) -> None:
-    """What a superuser does who knows the tree: tiles and seals anew from the entries as they are now."""
-    trial.tamper("DELETE FROM ledger_tiles", "DELETE FROM ledger_seals")
-    with trial.seals.alone() as work:
-        while work.append(work.watermark(), trial.clock.now()):
-            pass
 
 
 def test_rewritten_tiles_get_no_signature(sealed: SealedTrial) -> None:
@@ -296,29 +265,29 @@ SETTLE = """SELECT finish_holds(now(), jsonb_build_array(jsonb_build_object('id'
     'tokens', 1, 'entry', '{"usage_source": "vendor", "model_served": "x"}'::jsonb)))"""
 
 
-def test_settling_while_sealing_loses_nothing(trial: SealedTrial) -> None:
+def test_settling_while_sealing_loses_nothing(to_seal: SealedTrial) -> None:
     """Four gateways settle, and numbers are drawn long before they are seen: each entry is sealed once, in its place."""
     stop = threading.Event()
-    holds = [trial.hold(trial.leaf if number else trial.apart, 5, 1) for number in range(41)]
-    assert all(trial.take(*holds))
+    holds = [to_seal.hold(to_seal.leaf if number else to_seal.apart, 5, 1) for number in range(41)]
+    assert all(to_seal.take(*holds))
 
     def keep_sealing() -> None:
         while not stop.is_set():
-            trial.sealer.seal()
+            to_seal.sealer.seal()
 
     def gateway(mine: list[Any]) -> None:
-        with psycopg.connect(trial.url, autocommit=True, options="-c search_path=remit") as connection:
+        with psycopg.connect(to_seal.url, autocommit=True, options="-c search_path=remit") as connection:
             for one in mine:
                 connection.execute(SETTLE, (one.id,))
 
     # One has drawn its number and goes on for long, and a later number is there already: sealing must not pass it by.
-    with psycopg.connect(trial.url, options="-c search_path=remit") as slow, ThreadPoolExecutor(5) as pool:
+    with psycopg.connect(to_seal.url, options="-c search_path=remit") as slow, ThreadPoolExecutor(5) as pool:
         slow.execute(SETTLE, (holds[0].id,))
         gateway(holds[1:2])
-        first = pool.submit(trial.sealer.seal)
-        trial.until_somebody_waits()
+        first = pool.submit(to_seal.sealer.seal)
+        to_seal.until_somebody_waits()
         rest = [pool.submit(gateway, holds[2 + part :: 4]) for part in range(4)]
-        assert trial.count("ledger_seals") == 0
+        assert to_seal.count("ledger_seals") == 0
         slow.commit()
         first.result()
         sealing = pool.submit(keep_sealing)
@@ -326,44 +295,44 @@ def test_settling_while_sealing_loses_nothing(trial: SealedTrial) -> None:
             one.result()
         stop.set()
         sealing.result()
-    assert trial.seal().size == 41 and trial.verify().faults == ()
-    assert trial.checkpoints()[-1].root == naive.mth(entries(trial))
-    row = trial.looking.execute("SELECT sum(size - first_index), max(size) FROM ledger_seals").fetchone()
+    assert to_seal.seal().size == 41 and to_seal.verify().faults == ()
+    assert to_seal.checkpoints()[-1].root == naive.mth(entries(to_seal))
+    row = to_seal.looking.execute("SELECT sum(size - first_index), max(size) FROM ledger_seals").fetchone()
     assert row == (41, 41)
 
 
-def test_a_writer_of_entries_that_forgets_the_tree_is_waited_for(trial: SealedTrial) -> None:
+def test_a_writer_of_entries_that_forgets_the_tree_is_waited_for(to_seal: SealedTrial) -> None:
     """Whoever inserts takes the tree's lock before the first number is drawn, by the table's own trigger."""
-    trial.spend(1)
+    to_seal.spend(1)
     insert = (
         "INSERT INTO entries OVERRIDING USER VALUE SELECT (e).* FROM (SELECT jsonb_populate_record(e, jsonb_build_object("
         "'id', 'entry_y', 'hold_id', 'hold_y')) AS e FROM entries AS e) AS made"
     )
     later = insert.replace("_y", "_z").replace("FROM entries AS e)", "FROM entries AS e LIMIT 1)")
-    with psycopg.connect(trial.url, options="-c search_path=remit") as writer, ThreadPoolExecutor(1) as pool:
+    with psycopg.connect(to_seal.url, options="-c search_path=remit") as writer, ThreadPoolExecutor(1) as pool:
         writer.execute(insert.encode())
-        trial.looking.execute(later.encode())
-        waiting = pool.submit(trial.seal)
-        trial.until_somebody_waits()
+        to_seal.looking.execute(later.encode())
+        waiting = pool.submit(to_seal.seal)
+        to_seal.until_somebody_waits()
         writer.commit()
         assert waiting.result().size == 3
 
 
-def test_what_cannot_be_sealed_cannot_be_booked(trial: SealedTrial) -> None:
+def test_what_cannot_be_sealed_cannot_be_booked(to_seal: SealedTrial) -> None:
     """No fraction, no integer beyond 64 bits and no endless nesting: one such entry would keep all after it unsealed."""
-    trial.spend(1)
+    to_seal.spend(1)
     for value in ('{"x": 0.5}', '{"x": [9223372036854775808]}', '{"x": 1e300}', f'{{"x": {"[" * 40}1{"]" * 40}}}'):
         with pytest.raises(psycopg.errors.CheckViolation, match="entries_can_be_sealed"):
-            trial.looking.execute(
+            to_seal.looking.execute(
                 "INSERT INTO entries OVERRIDING USER VALUE SELECT (e).* FROM (SELECT jsonb_populate_record(e, jsonb_build_object("
                 "'id', 'entry_y', 'hold_id', 'hold_y', 'usage', %s::jsonb)) AS e FROM entries AS e) AS made",
                 (value,),
             )
 
 
-def test_every_column_of_an_entry_has_a_form(trial: SealedTrial) -> None:
+def test_every_column_of_an_entry_has_a_form(to_seal: SealedTrial) -> None:
     """A column of a type that the form does not know yet, or an instant it would not write as one, does not go unnoticed."""
-    rows = trial.looking.execute(
+    rows = to_seal.looking.execute(
         "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = 'remit' AND table_name = 'entries'"
     ).fetchall()
     kinds = {kind for name, kind in rows if name != "entry_hash"}
@@ -381,101 +350,66 @@ def test_every_column_of_an_entry_has_a_form(trial: SealedTrial) -> None:
     assert {name for name, kind in rows if kind == "timestamp with time zone"} == INSTANTS
 
 
-def test_tree_tables_only_grow(sealed: SealedTrial) -> None:
+def test_tree_tables_only_grow(looked_at: SealedTrial) -> None:
     """The authority, who writes them, can take nothing back; nor can the owner, while triggers are on."""
     hashes = "UPDATE ledger_tiles SET hashes = decode(repeat('00', 64), 'hex'), rest = ''"
-    for connection in (sealed.authority, sealed.looking):
+    for connection in (looked_at.authority, looked_at.looking):
         with pytest.raises(psycopg.errors.IntegrityError, match="only grow"):
             connection.execute(hashes)
     for statement in ("DELETE FROM ledger_tiles", "DELETE FROM ledger_seals", "UPDATE ledger_checkpoints SET size = 1"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            sealed.authority.execute(statement.encode())
+            looked_at.authority.execute(statement.encode())
         with pytest.raises(psycopg.errors.IntegrityError, match="append-only"):
-            sealed.looking.execute(statement.encode())
+            looked_at.looking.execute(statement.encode())
 
 
-def test_proofs_lead_to_what_was_signed(sealed: SealedTrial) -> None:
-    """Of an entry, and of growth from one checkpoint to the next; an altered entry has no proof."""
-    first, second = sealed.checkpoints()
-    with sealed.seals.snapshot() as reads:
-        rows = sealed.looking.execute("SELECT id FROM entries ORDER BY seq").fetchall()
-        for index in (0, 19, 20, 29):
-            proof = prove_entry(reads, rows[index][0])
-            assert proof.note is not None and open_note(proof.note, KEY.verifier()) == second
-            assert proof.index == index
-            assert includes(leaf_hash(proof.entry), index, 30, proof.path, second.root)
-        growth = prove_growth(reads, 20, 30)
-        assert extends(20, first.root, 30, second.root, growth.path)
-        for asked in (("entry_x", None), (rows[25][0], 20), (rows[0][0], 31)):
-            with pytest.raises(NotProvableError):
-                prove_entry(reads, *asked)
-        for sizes in ((0, 30), (21, 20), (20, 31)):
-            with pytest.raises(NotProvableError):
-                prove_growth(reads, *sizes)
-    sealed.tamper("UPDATE entries SET note = 'x' WHERE seq = (SELECT min(seq) FROM entries)")
-    with sealed.seals.snapshot() as reads, pytest.raises(NotProvableError, match="not what was sealed at index 0"):
-        prove_entry(reads, rows[0][0])
+def test_the_authority_seals_by_itself(to_seal: SealedTrial, tmp_path: Path) -> None:
+    """While `remit up` runs, entries are sealed and signed with a key of the data folder that nobody else may read."""
+    to_seal.spend(1)
+    settings = load_settings(
+        overrides={"data_dir": tmp_path / "data", "database_url": to_seal.url, "ledger": {"seal_seconds": 0.05}},
+        environment={},
+    )
+    authority = Authority(settings, to_seal.url, to_seal.clock)
+    upkeep = authority.upkeep()
+    upkeep.start()
+    try:
+        until((tmp_path / "data/checkpoints/ledger.txt").exists)
+    finally:
+        upkeep.stop()
+    key = load_ledger_key(settings)
+    assert key is not None and key.name.startswith("remit/ledger/")
+    assert open_note((tmp_path / "data/checkpoints/ledger-latest.txt").read_text(), key.verifier()).size == 1
+    assert (tmp_path / "data/ledger.key").stat().st_mode & 0o777 == 0o600
+    for seed in to_seal.looking.execute("SELECT note FROM ledger_checkpoints").fetchall():
+        assert key.text() not in seed[0]
 
 
-def test_an_export_of_a_part_is_verified_alone(sealed: SealedTrial) -> None:
-    """From any index up to any other, with nothing but the checkpoint and the key."""
-    for since, until in ((0, 30), (0, 1), (7, 13), (19, 21), (20, 30), (29, 30)):
-        lines = sealed.export(since, until)
-        verdict = sealed.verify_export(lines)
-        assert verdict.faults == () and (verdict.begin, verdict.end) == (since, until)
-        assert [line for line in lines[1:] if not line.startswith(b'{"hashes"')] == [
-            one + b"\n" for one in entries(sealed)[since:until]
-        ]
+def test_a_stop_is_logged_once(sealed: SealedTrial) -> None:
+    """As an error, however often it is tried; and sealing goes on by itself once somebody has looked."""
+    sealed.log.stop("because")
+    with capture_logs() as lines:
+        sealed.sealer.round()
+        sealed.sealer.round()
+    assert [(line["event"], line["log_level"]) for line in lines] == [("ledger_sealing_stopped", "error")]
+    assert "because" in lines[0]["error"]
+    sealed.log.stopped.unlink()
+    sealed.multiply(1)
+    sealed.sealer.round()
+    assert sealed.checkpoints()[-1].size == 31
 
 
-def test_any_change_of_an_export_is_found(sealed: SealedTrial) -> None:
-    """A line that is changed, lost, doubled or moved; and its hashes changed with it; a piece that is missing at the end."""
-    lines = sealed.export()
-
-    def verdict(*changed: bytes) -> tuple[str, int | None]:
-        first = sealed.verify_export(list(changed)).faults[0]
-        return first.kind, first.index
-
-    assert verdict(*lines[:4], lines[4].replace(b"20", b"21"), *lines[5:]) == ("edited", 3)
-    assert verdict(*lines[:4], *lines[5:]) == ("missing", 3)
-    assert verdict(*lines[:4], b'{"id":"entry_x"}\n', *lines[4:]) == ("added", 3)
-    assert verdict(*lines[:4], lines[5], lines[4], *lines[6:]) == ("reordered", 3)
-    assert verdict(*lines, b'{"id":"entry_x"}\n') == ("added", 30)
-    assert verdict(*lines[:4]) == ("added", 0)
-    assert verdict(lines[0]) == ("missing", 0)
-    forged = sealed.export()
-    sealed.tamper("UPDATE entries SET amount_nanousd = 1 WHERE seq = (SELECT min(seq) FROM entries)")
-    rewrite_tree(sealed)
-    assert verdict(*sealed.export()) == ("rewritten", 0)
-    assert forged == lines
-
-
-@pytest.mark.parametrize(
-    ("at", "line", "message"),
-    [
-        (0, b"", "line 1"),
-        (0, b"{}", "line 1"),
-        (0, b"\xff", "line 1"),
-        (31, b'{"hashes":"AA"}', "line 32"),
-        (31, b'{"hashes":1}', "line 32"),
-        (31, b'{"hashes":"\xff"}', "line 32"),
-    ],
-)
-def test_what_is_no_export_is_said_to_be_none(sealed: SealedTrial, at: int, line: bytes, message: str) -> None:
-    """With the number of the line; never a traceback, and never taken for verified."""
-    lines = sealed.export()
-    lines[at] = line
-    with pytest.raises(ExportError, match=message):
-        sealed.verify_export(lines)
-
-
-def test_an_export_older_than_the_checkpoint_is_not_verified_by_it(sealed: SealedTrial) -> None:
-    """What is given has to be compared: an old export says nothing about the entries since."""
-    old = sealed.export()
-    sealed.spend(1)
-    sealed.seal()
-    assert [one.kind for one in sealed.verify_export(old).faults] == ["checkpoint"]
-    assert verify_export(old, sealed.checkpoints(), KEY.verifier()).faults == ()
-    with pytest.raises(ExportError, match="no signature of"):
-        verify_export(old, [], signer_key(KEY.name, bytes(32)).verifier())
-    assert EMPTY_ROOT not in {one.root for one in sealed.checkpoints()}
+def test_a_newest_note_that_is_old_is_noticed(sealed: SealedTrial) -> None:
+    """Who puts an older one in its place, or takes it away, does not make the log go back."""
+    newest = sealed.log.latest.read_bytes()
+    first = sealed.log.path.read_text(encoding="utf-8").removesuffix("\n" + newest.decode())
+    sealed.log.latest.write_text(first, encoding="utf-8")
+    with pytest.raises(AlteredError, match="is older than the last one"):
+        sealed.seal()
+    sealed.log.stopped.unlink()
+    sealed.log.latest.unlink()
+    with pytest.raises(AlteredError, match="is not there, though"):
+        sealed.seal()
+    sealed.log.stopped.unlink()
+    sealed.log.latest.write_bytes(newest)
+    assert sealed.seal().size == 30
