@@ -15,6 +15,7 @@ from remit.ledger.merkle import (
     includes,
     inclusion_proof,
     leaf_hash,
+    node_hash,
     nodes_of,
     range_of,
     root_of,
@@ -150,6 +151,9 @@ def test_sizes_and_places_that_cannot_be_prove_nothing() -> None:
     leaf, root = leaf_hash(b"x"), leaf_hash(b"x")
     assert includes(leaf, 0, 1, [], root)
     assert not any(includes(leaf, index, size, [], root) for index, size in ((1, 1), (-1, 1), (0, 0)))
+    left, right = leaf_hash(b"a"), leaf_hash(b"b")
+    assert includes(right, 1, 2, [left], node_hash(left, right))
+    assert not includes(right, 0, 1, [left], node_hash(left, right))
     assert extends(0, EMPTY_ROOT, 1, root, []) and extends(1, root, 1, root, [])
     assert not extends(0, root, 1, root, []) and not extends(2, root, 1, root, []) and not extends(1, root, 2, root, [])
 
