@@ -3,10 +3,10 @@
 import contextlib
 import os
 import secrets
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,13 @@ from remit.grants.ports import GrantRepository, Said
 from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.jobs.carrier import Carrier
+from remit.jobs.sealing import Sealer
 from remit.jobs.upkeep import POLL_SECONDS, STOP_SECONDS, Upkeep
 from remit.jobs.work import Work
 from remit.jobs.worker import JobWorker
 from remit.kernel.clock import Clock, ShiftedClock, SystemClock
 from remit.kernel.money import parse_usd
+from remit.ledger.checkpoint import CheckpointError, SignerKey, read_signer_key, signer_key
 from remit.notify.channels import OpenChannel, open_channel
 from remit.notify.ports import Decides
 from remit.notify.signature import Signer
@@ -51,6 +53,7 @@ from remit.reports.focus.names import Naming, Stated
 from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, webhook_secret
 from remit.store.authored import Source as AuditSource
 from remit.store.authored import say
+from remit.store.checkpoint_log import CheckpointLog
 from remit.store.connect import opener
 from remit.store.embedded import gateway_login, start_embedded
 from remit.store.kept import KeptConnections
@@ -72,9 +75,11 @@ from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_rollups import PostgresRollups
 from remit.store.postgres_roster import PostgresRoster
+from remit.store.postgres_seals import PostgresSeals
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
 from remit.store.postgres_writes import PostgresWrites, WriteUnit, job_transaction
+from remit.store.whole_files import create_whole, write_whole
 
 if TYPE_CHECKING:
     from remit.api.exchange import Exchange
@@ -85,6 +90,7 @@ if TYPE_CHECKING:
     from remit.api.workload_rules import WorkloadRule
 
 ISSUER_KEY_FILE = "issuer.key"
+LEDGER_KEY_FILE = "ledger.key"
 ADMIN_TOKEN_FILE = "admin.token"  # noqa: S105 - a file's name, not a secret
 LOCAL_ADMIN = "admin@localhost"
 # As many as the API has threads: each piece of its work has one.
@@ -170,6 +176,7 @@ class Authority:
         self.outcomes = PostgresOutcomes(self._opens, url)
         self.deliveries = PostgresDeliveries(self._opens, self.clock)
         self.jobs = PostgresJobs(self._opens)
+        self.seals = PostgresSeals(self._opens)
         # Where what people do in other systems is carried out, if not on the tickets here.
         self.decides: Decides | None = None
 
@@ -345,6 +352,7 @@ class Authority:
             scim_token=scim_token(self.settings.api),
             deliveries=PostgresDeliveries(connections.use, self.clock),
             audit=PostgresAudit(connections.use),
+            seals=PostgresSeals(connections.use),
             jobs=PostgresJobs(connections.use),
             hearing=self._hearing(),
         )
@@ -410,7 +418,16 @@ class Authority:
         worker = JobWorker(
             self.url, work.tasks(), self.jobs, min(every, POLL_SECONDS), STOP_SECONDS, channels=len(carriers)
         )
-        return Upkeep(self.care, self.jobs, work, worker, self.clock, PostgresRollups(self._opens), every)
+        terms = self.settings.ledger
+        rollups = PostgresRollups(self._opens)
+        sealing = (self.sealer(), terms.seal_seconds)
+        return Upkeep(self.care, self.jobs, work, worker, self.clock, rollups, every, *sealing)
+
+    def sealer(self) -> Sealer:
+        """Seals the ledger; makes the key that signs checkpoints on first use."""
+        return Sealer(
+            self.seals, partial(load_or_create_ledger_key, self.settings), checkpoint_log(self.settings), self.clock
+        )
 
 
 def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:
@@ -421,7 +438,7 @@ def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = data_dir / ISSUER_KEY_FILE
     if not path.exists():
-        _create_whole(path, serialise_issuer_key(generate_issuer_key()))
+        create_whole(path, serialise_issuer_key(generate_issuer_key()))
     if path.stat().st_mode & 0o077:
         raise SettingsError(f"`{path}` may be read by others; its mode has to be 0600")
     try:
@@ -430,36 +447,45 @@ def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:
         raise SettingsError(f"`{path}`: {error}") from None
 
 
+def load_or_create_ledger_key(settings: Settings) -> SignerKey:
+    """The key that signs checkpoints, as `load_ledger_key`; created with mode 0600 and a name where there is none."""
+    found = load_ledger_key(settings)
+    if found is None:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = signer_key(settings.ledger.origin or f"remit/ledger/{secrets.token_hex(8)}", secrets.token_bytes(32))
+        create_whole(settings.data_dir / LEDGER_KEY_FILE, f"{fresh.text()}\n".encode())
+        found = load_ledger_key(settings)
+        assert found is not None
+    return found
+
+
+def load_ledger_key(settings: Settings) -> SignerKey | None:
+    """The key that signs checkpoints, under the data directory; None where there is none yet.
+
+    Raises SettingsError for a file that is no key, that others may read, or that is of another name than is set.
+    """
+    path, origin = settings.data_dir / LEDGER_KEY_FILE, settings.ledger.origin
+    if not path.exists():
+        return None
+    if path.stat().st_mode & 0o077:
+        raise SettingsError(f"`{path}` may be read by others; its mode has to be 0600")
+    try:
+        key = read_signer_key(path.read_text(encoding="utf-8", errors="replace").removesuffix("\n"))
+    except CheckpointError as error:
+        raise SettingsError(f"`{path}`: {error}") from None
+    if origin is not None and origin != key.name:
+        raise SettingsError(f"`{path}` is the key of `{key.name}`, and `ledger.origin` is `{origin}`")
+    return key
+
+
+def checkpoint_log(settings: Settings) -> CheckpointLog:
+    """Where checkpoints are published."""
+    return CheckpointLog(settings.ledger.checkpoint_file or settings.data_dir / "checkpoints" / "ledger.txt")
+
+
 def replace_issuer_key(data_dir: Path, private_key: Ed25519PrivateKey) -> None:
     """Puts another issuer key in the place of the one under the data directory: whoever reads finds one of the two, whole."""
-    _write_whole(data_dir / ISSUER_KEY_FILE, serialise_issuer_key(private_key), os.replace)
-
-
-def _create_whole(path: Path, content: bytes) -> None:
-    """Makes a file with mode 0600 that is on the disk, and has all of its content, as soon as it has its name.
-
-    A file of that name stays as it is: of several processes at once, the first one decides.
-    """
-    with contextlib.suppress(FileExistsError):
-        _write_whole(path, content, os.link)
-
-
-def _write_whole(path: Path, content: bytes, name: Callable[[str, Path], None]) -> None:
-    """Writes a file under no name of its own and then gives it its name, on the disk before and after."""
-    descriptor, unnamed = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        name(unnamed, path)
-    finally:
-        Path(unnamed).unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_whole(data_dir / ISSUER_KEY_FILE, serialise_issuer_key(private_key))
 
 
 def run_gateway(

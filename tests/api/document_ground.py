@@ -27,6 +27,15 @@ FAILED_JOB = """
 INSERT INTO remit_jobs.procrastinate_jobs (queue_name, task_name, lock, status, attempts)
 VALUES ('remit', 'sync', 'sync:slack', 'failed', 8) RETURNING id
 """
+ENTRY = """
+INSERT INTO entries (id, kind, amount_nanousd, grant_id, grant_path, node_ids, block_ids, class, owner, tags, vendor,
+                     deployment, model_requested, price_source, usage_source, tokens, requests, request_id, operation_id,
+                     hold_id, policy_version, decision_id, held_at, recorded_at, periods)
+SELECT %(id)s, 'usage', 1, g.id, g.path, ARRAY [g.id], '{}', g.class, g.owner, '{}', 'v', 'd', 'm', 'test', 'vendor', 3, 1, 'r',
+       'o', %(id)s, 1, 'd', now(), now(), '[]'
+FROM grants AS g WHERE g.path = %(path)s
+RETURNING seq
+"""
 LATER = "2098-06-01T00:00:00Z"
 _numbers = count(1)
 
@@ -125,6 +134,13 @@ class Ground:
         ((made,),) = self.plane.sql(FAILED_JOB)
         return int(made)
 
+    def sealed_entry(self) -> str:
+        """An entry in the ledger that was signed."""
+        made = f"entry_{secrets.token_hex(8)}"
+        self.plane.insert(ENTRY, {"id": made, "path": self.used})
+        assert self.plane.authority.sealer().seal() is not None
+        return made
+
     def new_grant(self) -> dict[str, Any]:
         return {
             "path": self.free(),
@@ -146,6 +162,14 @@ def _soon(ground: Ground) -> str:
 def _on_grant(*verbs: str, status: str = "active", **body: Any) -> Callable[[Ground], Good]:
     def make(ground: Ground) -> Good:
         return Good(body, {"grant": ref(ground.grant(*verbs, status=status))})
+
+    return make
+
+
+def _once_sealed(**query: Any) -> Callable[[Ground], Good]:
+    def make(ground: Ground) -> Good:
+        ground.sealed_entry()
+        return Good(query=query)
 
     return make
 
@@ -231,6 +255,9 @@ GOOD: dict[tuple[str, str], Callable[[Ground], Good]] = {
     ("GET", "/ledger/report"): lambda on: Good(query={"under": on.used, "by": "team,model"}),
     ("GET", "/ledger/entries"): lambda on: Good(query={"under": on.used}),
     ("GET", "/ledger/focus"): lambda on: Good(query={"month": "2026-11", "dataset": "billing-period"}),
+    ("GET", "/ledger/checkpoint"): _once_sealed(),
+    ("GET", "/ledger/proofs/inclusion"): lambda on: Good(query={"entry": on.sealed_entry()}),
+    ("GET", "/ledger/proofs/consistency"): _once_sealed(from_size=1, to_size=1),
     ("GET", "/doctor"): lambda on: Good(),
     ("GET", "/gateways"): lambda on: Good(),
     ("GET", "/notifications"): lambda on: Good(),

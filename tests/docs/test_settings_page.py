@@ -23,6 +23,7 @@ TABLES = {
     "`[[sign_in.roles]]`": settings.SignInRole,
     "`[breaker]`": settings.BreakerSettings,
     "`[findings]`": settings.FindingsSettings,
+    "`[ledger]`": settings.LedgerSettings,
     "`[vendors.NAME]`": settings.VendorSettings,
     "`[vendors.NAME.billing]`": settings.VendorBilling,
     "`[[workloads]]`": settings.WorkloadSettings,

@@ -17,6 +17,7 @@ TABLES = (
     "job_migrations", "books", "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "month_events",
     "reconciliations", "drift", "reconciliation_postings",
     "outcomes", "outcome_events", "outcome_joins",
+    "ledger_tiles", "ledger_seals", "ledger_checkpoints",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
@@ -27,7 +28,8 @@ READABLE: dict[Role, set[str]] = {
                      "channels", "deliveries", "ticket_threads", "audit", "books", "postings",
                      "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "entry_facts", "month_events",
                      "billing_months", "reconciliations", "drift", "reconciliation_postings",
-                     "outcomes", "outcome_events", "outcome_joins"},
+                     "outcomes", "outcome_events", "outcome_joins", "ledger_tiles", "ledger_seals",
+                     "ledger_checkpoints"},
     "remit_authority": {*TABLES, "postings", "entry_facts", "billing_months"} - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
@@ -37,14 +39,16 @@ INSERTABLE: dict[Role, set[str]] = {
                         "capability_blocks", "revocations", "notifications", "tickets", "ticket_events", "graces",
                         "break_glasses", "people", "role_bindings", "trip_ends", "channels", "deliveries",
                         "ticket_threads", "heard", "reconciliations", "drift", "reconciliation_postings",
-                        "outcomes", "outcome_events", "outcome_joins"},
+                        "outcomes", "outcome_events", "outcome_joins",
+                        "ledger_tiles", "ledger_seals", "ledger_checkpoints"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
     "remit_reader": set(),
-    # notifications: only the columns about delivery; role_bindings: only their end
+    # notifications: only the columns about delivery; role_bindings: only their end; ledger_tiles: only to append hashes
     "remit_authority": {"grants", "issuer_keys", "access_keys", "people_tokens", "notifications", "tickets",
-                        "break_glasses", "people", "role_bindings", "deliveries", "ticket_threads", "heard"},
+                        "break_glasses", "people", "role_bindings", "deliveries", "ticket_threads", "heard",
+                        "ledger_tiles"},
 }  # fmt: skip
 CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",

@@ -22,7 +22,7 @@ DOMAIN_FOLDERS: Mapping[str, frozenset[str]] = {
     "pricing": frozenset({"bpe_openai", "genai_prices", "msgspec"}),
     "grants": frozenset({"msgspec"}),
     "leases": frozenset({"msgspec"}),
-    "ledger": frozenset({"msgspec"}),
+    "ledger": frozenset({"cryptography", "msgspec"}),
     "findings": frozenset(),
     "reports": frozenset(),
     "outcomes": frozenset(),

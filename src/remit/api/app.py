@@ -32,6 +32,7 @@ from remit.api.ledger import Ledger
 from remit.api.outcomes import Outcomes
 from remit.api.params import refuse_odd_parameters
 from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusal, on_unreachable
+from remit.api.proofs import Proofs
 from remit.api.revocations import Revocations
 from remit.api.roles import People, Roles, Tokens
 from remit.api.scim import SCIM_ROUTES
@@ -71,6 +72,7 @@ def make_app(services: Services) -> Edge:
             Ledger,
             read_focus,
             Outcomes,
+            Proofs,
             Roles,
             People,
             Tokens,

@@ -30,6 +30,7 @@ from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_outcomes import PostgresOutcomes
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_seals import PostgresSeals
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
@@ -68,6 +69,7 @@ class Services:
     scim_token: bytes | None
     deliveries: PostgresDeliveries
     audit: PostgresAudit
+    seals: PostgresSeals
     jobs: PostgresJobs
     hearing: Hearing | None = None
 

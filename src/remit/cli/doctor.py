@@ -22,7 +22,8 @@ def doctor(*, json: Json = False, where: Where | None = None) -> int:
 
     Looks and changes nothing. The books: buckets equal the ledger and the open holds, every ended hold was booked once,
     no hold is open after its time, no entry was altered, every report sums to the ledger. The audit: no
-    row was altered, and everything is as the last row about it says. A vendor's key that only the
+    row was altered, and everything is as the last row about it says. The seals: the ledger's tree is the one that was signed
+    last, and goes on growing. A vendor's key that only the
     gateway's environment has is a note, not a difference. The jobs: none failed for good that was not done since, none
     waits for minutes.
     """
@@ -31,7 +32,7 @@ def doctor(*, json: Json = False, where: Where | None = None) -> int:
 
     settings = settings_of(where)
     url = open_url(settings)
-    results = list(progress(_results(settings, url), "checking", total=6))
+    results = list(progress(_results(settings, url), "checking", total=7))
     notes = _notes(settings)
     healthy = not any(one.differences for one in results)
     if json:
@@ -50,6 +51,7 @@ def doctor(*, json: Json = False, where: Where | None = None) -> int:
 
 def _results(settings: "Settings", url: str) -> "Iterator[CheckResult]":
     from remit.bootstrap import make_clock
+    from remit.cli.doctor_ledger import seals_check
     from remit.ledger.model import CheckResult
     from remit.ledger.service import check_books
     from remit.store.connect import opener
@@ -67,6 +69,7 @@ def _results(settings: "Settings", url: str) -> "Iterator[CheckResult]":
     if not schema:
         opens = opener(url, "remit_authority")
         yield PostgresJobs(opens).check()
+        yield seals_check(settings, url)
         yield from _with_paths(
             [*check_books(PostgresLedger(url, make_clock(settings))), PostgresAudit(opens).check()], url
         )

@@ -1,17 +1,18 @@
-"""`remit ledger`: reading the books, and settling by evidence what had to be booked at its ceiling."""
+"""`remit ledger`: reading the books, settling by evidence what had to be booked at its ceiling, and sealing all of it."""
 
 from cyclopts import App
 
-from remit.cli import ledger_look
+from remit.cli import ledger_look, ledger_seal, ledger_verify
 from remit.cli.evidence import evidence
 from remit.cli.ledger_debts import debts
 from remit.cli.ledger_focus import focus
 
 app_command = App(
     name="ledger",
-    help="""Report on spend; read entries; settle suspense by a vendor's statement.
+    help="""Report on spend; read entries; settle suspense by a vendor's statement; seal and verify entries.
 
-The ledger is append-only: nothing here or elsewhere changes an entry, a correction is an entry of its own.
+The ledger is append-only: nothing here or elsewhere changes an entry, a correction is an entry of its own. That it was so
+is what `verify` shows.
 """,
     help_epilogue="",
     group_commands="Commands",
@@ -23,3 +24,9 @@ app_command.command(ledger_look.suspense, sort_key=2)
 app_command.command(debts, sort_key=3)
 app_command.command(evidence, sort_key=4)
 app_command.command(focus, sort_key=5)
+app_command.command(ledger_seal.seal, sort_key=6)
+app_command.command(ledger_seal.checkpoint, sort_key=7)
+app_command.command(ledger_seal.key, sort_key=8)
+app_command.command(ledger_verify.verify, sort_key=9)
+app_command.command(ledger_verify.export, sort_key=10)
+app_command.command(ledger_seal.prove, sort_key=11)

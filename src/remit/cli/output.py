@@ -5,7 +5,8 @@ Answers go to standard output; progress and remarks to standard error, so that o
 
 import csv
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -171,6 +172,19 @@ def refused(problems: Iterable[Problem], *, json: bool = False) -> int:
 def code_of(problems: Iterable[Problem]) -> int:
     """The exit code of what was refused: a name that stands for nothing is a mistake in the command or the file."""
     return EXIT_USAGE if all(problem.code in _NOTHING_SUCH for problem in problems) else EXIT_DIFFERENCES
+
+
+@contextmanager
+def progress_to(total: int, title: str) -> Iterator[Callable[[int], None]]:
+    """Shows how far something has come, as it is told, on standard error while it is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(title, total=total)
+        yield lambda done: shown.update(task, completed=done)
 
 
 def progress(items: Iterable[_T], title: str, total: int | None = None) -> Iterator[_T]:

@@ -1,4 +1,4 @@
-"""The authority's background work: the sweep, the look for what is to be done, and the worker on the job queue."""
+"""The authority's background work: the sweep, the look for what is to be done, sealing, and the worker on the job queue."""
 
 import threading
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from remit.jobs.sealing import Sealer
 from remit.jobs.work import Work
 from remit.jobs.worker import STALLED_SECONDS, JobWorker
 from remit.kernel.clock import Clock
@@ -31,7 +32,7 @@ class Round:
 
 
 class Upkeep:
-    """Sweeps, keeps sums and looks, each in a thread of its own, and has a worker do what is to be done, until stopped.
+    """Sweeps, keeps sums, looks and seals, each in a thread of its own, and has a worker do what is to be done, until stopped.
 
     Holds whose time is up are money: the sweep that ends them hangs on no queue.
     """
@@ -45,6 +46,8 @@ class Upkeep:
         clock: Clock,
         rollups: PostgresRollups,
         every_seconds: float,
+        sealer: Sealer | None = None,
+        seal_seconds: float = MINUTE_SECONDS,
     ) -> None:
         self._care = care
         self._jobs = jobs
@@ -52,14 +55,16 @@ class Upkeep:
         self._worker = worker
         self._clock = clock
         self._rollups = rollups
-        self._every_seconds = every_seconds
         self._looked: dict[float, float] = {}
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._repeat, args=("upkeep", self.sweep), name="upkeep", daemon=True),
-            threading.Thread(target=self._repeat, args=("fold", self.fold), name="fold", daemon=True),
-            threading.Thread(target=self._repeat, args=("look", self.look), name="look", daemon=True),
+            self._thread("upkeep", self.sweep, every_seconds),
+            self._thread("fold", self.fold, every_seconds),
+            self._thread("look", self.look, every_seconds),
         ]
+        if sealer is not None:
+            # A long ledger takes long when it is sealed for the first time: holds whose time is up do not wait for that.
+            self._threads.append(self._thread("sealing", sealer.round, seal_seconds))
 
     def start(self) -> None:
         """Starts the threads and the worker."""
@@ -124,8 +129,11 @@ class Upkeep:
         self._looked[every] = now
         return True
 
-    def _repeat(self, name: str, work: Callable[[], object]) -> None:
-        while not self._stop.wait(self._every_seconds):
+    def _thread(self, name: str, work: Callable[[], object], every_seconds: float) -> threading.Thread:
+        return threading.Thread(target=self._repeat, args=(name, work, every_seconds), name=name, daemon=True)
+
+    def _repeat(self, name: str, work: Callable[[], object], every_seconds: float) -> None:
+        while not self._stop.wait(every_seconds):
             try:
                 work()
             except Exception:  # noqa: BLE001 - logged; the next round runs all the same

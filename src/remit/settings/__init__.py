@@ -24,6 +24,7 @@ from remit.settings.tables import (
     BreakerSettings,
     FindingsSettings,
     GatewaySettings,
+    LedgerSettings,
     NotifySettings,
     RenewalSettings,
     Seconds,
@@ -54,6 +55,7 @@ __all__ = [
     "BreakerSettings",
     "FindingsSettings",
     "GatewaySettings",
+    "LedgerSettings",
     "NotifySettings",
     "RenewalSettings",
     "Settings",
@@ -89,6 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sign_in: SignInSettings | None = None
     breaker: BreakerSettings = BreakerSettings()
     findings: FindingsSettings = FindingsSettings()
+    ledger: LedgerSettings = LedgerSettings()
     vendors: dict[str, VendorSettings] = {}
     workloads: tuple[WorkloadSettings, ...] = ()
     renewals: RenewalSettings = RenewalSettings()
@@ -151,6 +154,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "sign_in": SignInSettings,
     "breaker": BreakerSettings,
     "findings": FindingsSettings,
+    "ledger": LedgerSettings,
 }
 
 

@@ -14,6 +14,7 @@ from remit.renewals.model import Policy
 
 ORIGIN = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+/?")
 
+_NAME_OF_A_KEY = re.compile(r"[!-*,-~]{1,200}")
 # A year is longer than anything waits; it also keeps out `inf` and `nan`, which TOML has as numbers.
 _MAX_SECONDS = 366 * 24 * 3600
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=_MAX_SECONDS)]
@@ -284,6 +285,18 @@ class FindingsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     children_percent: Count = 90
     key_days: Count = 180
     unused_keys: Count = 5
+
+
+class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the ledger is sealed: under which name, where its checkpoints are published, and how often."""
+
+    origin: str | None = None
+    checkpoint_file: Path | None = None
+    seal_seconds: Seconds = 30.0
+
+    def __post_init__(self) -> None:
+        if self.origin is not None and not _NAME_OF_A_KEY.fullmatch(self.origin):
+            raise SettingsError("`ledger.origin` is 1 to 200 printable ASCII characters without spaces and `+`")
 
 
 def is_web_address(text: str) -> bool:

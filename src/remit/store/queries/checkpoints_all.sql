@@ -1,0 +1,2 @@
+-- What was published under a name, in order.
+SELECT note FROM ledger_checkpoints WHERE origin = %(origin)s ORDER BY size

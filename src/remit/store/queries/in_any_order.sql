@@ -1,0 +1,1 @@
+RESET enable_sort; RESET enable_seqscan; RESET enable_bitmapscan
