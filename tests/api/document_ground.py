@@ -30,9 +30,9 @@ VALUES ('remit', 'sync', 'sync:slack', 'failed', 8) RETURNING id
 ENTRY = """
 INSERT INTO entries (id, kind, amount_nanousd, grant_id, grant_path, node_ids, block_ids, class, owner, tags, vendor,
                      deployment, model_requested, price_source, usage_source, tokens, requests, request_id, operation_id,
-                     hold_id, policy_version, decision_id, held_at, recorded_at, periods)
+                     hold_id, policy_version, decision_id, held_at, recorded_at, periods, billing_month)
 SELECT %(id)s, 'usage', 1, g.id, g.path, ARRAY [g.id], '{}', g.class, g.owner, '{}', 'v', 'd', 'm', 'test', 'vendor', 3, 1, 'r',
-       'o', %(id)s, 1, 'd', now(), now(), '[]'
+       'o', %(id)s, 1, 'd', now(), now(), '[]', booked_month(now())
 FROM grants AS g WHERE g.path = %(path)s
 RETURNING seq
 """

@@ -31,7 +31,7 @@ def test_every_log_line_stands_on_the_page() -> None:
     }
     # Upkeep's threads log under their names.
     upkeep = (ROOT / "src/remit/jobs/upkeep.py").read_text(encoding="utf-8")
-    logged |= {f"{name}_failed" for name in re.findall(r"args=\(\"(\w+)\"", upkeep)}
+    logged |= {f"{name}_failed" for name in re.findall(r"_thread\(\"(\w+)\"", upkeep)}
     assert first_column("Log lines") == logged
 
 
