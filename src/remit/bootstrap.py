@@ -35,6 +35,7 @@ from remit.jobs.work import Work
 from remit.jobs.worker import JobWorker
 from remit.kernel.clock import Clock, ShiftedClock, SystemClock
 from remit.kernel.money import parse_usd
+from remit.notify.calls import Endpoint
 from remit.notify.channels import OpenChannel, open_channel
 from remit.notify.ports import Decides
 from remit.notify.signature import Signer
@@ -47,7 +48,7 @@ from remit.renewals.rounds import Did, Rounds
 from remit.renewals.service import TicketService
 from remit.renewals.succession import Succession
 from remit.renewals.writes import EffectWriter
-from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, webhook_secret
+from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, statement_key, webhook_secret
 from remit.store.authored import Source as AuditSource
 from remit.store.authored import say
 from remit.store.connect import opener
@@ -68,6 +69,7 @@ from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_roster import PostgresRoster
+from remit.store.postgres_statements import PostgresStatements
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
 from remit.store.postgres_writes import PostgresWrites, WriteUnit, job_transaction
@@ -79,12 +81,15 @@ if TYPE_CHECKING:
     from remit.api.services import Services
     from remit.api.sign_in import SignIn
     from remit.api.workload_rules import WorkloadRule
+    from remit.pulling.vendors import Puller
 
 ISSUER_KEY_FILE = "issuer.key"
 ADMIN_TOKEN_FILE = "admin.token"  # noqa: S105 - a file's name, not a secret
 LOCAL_ADMIN = "admin@localhost"
 # As many as the API has threads: each piece of its work has one.
 API_CONNECTIONS = 8
+# A page of a vendor's report: a month of days by key and model.
+MAX_REPORT_BYTES = 32 * 1024 * 1024
 
 
 def open_database(settings: Settings) -> str:
@@ -125,6 +130,25 @@ def make_workload_rules(settings: Settings) -> "tuple[WorkloadRule, ...]":
     return read_rules(settings.workloads)
 
 
+def make_puller(settings: Settings, vendor: str, clock: Clock) -> "Puller":
+    """What asks a vendor for its reports, with the admin key that the settings name. Raises SettingsError without one."""
+    from remit.pulling.vendors import BASE_URLS, Puller  # noqa: PLC0415 - only the command that asks needs it
+
+    terms = settings.reconcile.vendors.get(vendor)  # type: ignore[call-overload]
+    key = None if terms is None else statement_key(vendor, terms)
+    if terms is None or key is None:
+        raise SettingsError(f"`reconcile.vendors.{vendor}` names no admin key: `key_file` or `key_env`")
+    endpoint = Endpoint(
+        base_url=terms.base_url or BASE_URLS[vendor],
+        clock=clock,
+        secrets=(key,),
+        timeout_seconds=terms.timeout_seconds,
+        ca_file=terms.ca_file,
+        max_answer_bytes=MAX_REPORT_BYTES,
+    )
+    return Puller(vendor, endpoint, key, terms.account)
+
+
 def finding_bounds(settings: Settings) -> Bounds:
     """From when on something is a finding, as set."""
     most = settings.gateway.bearer.max_usd
@@ -155,6 +179,7 @@ class Authority:
         self.trips = PostgresTrips(self._opens)
         self.deliveries = PostgresDeliveries(self._opens, self.clock)
         self.jobs = PostgresJobs(self._opens)
+        self.statements = PostgresStatements(self._opens, self.clock, source)
         # Where what people do in other systems is carried out, if not on the tickets here.
         self.decides: Decides | None = None
 
@@ -328,6 +353,7 @@ class Authority:
             deliveries=PostgresDeliveries(connections.use, self.clock),
             audit=PostgresAudit(connections.use),
             jobs=PostgresJobs(connections.use),
+            statements=PostgresStatements(connections.use, self.clock, "api"),
             hearing=self._hearing(),
         )
 

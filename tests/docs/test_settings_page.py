@@ -24,6 +24,7 @@ TABLES = {
     "`[breaker]`": settings.BreakerSettings,
     "`[findings]`": settings.FindingsSettings,
     "`[vendors.NAME]`": settings.VendorSettings,
+    "`[reconcile.vendors.NAME]`": settings.StatementVendorSettings,
     "`[[workloads]]`": settings.WorkloadSettings,
     "`[renewals]`": settings.RenewalSettings,
     "`[[channels]]`": ChannelSettings,

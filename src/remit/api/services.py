@@ -26,6 +26,7 @@ from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_notifications import PostgresNotifications
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
+from remit.store.postgres_statements import PostgresStatements
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
@@ -62,6 +63,7 @@ class Services:
     deliveries: PostgresDeliveries
     audit: PostgresAudit
     jobs: PostgresJobs
+    statements: PostgresStatements
     hearing: Hearing | None = None
 
     @contextmanager

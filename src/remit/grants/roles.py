@@ -19,9 +19,11 @@ Right = Literal[
     "read_audit",
     "read_gateways",
     "read_jobs",
+    "read_statements",
     "run_doctor",
     "retry_jobs",
     "apply_evidence",
+    "import_statements",
     "decide_debt",
     "decide_tickets",
     "end",
@@ -35,7 +37,17 @@ _READS: Final[frozenset[Right]] = frozenset(
 )
 RIGHTS_OF: Final[Mapping[Role, frozenset[Right]]] = {
     "org_owner": frozenset(RIGHTS),
-    "finance": frozenset({"read_grants", "read_ledger", "read_tickets", "apply_evidence", "decide_debt"}),
+    "finance": frozenset(
+        {
+            "read_grants",
+            "read_ledger",
+            "read_tickets",
+            "read_statements",
+            "apply_evidence",
+            "import_statements",
+            "decide_debt",
+        }
+    ),
     "security": _READS | {"end"},
     "auditor": _READS,
     "approver": frozenset({"read_grants", "read_ledger", "read_tickets", "decide_tickets", "decide_debt"}),
