@@ -14,7 +14,7 @@ TABLES = (
     "holds", "entries", "notifications", "people_tokens", "capability_blocks", "used_proofs", "revocations", "gateways",
     "tickets", "ticket_events", "graces", "break_glasses", "people", "role_bindings",
     "trips", "trip_ends", "security_attempts", "channels", "deliveries", "ticket_threads", "heard", "audit",
-    "job_migrations",
+    "job_migrations", "statements", "statement_lines", "statement_raw",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
@@ -22,7 +22,7 @@ READABLE: dict[Role, set[str]] = {
     "remit_reader": {"tree_state", "grants", "grant_revisions", "issuer_keys", "buckets", "holds", "entries",
                      "notifications", "capability_blocks", "revocations", "gateways", "tickets", "ticket_events",
                      "graces", "break_glasses", "people", "role_bindings", "trips", "trip_ends", "security_attempts",
-                     "channels", "deliveries", "ticket_threads", "audit"},
+                     "channels", "deliveries", "ticket_threads", "audit", "statements", "statement_lines"},
     "remit_authority": set(TABLES) - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
@@ -31,7 +31,7 @@ INSERTABLE: dict[Role, set[str]] = {
     "remit_authority": {"grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "people_tokens",
                         "capability_blocks", "revocations", "notifications", "tickets", "ticket_events", "graces",
                         "break_glasses", "people", "role_bindings", "trip_ends", "channels", "deliveries",
-                        "ticket_threads", "heard"},
+                        "ticket_threads", "heard", "statements", "statement_lines", "statement_raw"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
@@ -147,6 +147,9 @@ FORBIDDEN = [
     "CREATE TABLE remit.mine (id int)",
     "SET session_replication_role = replica",
     "COPY entries FROM '/dev/null'",
+    "UPDATE statements SET amount_nanousd = 0",
+    "DELETE FROM statement_lines",
+    "UPDATE statement_raw SET packed = ''",
 ]
 
 
@@ -167,6 +170,8 @@ def test_what_is_forbidden_fails(url: str, role: Role, statement: str) -> None:
         ("remit_reader", "SELECT * FROM access_keys"),
         ("remit_reader", "SELECT * FROM answers"),
         ("remit_reader", "SELECT * FROM people_tokens"),
+        ("remit_reader", "SELECT packed FROM statement_raw"),
+        ("remit_gateway", "SELECT * FROM statements"),
         ("remit_reader", "SELECT take_holds(1, now(), '[]')"),
         ("remit_reader", "SELECT finish_holds(now(), '[]')"),
         ("remit_reader", "SELECT lock_tree(true)"),
