@@ -156,6 +156,16 @@ def test_what_is_not_known_is_remarked_on_or_refused() -> None:
         "anthropic.usage_messages",
         "line 1: `cache_creation`",
     )
+    tools = {
+        "uncached_input_tokens": 1,
+        "output_tokens": 1,
+        "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 3},
+    }
+    _, lines = read(anthropic(tools), "anthropic.usage_messages")
+    assert [(line.meter, line.quantity, line.text) for line in lines[2:]] == [
+        ("web_search", 2, None),
+        ("other", 3, "web_fetch_requests"),
+    ]
     focus = "BilledCost,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,BillingCurrency,x_Mine\n1,2026-11-01,2026-11-02,Usage,USD,y\n"
     summary, _ = read(focus.encode(), "focus", Options(vendor="v"))
     assert [remark.text for remark in summary.remarks] == ["kept in the raw statement only: x_Mine"]

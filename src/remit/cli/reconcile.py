@@ -93,6 +93,7 @@ def pull(
     the next version.
     """
     from remit.bootstrap import make_puller
+    from remit.cli.output import remark
     from remit.cli.session import open_authority
     from remit.pulling.vendors import PullError
     from remit.reconcile.statements.model import Options, StatementError
@@ -104,6 +105,8 @@ def pull(
     puller = make_puller(authority.settings, vendor, authority.clock)
     try:
         pulled = puller.pull(begin, end)
+        for one in puller.skipped:
+            remark(f"not there: {one}")
         options = Options(account=puller.account, since=begin, until=end, is_final=final)
         return _take_in(authority, pulled, options, by, json=json)
     except (PullError, StatementError) as error:

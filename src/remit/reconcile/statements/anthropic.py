@@ -187,14 +187,26 @@ def _kinds(fields: Fields, who: dict[str, Any]) -> Iterator[StatementLine]:
         yield from _kind(inner, "ephemeral_5m_input_tokens", "cache_write", "tokens", who)
         yield from _kind(inner, "ephemeral_1h_input_tokens", "cache_write_1h", "tokens", who)
     if fields.values.get("server_tool_use") is not None:
-        inner = _inner(fields, "server_tool_use", {"web_search_requests"})
-        yield from _kind(inner, "web_search_requests", "web_search", "requests", who)
+        tools = fields.values["server_tool_use"]
+        if not isinstance(tools, dict):
+            raise fields.error("`server_tool_use` is no object")
+        for name in tools:
+            yield from _tool(Fields(tools, fields.line), name, who)
 
 
 def _kind(fields: Fields, name: str, meter: Meter, unit: str, who: dict[str, Any]) -> Iterator[StatementLine]:
     count = fields.count(name)
     if count is not None:
         yield StatementLine(**who, meter=meter, quantity=count, unit=unit)
+
+
+def _tool(fields: Fields, name: str, who: dict[str, Any]) -> Iterator[StatementLine]:
+    """How often a tool of the vendor's was used; one that is not known here is `other`, by its name."""
+    count = fields.count(name)
+    if count is not None:
+        is_search = name == "web_search_requests"
+        meter: Meter = "web_search" if is_search else "other"
+        yield StatementLine(**who, meter=meter, quantity=count, unit="requests", text=None if is_search else str(name))
 
 
 def _inner(fields: Fields, name: str, known: set[str]) -> Fields:

@@ -10,7 +10,7 @@ from typing import Final
 
 from remit.reconcile.statements.focus import instant, json_object, quantity_fields, rows_of
 from remit.reconcile.statements.meters import meter_of
-from remit.reconcile.statements.model import Charge, Meter, StatementError, StatementLine
+from remit.reconcile.statements.model import Charge, Meter, StatementLine
 from remit.reconcile.statements.reading import Fields, Reading
 
 VENDOR: Final = "aws"
@@ -75,14 +75,7 @@ _TIER: Final = re.compile(r"-(batch|flex|priority|latency-optimized)\b", re.IGNO
 
 def read_cur2(reading: Reading) -> Iterator[StatementLine]:
     """A line for each row; rows of other products are left out where `Options.only` names some."""
-    is_first = True
-    for line, row in rows_of(reading):
-        if is_first:
-            missing = [name for name in _NEEDED if name not in row]
-            if missing:
-                raise StatementError(f"it is no Cost and Usage Report 2.0: the column `{missing[0]}` is missing")
-            reading.unread(row.keys() - _READ)
-            is_first = False
+    for line, row in rows_of(reading, "Cost and Usage Report 2.0", _NEEDED, _READ):
         fields = Fields(row, line)
         cost = fields.decimal("line_item_unblended_cost")
         currency = fields.text("line_item_currency_code")

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from remit.reconcile.statements.exact import InexactError, parse_instant
+from remit.reconcile.statements.exact import InexactError, in_range, parse_instant
 from remit.reconcile.statements.focus import quantity_fields, rows_of
 from remit.reconcile.statements.meters import meter_of
-from remit.reconcile.statements.model import Charge, Meter, StatementError, StatementLine
+from remit.reconcile.statements.model import Charge, Meter, StatementLine
 from remit.reconcile.statements.reading import Fields, Reading
 
 VENDOR: Final = "azure"
@@ -59,15 +59,7 @@ _DIRECTION: Final = re.compile(
 
 def read_cost_details(reading: Reading) -> Iterator[StatementLine]:
     """A line for each row; with `Options.only` those of these meter categories."""
-    is_first = True
-    for line, named in rows_of(reading):
-        row = {name.lower(): value for name, value in named.items()}
-        if is_first:
-            missing = [name for name in ("date", "costinbillingcurrency", "quantity") if name not in row]
-            if missing:
-                raise StatementError(f"it is no export of cost details: the column `{missing[0]}` is missing")
-            reading.unread(row.keys() - _READ)
-            is_first = False
+    for line, row in rows_of(reading, "export of cost details", ("date", "costinbillingcurrency", "quantity"), _READ):
         fields = Fields(row, line)
         cost, currency = fields.decimal("costinbillingcurrency"), fields.text("billingcurrency", "billingcurrencycode")
         paid = [] if cost is None else [(reading.currency(currency, line), cost)]
@@ -129,7 +121,7 @@ def _day(fields: Fields, name: str) -> datetime:
     found = _AMERICAN.fullmatch(text)
     try:
         if found is not None:
-            return datetime(int(found[3]), int(found[1]), int(found[2]), tzinfo=UTC)
+            return in_range(datetime(int(found[3]), int(found[1]), int(found[2]), tzinfo=UTC))
         return parse_instant(text)
     except (ValueError, InexactError):
         raise fields.error(f"`{name}` is `{text[:40]}`, neither 2026-11-03 nor 11/03/2026") from None

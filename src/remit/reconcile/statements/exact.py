@@ -12,6 +12,9 @@ _MAX_DIGITS: Final = 60
 _NANO: Final = 9
 # Wide enough for every number that is let in and every product of two; whatever would be rounded raises.
 _EXACT: Final = Context(prec=400, traps=[InvalidOperation, Inexact])
+# Nothing of a vendor's is of another time; the ends of the calendar belong to no zone.
+_FIRST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _UNIT: Final = re.compile(
     r"\s*(?:per\s+)?(?P<count>\d[\d,]*(?:\.\d+)?)?\s*(?P<scale>(?:[KM](?=[\s_-]|$))|thousand\b|million\b)?[\s_-]*(?P<unit>.*?)\s*",
     re.IGNORECASE,
@@ -115,17 +118,24 @@ def parse_instant(text: str) -> datetime:
     cleaned = text.strip().removesuffix(" UTC").replace(" UTC", "")
     try:
         instant = datetime.fromisoformat(cleaned)
-    except ValueError:
+        return in_range(instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC))
+    except (ValueError, OverflowError):
         raise InexactError(f"`{text[:40]}` is no instant such as 2026-11-03T14:00:00Z") from None
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
 def parse_seconds(value: int) -> datetime:
     """An instant from seconds since 1970. Raises InexactError."""
     try:
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)
-    except OverflowError:
-        raise InexactError(f"`{value}` seconds are out of range") from None
+        return in_range(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value))
+    except (ValueError, OverflowError):
+        raise InexactError(f"`{value}` seconds since 1970 are out of range") from None
+
+
+def in_range(instant: datetime) -> datetime:
+    """The instant, if it is of this century or the next. Raises InexactError."""
+    if not _FIRST <= instant < _LAST:
+        raise InexactError(f"`{instant.isoformat()}` is out of range")
+    return instant
 
 
 def next_month(instant: datetime) -> datetime:

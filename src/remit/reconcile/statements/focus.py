@@ -5,7 +5,7 @@ SkuMeter, SkuPriceDetails (with the `x_` keys, and those of the 1.5 draft), Tags
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -54,23 +54,34 @@ _NEEDED: Final = ("BilledCost", "ChargePeriodStart", "ChargePeriodEnd", "ChargeC
 _CHARGE_METERS: Final[Mapping[Charge, Meter]] = {"tax": "tax", "credit": "credit", "purchase": "purchase"}
 
 
-def rows_of(reading: Reading) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Rows by column, from CSV or Parquet."""
-    return parquet_rows(reading.raw) if looks_like(reading.raw) == "parquet" else csv_rows(reading.raw)
+def rows_of(
+    reading: Reading, what: str, needed: Iterable[str], known: frozenset[str]
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Rows by column, from CSV or Parquet. Names of columns are compared as `known` has them, by whichever case they are written.
+
+    Raises StatementError where a needed column is missing; what no line has anything of is remarked on.
+    """
+    ours = {name.lower(): name for name in known}
+
+    def header(names: list[str]) -> None:
+        found = {ours.get(name.lower(), name) for name in names}
+        if len(found) < len(names):
+            raise StatementError("the header names a column twice, in different cases")
+        missing = [name for name in needed if name not in found]
+        if missing:
+            raise StatementError(f"it is no {what}: the column `{missing[0]}` is missing")
+        reading.unread(found - known)
+
+    rows = parquet_rows if looks_like(reading.raw) == "parquet" else csv_rows
+    for line, row in rows(reading.raw, header):
+        yield line, {ours.get(name.lower(), name): value for name, value in row.items()}
 
 
 def focus_reader(vendor: str | None) -> Any:
     """The reader of a vendor's FOCUS export, or of whoever's each row names."""
 
     def read(reading: Reading) -> Iterator[StatementLine]:
-        is_first = True
-        for line, row in rows_of(reading):
-            if is_first:
-                missing = [name for name in _NEEDED if name not in row]
-                if missing:
-                    raise StatementError(f"it is no FOCUS export: the column `{missing[0]}` is missing")
-                reading.unread(row.keys() - _READ)
-                is_first = False
+        for line, row in rows_of(reading, "FOCUS export", _NEEDED, _READ):
             fields = Fields(row, line)
             cost = fields.decimal("BilledCost")
             if cost is None:

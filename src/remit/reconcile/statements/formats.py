@@ -7,6 +7,7 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final
 
+from remit.kernel.money import MAX_NANOUSD
 from remit.reconcile.statements import anthropic, aws, azure, google, openai, openrouter
 from remit.reconcile.statements.exact import plain, plus
 from remit.reconcile.statements.focus import focus_reader
@@ -83,6 +84,8 @@ def summarise(raw: Raw, source: str, options: Options, now: datetime) -> Summary
         raise StatementError(
             f"its rows come to {_shown(notes.amounts)}, the lines read from them to {_shown(sums.amounts)}"
         )
+    if any(total is not None and abs(total) > MAX_NANOUSD for total in sums.totals()):
+        raise StatementError("its amounts come to more than 64 bits of nano-dollars")
     since, until = _covers(reading, sums)
     outside = sums.outside(since, until)
     if outside:
@@ -145,6 +148,10 @@ class _Sums:
             quantity=quantity,
             amount_nanousd=_plus(total.amount_nanousd, line.amount_nanousd),
         )
+
+    def totals(self) -> list[int | None]:
+        """The sum of all amounts, and that of each meter."""
+        return [self.nanousd, *(total.amount_nanousd for total in self.meters.values())]
 
     def outside(self, since: datetime, until: datetime) -> int:
         """How many lines begin on a day outside of a period."""

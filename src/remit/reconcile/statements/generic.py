@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from remit.reconcile.statements.exact import InexactError, next_month, parse_instant
+from remit.reconcile.statements.exact import InexactError, in_range, next_month, parse_instant
 from remit.reconcile.statements.focus import json_object, quantity_fields
 from remit.reconcile.statements.meters import meter_of
 from remit.reconcile.statements.model import CHARGES, METERS, StatementError, StatementLine
@@ -124,14 +124,14 @@ def read_generic(reading: Reading) -> Iterator[StatementLine]:
         raise StatementError("generic CSV needs a mapping file: --mapping names it")
     mapping = parse_mapping(reading.options.mapping)
     reading.notes.vendor = mapping.vendor
-    is_first = True
-    for line, row in csv_rows(reading.raw, delimiter=mapping.delimiter):
-        if is_first:
-            missing = [name for name in (*mapping.columns.values(), *mapping.ignored) if name not in row]
-            if missing:
-                raise StatementError(f"the mapping file names the column `{missing[0]}`, which the file has not", line)
-            reading.unread(row.keys() - set(mapping.columns.values()) - mapping.ignored)
-            is_first = False
+
+    def header(names: list[str]) -> None:
+        missing = [name for name in (*mapping.columns.values(), *mapping.ignored) if name not in names]
+        if missing:
+            raise StatementError(f"the mapping file names the column `{missing[0]}`, which the file has not")
+        reading.unread({*names} - {*mapping.columns.values()} - mapping.ignored)
+
+    for line, row in csv_rows(reading.raw, header, delimiter=mapping.delimiter):
         yield _line(reading, mapping, _Row(mapping, row, line))
 
 
@@ -173,10 +173,10 @@ class _Row:
             if self.mapping.date_format is not None:
                 found = datetime.strptime(text, self.mapping.date_format)  # noqa: DTZ007 - its zone is the mapping's
                 zone = found.tzinfo or self.mapping.zone
-                return found.replace(tzinfo=zone).astimezone(UTC)
+                return in_range(found.replace(tzinfo=zone).astimezone(UTC))
             if any(mark in text[10:] for mark in "Z+-"):
                 return parse_instant(text)
-            return datetime.fromisoformat(text).replace(tzinfo=self.mapping.zone).astimezone(UTC)
+            return in_range(datetime.fromisoformat(text).replace(tzinfo=self.mapping.zone).astimezone(UTC))
         except (ValueError, OverflowError, InexactError):
             raise self.fields.error(
                 f"`{name}` is `{text[:40]}`, not a moment of the form the mapping file says"

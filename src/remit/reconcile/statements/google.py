@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from remit.reconcile.statements.exact import next_month, plus
-from remit.reconcile.statements.focus import instant, quantity_fields, rows_of
+from remit.reconcile.statements.exact import in_range, next_month, plus
+from remit.reconcile.statements.focus import instant, quantity_fields
 from remit.reconcile.statements.meters import meter_of
-from remit.reconcile.statements.model import Charge, Meter, StatementLine
-from remit.reconcile.statements.raw import json_lines, looks_like
+from remit.reconcile.statements.model import Charge, Meter, StatementError, StatementLine
+from remit.reconcile.statements.raw import csv_rows, json_lines, looks_like
 from remit.reconcile.statements.reading import Fields, Reading
 
 VENDOR: Final = "google"
@@ -129,7 +129,11 @@ def _lines(
 
 
 def _rows(reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:
-    found = json_lines(reading.raw) if looks_like(reading.raw) == "json" else rows_of(reading)
+    found: Iterator[tuple[int, Any]]
+    if looks_like(reading.raw) == "json":
+        found = json_lines(reading.raw)
+    else:
+        found = csv_rows(reading.raw, _header)
     for line, row in found:
         if not isinstance(row, Mapping):
             raise Fields({}, line).error("a row is an object: this is none")
@@ -140,6 +144,13 @@ def _rows(reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:
             else:
                 flat[str(name).replace(".", "_")] = value
         yield line, flat
+
+
+def _header(names: list[str]) -> None:
+    if not {"cost", "usage_start_time", "usage_end_time"} <= {name.replace(".", "_") for name in names}:
+        raise StatementError(
+            "it is no billing export: it needs the columns `cost`, `usage_start_time`, `usage_end_time`"
+        )
 
 
 def _listed(fields: Fields, name: str) -> list[Mapping[str, Any]]:
@@ -176,7 +187,10 @@ def _cover(reading: Reading, fields: Fields) -> None:
         return
     if len(month) != 6 or not month.isdecimal() or not 1 <= int(month[4:]) <= 12:
         raise fields.error(f"`invoice.month` is `{month[:20]}`, not such as 202611")
-    begin = datetime(int(month[:4]), int(month[4:]), 1, tzinfo=UTC)
+    try:
+        begin = in_range(datetime(int(month[:4]), int(month[4:]), 1, tzinfo=UTC))
+    except ValueError:
+        raise fields.error(f"`invoice.month` is `{month[:20]}`, which is out of range") from None
     reading.notes.covers(begin, next_month(begin))
 
 

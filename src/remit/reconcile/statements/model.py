@@ -52,6 +52,27 @@ MAX_TEXT: Final = 2_000
 MAX_TAGS: Final = 200
 
 
+_TEXTS: Final = (
+    "vendor",
+    "account",
+    "project",
+    "key_id",
+    "region",
+    "resource",
+    "model",
+    "tier",
+    "context_window",
+    "unit",
+    "stated_quantity",
+    "stated_unit",
+    "amount_text",
+    "invoice_id",
+    "invoice_issuer",
+    "native_id",
+    "text",
+)
+
+
 class StatementError(Exception):
     """The bytes are not the statement they are said to be. `line` is the number of the row in the raw file, if one is to blame."""
 
@@ -112,9 +133,11 @@ class StatementLine:
             raise StatementError(f"{self.requests} requests are less than none", self.line)
         if len(self.tags) > MAX_TAGS:
             raise StatementError(f"{len(self.tags)} tags, at most {MAX_TAGS} are kept", self.line)
-        for one in (self.account, self.project, self.key_id, self.resource, self.model, self.text, *self.tags.values()):
-            if one is not None and (len(one) > MAX_TEXT or "\0" in one):
-                raise StatementError(f"a text is longer than {MAX_TEXT} characters, or holds NUL", self.line)
+        for one in (*(getattr(self, name) for name in _TEXTS), *self.tags, *self.tags.values()):
+            if one is not None and not _can_be_kept(one):
+                raise StatementError(
+                    f"a text is longer than {MAX_TEXT:,} characters, or is not Unicode without NUL", self.line
+                )
 
     @property
     def exact_amount(self) -> Decimal | None:
@@ -159,6 +182,11 @@ class Options:
     only: tuple[str, ...] = ()
     mapping: str | None = None
     is_final: bool = False
+
+    def __post_init__(self) -> None:
+        for one in (self.vendor, self.account, self.currency, *self.only):
+            if one is not None and not _can_be_kept(one):
+                raise StatementError("what was said about it is too long, or is not Unicode without NUL")
 
     def kept(self) -> dict[str, Any]:
         """JSON-able form, by which the same bytes can be read again as they were."""
@@ -215,3 +243,8 @@ class Summary:
     rows_left_out: int
     amounts_left_out: Mapping[str, Decimal]
     remarks: tuple[Remark, ...]
+
+
+def _can_be_kept(text: str) -> bool:
+    """Whether the database can: no NUL, no half of a pair of code units."""
+    return len(text) <= MAX_TEXT and "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -121,7 +121,7 @@ def _tokens(reading: Reading, result: Result) -> Iterator[StatementLine]:
         "tier": fields.text("service_tier"),
         "is_batch": fields.values.get("batch"),
     }
-    if who["is_batch"] not in {None, True, False}:
+    if not isinstance(who["is_batch"], bool | None):
         raise fields.error("`batch` is neither true nor false")
     for meter, count, text in disjoint(reading, fields):
         yield StatementLine(**who, meter=meter, quantity=count, unit="tokens", text=text)

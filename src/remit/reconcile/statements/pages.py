@@ -22,6 +22,8 @@ class Result:
 
 def pages_of(reading: Reading) -> list[Mapping[str, Any]]:
     """The pages of a file, in order. Raises StatementError where the last one says that there are more."""
+    if reading.pages is not None:
+        return reading.pages
     found: list[Mapping[str, Any]] = []
     for document in json_documents(reading.raw):
         for page in document if isinstance(document, list) else [document]:
@@ -32,6 +34,7 @@ def pages_of(reading: Reading) -> list[Mapping[str, Any]]:
         raise StatementError("there is no page in it")
     if found[-1].get("has_more"):
         raise StatementError("its last page says that there are more: it is not whole; fetch the pages after it too")
+    reading.pages = found
     return found
 
 

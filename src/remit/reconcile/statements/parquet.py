@@ -1,7 +1,7 @@
 """Rows of a Parquet file, where pyarrow is installed; nothing else here needs it."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -12,7 +12,7 @@ from remit.reconcile.statements.raw import MAX_COLUMNS, Raw
 _AT_ONCE: Final = 4_096
 
 
-def parquet_rows(raw: Raw) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def parquet_rows(raw: Raw, header: Callable[[list[str]], None]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Rows by column with their number from 1: texts, exact numbers, maps as pairs. Raises StatementError.
 
     A column of binary floating point is read as the shortest decimal that means the same float: what the writer of the file once
@@ -26,6 +26,7 @@ def parquet_rows(raw: Raw) -> Iterator[tuple[int, Mapping[str, Any]]]:
         file = parquet.ParquetFile(arrow.BufferReader(b"".join(raw.content())))
         if file.metadata.num_columns > MAX_COLUMNS:
             raise StatementError(f"{file.metadata.num_columns} columns, at most {MAX_COLUMNS} are read")
+        header(list(file.schema_arrow.names))
         number = 0
         for batch in file.iter_batches(batch_size=_AT_ONCE):
             for row in batch.to_pylist():

@@ -4,7 +4,7 @@ import codecs
 import csv
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
@@ -65,8 +65,13 @@ def pack(pieces: Iterable[bytes]) -> Raw:
     return Raw(digest.digest(), size, bytes(packed))
 
 
-def csv_rows(raw: Raw, *, delimiter: str = ",") -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows by column, each with the line of the file it ends on; empty lines are none. Raises StatementError."""
+def csv_rows(
+    raw: Raw, header: Callable[[list[str]], None], *, delimiter: str = ","
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows by column, each with the line of the file it ends on; empty lines are none. Raises StatementError.
+
+    `header` is told the names of the columns first, also where there is no row.
+    """
     reader = csv.reader(_lines(raw), delimiter=delimiter, strict=True)
     names: list[str] | None = None
     while True:
@@ -81,6 +86,7 @@ def csv_rows(raw: Raw, *, delimiter: str = ",") -> Iterator[tuple[int, dict[str,
         if names is None:
             names = [name.strip() for name in cells]
             _check_names(names, reader.line_num)
+            header(names)
             continue
         if len(cells) != len(names):
             raise StatementError(f"{len(cells)} cells, but the header names {len(names)}", reader.line_num)

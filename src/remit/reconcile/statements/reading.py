@@ -49,6 +49,7 @@ class Notes:
 
     def remark(self, text: str, line: int | None = None) -> None:
         """Something a person should know. Raises StatementError where there is no end of it."""
+        text = text.encode("utf-8", "replace").decode().replace("\0", "?")
         first, rows = self._remarks.get(text, (line, 0))
         if rows == 0 and len(self._remarks) >= _MAX_REMARKS:
             raise StatementError(
@@ -73,6 +74,7 @@ class Reading:
         self.raw = raw
         self.options = options
         self.notes = Notes()
+        self.pages: list[Mapping[str, Any]] | None = None
 
     def money(self, amount: Decimal | None, currency: str | None, line: int) -> dict[str, Any]:
         """The fields of a line that say an amount, given in whole units of its currency. Raises StatementError."""
@@ -100,7 +102,10 @@ class Reading:
             return None
         code = self.currency(currency, line)
         rate = Decimal(1) if code == "USD" else self.options.rates.get(code)
-        return None if rate is None else to_nanousd(times(amount, rate))[0]
+        try:
+            return None if rate is None else to_nanousd(times(amount, rate))[0]
+        except InexactError as error:
+            raise StatementError(str(error), line) from None
 
     def currency(self, stated: str | None, line: int) -> str:
         """The code of a currency, upper case. Raises StatementError where nobody states one."""
@@ -158,8 +163,8 @@ class Fields:
         if found is None:
             return None
         number = count_of(found)
-        if not isinstance(number, int) or number < 0:
-            raise self.error(f"`{name}` is `{plain(found)}`, not a whole number of at least 0")
+        if not isinstance(number, int) or not 0 <= number < 2**63:
+            raise self.error(f"`{name}` is `{plain(found)}`, not a whole number from 0 to 64 bits")
         return number
 
     def error(self, message: str) -> StatementError:
