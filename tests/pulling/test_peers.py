@@ -93,7 +93,13 @@ def test_openai_refuses_what_it_does_not_document(query: str) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    [f"{INSTANTS}&group_by[]=api_key_id", f"{INSTANTS}&limit=32", f"{INSTANTS}&bucket_width=1m", "starting_at=x"],
+    [
+        f"{INSTANTS}&group_by[]=api_key_id",
+        f"{INSTANTS}&limit=32",
+        f"{INSTANTS}&bucket_width=1m",
+        f"{INSTANTS}&bucket_width=2d",
+        "starting_at=x",
+    ],
 )
 def test_anthropic_refuses_what_it_does_not_document(query: str) -> None:
     """Costs are by workspace and description, by day, at most 31 a page; analytics need their beta header."""
@@ -102,6 +108,24 @@ def test_anthropic_refuses_what_it_does_not_document(query: str) -> None:
         plain = {name: value for name, value in ANTHROPIC.items() if name != "anthropic-beta"}
         assert get(f"{peer.url}/v1/organizations/analytics/cost?{INSTANTS}", plain)[0] == 404
         assert get(f"{peer.url}/v1/organizations/cost_report?{INSTANTS}", OPENAI)[0] == 401
+
+
+@pytest.mark.parametrize(("width", "most", "inside"), [("1m", 1440, 4320), ("1h", 168, 72), ("1d", 31, 3)])
+def test_usage_is_by_minute_hour_or_day(width: str, most: int, inside: int) -> None:
+    """Each width has its longest page and its number of buckets, and all of them hold the same tokens."""
+    with OpenAiReportsPeer(BOOKS) as openai, AnthropicReportsPeer(BOOKS) as anthropic:
+        for url, headers, name, count in (
+            (f"{openai.url}/v1/organization/usage/completions?{SECONDS}", OPENAI, "output_tokens", 5),
+            (f"{anthropic.url}/v1/organizations/usage_report/messages?{INSTANTS}", ANTHROPIC, "output_tokens", 5),
+        ):
+            assert get(f"{url}&bucket_width={width}&limit={most + 1}", headers)[0] == 400
+            found, cursor = [], ""
+            while cursor is not None:
+                status, page = get(f"{url}&bucket_width={width}&limit={most}{cursor}", headers)
+                assert status == 200, page
+                found += page["data"]
+                cursor = f"&page={page['next_page']}" if page["has_more"] else None
+            assert len(found) == inside and sum(one[name] for bucket in found for one in bucket["results"]) == count
 
 
 def test_openrouter_wants_a_day() -> None:

@@ -111,6 +111,7 @@ def test_what_is_too_large_is_refused_early(monkeypatch: pytest.MonkeyPatch) -> 
         (b'{"data": [', "openai.costs", "not JSON"),
         (b'{"data": NaN}', "openai.costs", "not JSON"),
         (b'{"data": 1e1000000000000}', "openai.costs", "no page|not JSON|is none"),
+        (b'{"data": 1e99999999999999999999}', "openai.costs", "out of range"),
         (b"{}", "openai.costs", "a list `data`"),
         (b'{"data": [{"results": [{}]}]}', "openai.costs", "no period"),
         (b'{"data": [{"start_time": 1793491200, "end_time": 1e400, "results": []}]}', "openai.costs", "no period"),

@@ -209,7 +209,10 @@ def _bounded(pieces: Iterable[str]) -> Iterator[str]:
 def _decimal(text: str) -> Decimal:
     if len(text) > 60:
         raise ValueError(f"the number `{text[:20]}...` is longer than 60 characters")
-    return Decimal(text)
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        raise ValueError(f"the number `{text}` is out of range") from None
 
 
 def _integer(text: str) -> int:

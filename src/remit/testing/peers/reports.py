@@ -5,6 +5,7 @@ Parameters are checked as the published documents say: a bucket, a grouping or a
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,16 +17,23 @@ from remit.testing.vendor_reports.openrouter import openrouter_activity
 
 ADMIN_KEY: Final = "sk-admin-of-nobody-0000000000"
 BETA: Final = "analytics-usage-cost-2026-08-24"
-_USAGE: Final = {
-    "completions": "completions",
-    "embeddings": "embeddings",
-    "moderations": "moderations",
-    "images": "images",
-    "audio_speeches": "audio_speeches",
-    "audio_transcriptions": "audio_transcriptions",
-    "vector_stores": "vector_stores",
-    "code_interpreter_sessions": "code_interpreter_sessions",
+_WIDTHS: Final = {
+    "1m": (timedelta(minutes=1), 1440, 60),
+    "1h": (timedelta(hours=1), 168, 24),
+    "1d": (timedelta(days=1), 31, 7),
 }
+_USAGE: Final = frozenset(
+    {
+        "completions",
+        "embeddings",
+        "moderations",
+        "images",
+        "audio_speeches",
+        "audio_transcriptions",
+        "vector_stores",
+        "code_interpreter_sessions",
+    }
+)
 _OPENAI_GROUPS: Final = {"project_id", "user_id", "api_key_id", "model", "batch", "service_tier"}
 _ANTHROPIC_GROUPS: Final = {
     "api_key_id",
@@ -109,10 +117,10 @@ class OpenAiReportsPeer(ReportsPeer):
         if name not in _USAGE:
             return None
         _known(params, {"start_time", "end_time", "bucket_width", "group_by", "limit", "page"})
-        if _one(params, "bucket_width", "1d") != "1d":
-            raise _WrongError("these books are by day: `bucket_width` is `1d` here")
+        width, most, usual = _width(params)
         groups = _groups(params, "group_by", _OPENAI_GROUPS)
-        return self._buckets(openai_usage, params, groups, _limit(params, 31, 7), name)
+        make = partial(openai_usage, width=width)
+        return self._buckets(make, params, groups, _limit(params, most, usual), name)
 
     def _buckets(
         self, make: _Make, params: dict[str, list[str]], groups: list[str], limit: int, name: str = "completions"
@@ -130,14 +138,14 @@ class AnthropicReportsPeer(ReportsPeer):
 
     def report(self, path: str, params: dict[str, list[str]], asked: Asked) -> Any:
         _known(params, {"starting_at", "ending_at", "bucket_width", "group_by[]", "limit", "page"})
-        width = _one(params, "bucket_width", "1d")
-        if width != "1d":
-            raise _WrongError("these books are by day: `bucket_width` is `1d` here")
+        width, most, usual = _width(params)
+        if width != timedelta(days=1) and not path.endswith("/usage_report/messages"):
+            raise _WrongError("`bucket_width` of costs is `1d`")
         begin, end = (_instant(params, one) for one in ("starting_at", "ending_at"))
-        limit = _limit(params, 31, 7)
+        limit = _limit(params, most, usual)
         if path == "/v1/organizations/usage_report/messages":
             groups = _groups(params, "group_by[]", _ANTHROPIC_GROUPS)
-            return self.page(anthropic_usage(self.books, begin, end, groups), limit, params)
+            return self.page(anthropic_usage(self.books, begin, end, groups, width), limit, params)
         if path == "/v1/organizations/cost_report":
             groups = _groups(params, "group_by[]", {"workspace_id", "description"})
             return self.page(anthropic_costs(self.books, begin, end, groups), limit, params)
@@ -186,6 +194,14 @@ def _limit(params: dict[str, list[str]], most: int, otherwise: int) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= most:
         raise _WrongError(f"`limit` is from 1 to {most}")
     return int(text)
+
+
+def _width(params: dict[str, list[str]]) -> tuple[timedelta, int, int]:
+    """How long a bucket is, how many a page holds at most, and how many without a limit."""
+    stated = _one(params, "bucket_width", "1d")
+    if stated not in _WIDTHS:
+        raise _WrongError(f"`bucket_width` is one of {', '.join(_WIDTHS)}")
+    return _WIDTHS[stated]
 
 
 def _seconds(params: dict[str, list[str]], name: str) -> datetime:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from remit.testing.vendor_reports.books import BookRow, costs, days, decimal_text, grouped, used
+from remit.testing.vendor_reports.books import DAY, BookRow, buckets, costs, decimal_text, grouped, used
 
 TOKEN_TYPES: Final = {
     "input": "uncached_input_tokens",
@@ -17,14 +17,20 @@ TOKEN_TYPES: Final = {
 
 
 def anthropic_usage(
-    rows: Iterable[BookRow], since: datetime, until: datetime, group_by: Sequence[str] = ()
+    rows: Iterable[BookRow],
+    since: datetime,
+    until: datetime,
+    group_by: Sequence[str] = (),
+    width: timedelta = DAY,
 ) -> list[dict[str, Any]]:
-    """Buckets of `GET /v1/organizations/usage_report/messages`, one a day."""
+    """Buckets of `GET /v1/organizations/usage_report/messages`, the empty ones as well."""
     return [
         _bucket(
-            day, [_usage(dict(zip(group_by, key, strict=True)), found) for key, found in _groups(rows, day, group_by)]
+            begin,
+            width,
+            [_usage(dict(zip(group_by, key, strict=True)), found) for key, found in _groups(inside, group_by)],
         )
-        for day in days(since, until)
+        for begin, inside in buckets(rows, since, until, width)
     ]
 
 
@@ -32,10 +38,10 @@ def anthropic_costs(
     rows: Iterable[BookRow], since: datetime, until: datetime, group_by: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """Buckets of `GET /v1/organizations/cost_report`. By `description` a result for each model and kind, else their sum."""
-    buckets = []
-    for day in days(since, until):
+    made = []
+    for day, inside in buckets(rows, since, until):
         results: list[dict[str, Any]] = []
-        for key, found in _groups(rows, day, [name for name in group_by if name == "workspace_id"]):
+        for key, found in _groups(inside, [name for name in group_by if name == "workspace_id"]):
             workspace = key[0] if key else None
             if "description" not in group_by:
                 results.append(_cost(workspace, sum(costs(found).values()), None, None))
@@ -44,8 +50,8 @@ def anthropic_costs(
                 results += [
                     _cost(workspace, amount_nanousd, kind, model) for kind, amount_nanousd in costs(of_model).items()
                 ]
-        buckets.append(_bucket(day, results))
-    return buckets
+        made.append(_bucket(day, DAY, results))
+    return made
 
 
 def anthropic_analytics_costs(
@@ -54,8 +60,8 @@ def anthropic_analytics_costs(
     """Items of `GET /v1/organizations/analytics/cost`, one a day, group and kind of token."""
     items = []
     names = [name for name in group_by if name != "token_type"]
-    for day in days(since, until):
-        for key, found in _groups(rows, day, names):
+    for day, inside in buckets(rows, since, until):
+        for key, found in _groups(inside, names):
             group = dict(zip(names, key, strict=True))
             for kind, amount_nanousd in costs(found).items():
                 of_kind = (
@@ -107,10 +113,8 @@ def _cents(amount_nanousd: int) -> str:
     return decimal_text(Decimal(amount_nanousd).scaleb(-7))
 
 
-def _groups(
-    rows: Iterable[BookRow], day: datetime, names: Sequence[str]
-) -> list[tuple[tuple[Any, ...], list[BookRow]]]:
-    return grouped((row for row in rows if row.day == day), lambda row: tuple(_value(row, name) for name in names))
+def _groups(rows: Iterable[BookRow], names: Sequence[str]) -> list[tuple[tuple[Any, ...], list[BookRow]]]:
+    return grouped(rows, lambda row: tuple(_value(row, name) for name in names))
 
 
 def _value(row: BookRow, name: str) -> Any:
@@ -125,9 +129,9 @@ def _value(row: BookRow, name: str) -> Any:
     return values[name]
 
 
-def _period(day: datetime) -> dict[str, str]:
-    return {"starting_at": f"{day:%Y-%m-%dT%H:%M:%SZ}", "ending_at": f"{day + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"}
+def _period(begin: datetime, width: timedelta = DAY) -> dict[str, str]:
+    return {"starting_at": f"{begin:%Y-%m-%dT%H:%M:%SZ}", "ending_at": f"{begin + width:%Y-%m-%dT%H:%M:%SZ}"}
 
 
-def _bucket(day: datetime, results: list[dict[str, Any]]) -> dict[str, Any]:
-    return {**_period(day), "results": results}
+def _bucket(begin: datetime, width: timedelta, results: list[dict[str, Any]]) -> dict[str, Any]:
+    return {**_period(begin, width), "results": results}

@@ -19,6 +19,7 @@ KINDS: Final = (
     "web_search",
 )
 """What can be counted. All but `web_search` are tokens; none overlaps another."""
+DAY: Final = timedelta(days=1)
 _NUMBER: Final = re.compile(r'"@@(-?[0-9.]+)@@"')
 
 
@@ -53,11 +54,16 @@ class BookRow:
         return sum(self.used.get(kind, 0) for kind in kinds)
 
 
-def days(since: datetime, until: datetime) -> Iterator[datetime]:
-    """Each UTC day of a period."""
+def buckets(
+    rows: Iterable[BookRow], since: datetime, until: datetime, width: timedelta = DAY
+) -> Iterator[tuple[datetime, list[BookRow]]]:
+    """Each bucket of a period by its first instant, with the rows in it; the empty ones as well."""
+    found: dict[datetime, list[BookRow]] = {}
+    for row in rows:
+        found.setdefault(since + (row.at - since) // width * width, []).append(row)
     while since < until:
-        yield since
-        since += timedelta(days=1)
+        yield since, found.get(since, [])
+        since += width
 
 
 def grouped(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from remit.testing.vendor_reports.books import BookRow, costs, days, dollars, grouped, used
+from remit.testing.vendor_reports.books import DAY, BookRow, buckets, costs, dollars, grouped, used
 
 # How line items call kinds.
 LINE_ITEMS: Final = {
@@ -19,12 +19,16 @@ LINE_ITEMS: Final = {
 
 
 def openai_usage(
-    rows: Iterable[BookRow], since: datetime, until: datetime, group_by: Sequence[str] = ()
+    rows: Iterable[BookRow],
+    since: datetime,
+    until: datetime,
+    group_by: Sequence[str] = (),
+    width: timedelta = DAY,
 ) -> list[dict[str, Any]]:
-    """Buckets of `GET /v1/organization/usage/completions`, one a day, the empty ones as well."""
+    """Buckets of `GET /v1/organization/usage/completions`, the empty ones as well."""
     return [
-        _bucket(day, [_usage(group_by, key, found) for key, found in _groups(rows, day, group_by)])
-        for day in days(since, until)
+        _bucket(begin, width, [_usage(group_by, key, found) for key, found in _groups(inside, group_by)])
+        for begin, inside in buckets(rows, since, until, width)
     ]
 
 
@@ -32,19 +36,19 @@ def openai_costs(
     rows: Iterable[BookRow], since: datetime, until: datetime, group_by: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """Buckets of `GET /v1/organization/costs`. With `line_item` a result for each model and kind, else their sum."""
-    buckets = []
-    for day in days(since, until):
+    made = []
+    for day, inside in buckets(rows, since, until):
         results: list[dict[str, Any]] = []
         names = [name for name in group_by if name != "line_item"]
-        for key, found in _groups(rows, day, names):
+        for key, found in _groups(inside, names):
             who = dict(zip(names, key, strict=True))
             if "line_item" in group_by:
                 for (model,), of_model in grouped(found, lambda row: (row.model,)):
                     results += _items(who, model, of_model)
             else:
                 results.append(_cost(who, None, sum(costs(found).values()), None))
-        buckets.append(_bucket(day, results))
-    return buckets
+        made.append(_bucket(day, DAY, results))
+    return made
 
 
 def _items(who: dict[str, Any], model: str, rows: list[BookRow]) -> list[dict[str, Any]]:
@@ -88,10 +92,8 @@ def _usage(group_by: Sequence[str], key: tuple[Any, ...], rows: list[BookRow]) -
     }
 
 
-def _groups(
-    rows: Iterable[BookRow], day: datetime, names: Sequence[str]
-) -> list[tuple[tuple[Any, ...], list[BookRow]]]:
-    return grouped((row for row in rows if row.day == day), lambda row: tuple(_value(row, name) for name in names))
+def _groups(rows: Iterable[BookRow], names: Sequence[str]) -> list[tuple[tuple[Any, ...], list[BookRow]]]:
+    return grouped(rows, lambda row: tuple(_value(row, name) for name in names))
 
 
 def _value(row: BookRow, name: str) -> Any:
@@ -105,6 +107,6 @@ def _value(row: BookRow, name: str) -> Any:
     return values[name]
 
 
-def _bucket(day: datetime, results: list[dict[str, Any]]) -> dict[str, Any]:
-    begin, end = (int(one.timestamp()) for one in (day, day + timedelta(days=1)))
-    return {"object": "bucket", "start_time": begin, "end_time": end, "results": results}
+def _bucket(begin: datetime, width: timedelta, results: list[dict[str, Any]]) -> dict[str, Any]:
+    start, end = (int(one.timestamp()) for one in (begin, begin + width))
+    return {"object": "bucket", "start_time": start, "end_time": end, "results": results}
