@@ -2,16 +2,20 @@
 
 import gzip
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from remit.reconcile.statements import formats
 from remit.reconcile.statements.exact import InexactError, parse_decimal, parse_unit, to_nanousd
+from remit.reconcile.statements.formats import FORMATS, Format
 from remit.reconcile.statements.meters import meter_of
-from remit.reconcile.statements.model import Options, StatementError
+from remit.reconcile.statements.model import Options, StatementError, StatementLine
 from remit.reconcile.statements.openai import parse_line_item
+from remit.reconcile.statements.reading import Reading
 from tests.reconcile.books import read
 
 DAY = {"object": "bucket", "start_time": 1793491200, "end_time": 1793577600}  # 2026-11-01
@@ -327,3 +331,20 @@ def test_google_states_credits_tax_and_rounding_apart() -> None:
 def test_words_for_meters(words: str, meter: str) -> None:
     """Cached before input, storage before cache; what names none is `other`."""
     assert meter_of(words) == meter
+
+
+def test_a_row_that_gets_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that counts a row and makes no line of it is found out by the two sums."""
+    whole = FORMATS["focus"]
+
+    def forgetful(reading: Reading) -> Iterator[StatementLine]:
+        lines = whole.read(reading)
+        next(lines)
+        yield from lines
+
+    monkeypatch.setattr(formats, "FORMATS", {"focus": Format("focus", None, forgetful)})
+    fails(
+        focus() + focus().splitlines(keepends=True)[1],
+        "focus",
+        "its rows come to 3 USD, the lines read from them to 1.5 USD",
+    )

@@ -9,6 +9,7 @@ from typing import Any, Final
 from remit.reconcile.statements.model import StatementError
 from remit.reconcile.statements.raw import MAX_COLUMNS, Raw
 
+MAX_PARQUET_BYTES: Final = 256 * 1024 * 1024
 _AT_ONCE: Final = 4_096
 
 
@@ -22,6 +23,8 @@ def parquet_rows(raw: Raw, header: Callable[[list[str]], None]) -> Iterator[tupl
         arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise StatementError("it is Parquet: install pyarrow to read it, or export it as CSV") from None
+    if raw.size_bytes > MAX_PARQUET_BYTES:
+        raise StatementError("as Parquet it is larger than 256 MiB: export it by day, or by account")
     try:
         file = parquet.ParquetFile(arrow.BufferReader(b"".join(raw.content())))
         if file.metadata.num_columns > MAX_COLUMNS:
@@ -32,7 +35,7 @@ def parquet_rows(raw: Raw, header: Callable[[list[str]], None]) -> Iterator[tupl
             for row in batch.to_pylist():
                 number += 1
                 yield number, {name: _value(value) for name, value in row.items()}
-    except arrow.ArrowException as error:
+    except (arrow.ArrowException, OSError) as error:
         raise StatementError(f"it is not Parquet that can be read: {str(error)[:200]}") from None
 
 
