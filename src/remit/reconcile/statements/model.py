@@ -1,5 +1,6 @@
 """What a vendor's statement says, in one form for all vendors."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -52,6 +53,7 @@ MAX_TEXT: Final = 2_000
 MAX_TAGS: Final = 200
 
 
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _TEXTS: Final = (
     "vendor",
     "account",
@@ -247,4 +249,6 @@ class Summary:
 
 def _can_be_kept(text: str) -> bool:
     """Whether the database can: no NUL, no half of a pair of code units."""
-    return len(text) <= MAX_TEXT and "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+    if len(text) > MAX_TEXT or "\0" in text:
+        return False
+    return text.isascii() or _HALF.search(text) is None
