@@ -128,6 +128,9 @@ def test_null_is_somebody_where_results_are_kept_apart() -> None:
     ]  # fmt: skip
     _, lines = read(anthropic(tokens), "anthropic.usage_messages")
     assert {(line.key_id, line.project, len(line.tags)) for line in lines} == {(None, None, 0)}
+    asked = Options(grouped_by=("api_key_id", "workspace_id"))
+    _, lines = read(anthropic(tokens), "anthropic.usage_messages", asked)
+    assert {(line.key_id, line.project, line.tags.get("origin")) for line in lines} == {(None, "default", "workbench")}
 
 
 def test_reports_that_cannot_be_summed_are_refused() -> None:

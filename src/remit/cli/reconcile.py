@@ -95,7 +95,7 @@ def pull(
     from remit.bootstrap import make_puller
     from remit.cli.output import remark
     from remit.cli.session import open_authority
-    from remit.pulling.vendors import PullError
+    from remit.pulling.vendors import GROUPED_BY, PullError
     from remit.reconcile.statements.model import Options, StatementError
 
     begin, end = parse_moment(since, "--since"), parse_moment(until, "--until")
@@ -107,7 +107,13 @@ def pull(
         pulled = puller.pull(begin, end)
         for one in puller.skipped:
             remark(f"not there: {one}")
-        options = Options(account=puller.account, since=begin, until=end, is_final=final)
+        options = Options(
+            account=puller.account,
+            since=begin,
+            until=end,
+            grouped_by=GROUPED_BY.get(vendor, ()),
+            is_final=final,
+        )
         return _take_in(authority, pulled, options, by, json=json)
     except (PullError, StatementError) as error:
         raise CommandError(f"{vendor}: {error}") from None

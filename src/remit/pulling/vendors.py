@@ -25,6 +25,10 @@ _DAY: Final = timedelta(days=1)
 _NOT_THERE: Final = frozenset({400, 403, 404})
 
 
+GROUPED_BY: Final[Mapping[str, tuple[str, ...]]] = {"anthropic": ("api_key_id", "workspace_id")}
+"""Fields by which every report of a vendor keeps results apart here, so that null in one of them is somebody."""
+
+
 class PullError(Exception):
     """The vendor did not give a report whole; the message says which, and why."""
 

@@ -101,7 +101,7 @@ def read_costs(reading: Reading) -> Iterator[StatementLine]:
 def read_analytics_cost(reading: Reading) -> Iterator[StatementLine]:
     """`GET /v1/organizations/analytics/cost`: amounts after discounts and before credits, with the list amount."""
     rows = _items(reading)
-    apart = {name for _, group, _ in rows for name in ("api_key_id", "workspace_id") if group.get(name) is not None}
+    apart = stated_names(reading, ("api_key_id", "workspace_id"), _groups_of)
     for result, group, item in rows:
         fields = result.fields
         cost = Fields(item["cost"], fields.line)
@@ -121,7 +121,7 @@ def read_analytics_cost(reading: Reading) -> Iterator[StatementLine]:
 def read_analytics_usage(reading: Reading) -> Iterator[StatementLine]:
     """`GET /v1/organizations/analytics/usage`: a line for each kind of token of an item."""
     rows = _items(reading, "usage")
-    apart = {name for _, group, _ in rows for name in ("api_key_id", "workspace_id") if group.get(name) is not None}
+    apart = stated_names(reading, ("api_key_id", "workspace_id"), _groups_of)
     for result, _, item in rows:
         usage = Fields(item["usage"], result.fields.line)
         unknown_fields(reading, usage, _USAGE | {"requests", "total_tokens"})
@@ -176,6 +176,11 @@ def _items(reading: Reading, what: str = "cost") -> list[tuple[Result, Mapping[s
                 group["user_profile_id"] = group.get("user_profile_id") or name or None
             found.append((Result(fields, begin, end), group, item))
     return found
+
+
+def _groups_of(page: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for item in page["data"]:
+        yield item["group"]
 
 
 def _kinds(fields: Fields, who: dict[str, Any]) -> Iterator[StatementLine]:

@@ -172,7 +172,8 @@ class Options:
     """What a person says about a statement that it does not say itself.
 
     `rates` are dollars for one unit of another currency. `only` are products or services; the rows of others are left out and
-    counted. `mapping` is the text of a mapping file, for generic CSV.
+    counted. `mapping` is the text of a mapping file, for generic CSV. `grouped_by` are fields by which a report was asked to keep
+    results apart, so that null in one of them is somebody; without it those count that any result states.
     """
 
     vendor: str | None = None
@@ -183,6 +184,7 @@ class Options:
     rates: Mapping[str, Decimal] = field(default_factory=dict)
     only: tuple[str, ...] = ()
     mapping: str | None = None
+    grouped_by: tuple[str, ...] = ()
     is_final: bool = False
 
     def __post_init__(self) -> None:
@@ -201,6 +203,7 @@ class Options:
             "rates": {name: format(rate, "f") for name, rate in sorted(self.rates.items())},
             "only": list(self.only),
             "mapping": self.mapping,
+            "grouped_by": list(self.grouped_by),
             "is_final": self.is_final,
         }
 
@@ -217,6 +220,7 @@ class Options:
             rates={name: Decimal(rate) for name, rate in kept["rates"].items()},
             only=tuple(kept["only"]),
             mapping=kept["mapping"],
+            grouped_by=tuple(kept["grouped_by"]),
             is_final=kept["is_final"],
             **moments,
         )

@@ -68,7 +68,8 @@ def stated_names(
     reading: Reading, names: tuple[str, ...], rows: Callable[[Any], Iterator[Mapping[str, Any]]]
 ) -> set[str]:
     """Which of these fields any row states: those that were asked to be kept apart, in which null is somebody too."""
-    return {name for page in pages_of(reading) for row in rows(page) for name in names if row.get(name) is not None}
+    stated = {name for page in pages_of(reading) for row in rows(page) for name in names if row.get(name) is not None}
+    return stated | ({*names} & {*reading.options.grouped_by})
 
 
 def bucket_rows(page: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
