@@ -4,13 +4,15 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
 from remit.kernel.ids import new_id
 from remit.kernel.money import NANOUSD_PER_USD as USD
 from remit.store.connect import connect
+from remit.testing.vendor_reports.books import BookRow
+from remit.testing.vendor_reports.clouds import focus
 from tests.api.support import Caller, Plane, ref, usd
 
 DEAD_LETTER = """
@@ -128,6 +130,17 @@ class Ground:
             DEAD_LETTER, {"path": self.used, "channel": "hook", "ticket": secrets.token_hex(4)}
         )
         return int(made)
+
+    def statement(self) -> str:
+        """One whose account is this ground's."""
+        row = BookRow(at=datetime(2026, 11, 3, tzinfo=UTC), model="m", used={"input": 5}, account=self.root)
+        answer = self.admin.http.post(
+            "/statements",
+            params={"source": "focus"},
+            content=focus([row]),
+            headers={"idempotency-key": secrets.token_hex(8)},
+        )
+        return str(answer.json()["id"])
 
     def failed_job(self) -> int:
         """A job that is not tried any more."""
@@ -247,6 +260,9 @@ GOOD: dict[tuple[str, str], Callable[[Ground], Good]] = {
     ("GET", "/outcomes/report"): lambda on: Good(query={"under": on.team, "by": "grant,model"}),
     ("GET", "/outcomes/compare"): lambda on: Good(query={"kind": "ticket_resolved", "first": "A", "second": "B"}),
     ("GET", "/audit"): lambda on: Good(query={"under": on.team, "outcome": "done"}),
+    ("GET", "/statements"): lambda on: Good(query={"current": False}),
+    ("GET", "/statements/{statement}"): lambda on: Good(path={"statement": on.statement()}),
+    ("GET", "/statements/{statement}/lines"): lambda on: Good(path={"statement": on.statement()}, query={"limit": 1}),
     ("GET", "/jobs"): lambda on: Good(query={"in_state": "scheduled"}),
     ("POST", "/jobs/{job}/retry"): lambda on: Good(path={"job": on.failed_job()}),
     ("GET", "/security/feed"): lambda on: Good(),
@@ -279,6 +295,7 @@ GOOD: dict[tuple[str, str], Callable[[Ground], Good]] = {
 }
 # What cannot succeed here, and where it does.
 NEVER_GOOD: dict[tuple[str, str], str] = {
+    ("POST", "/statements"): "takes a vendor's file: tests/api/test_statements.py",
     ("POST", "/token"): "takes an issuer: tests/workloads/test_exchange.py",
     ("GET", "/sign-in"): "takes a provider: tests/people/test_sign_in.py",
     ("GET", "/sign-in/callback"): "takes a provider: tests/people/test_sign_in.py",

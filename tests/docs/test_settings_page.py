@@ -26,6 +26,7 @@ TABLES = {
     "`[ledger]`": settings.LedgerSettings,
     "`[vendors.NAME]`": settings.VendorSettings,
     "`[vendors.NAME.billing]`": settings.VendorBilling,
+    "`[reconcile.vendors.NAME]`": settings.StatementVendorSettings,
     "`[[workloads]]`": settings.WorkloadSettings,
     "`[renewals]`": settings.RenewalSettings,
     "`[[channels]]`": ChannelSettings,

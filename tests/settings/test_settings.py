@@ -13,6 +13,7 @@ from remit.settings import (
     encode_settings,
     load_settings,
     parse_listen,
+    statement_key,
     vendor_key,
     webhook_secret,
 )
@@ -172,3 +173,37 @@ def test_other_listen_addresses_are_refused(text: str) -> None:
     """Anything without a port in range."""
     with pytest.raises(SettingsError):
         parse_listen(text)
+
+
+def test_a_deployment_says_what_its_vendor_calls_it(tmp_path: Path) -> None:
+    """Account, project and key id as statements write them; an empty one, or one with blanks, is a mistake."""
+    file = tmp_path / "remit.toml"
+    text = (
+        '[vendors.openai]\nbase_url = "https://api.openai.com"\nvendor_account = "org-1"\nvendor_project = "proj_1"\n'
+    )
+    file.write_text(f'{text}vendor_key_id = "key_1"\n')
+    vendor = load_settings(file, environment={}).vendors["openai"]
+    assert (vendor.vendor_account, vendor.vendor_project, vendor.vendor_key_id) == ("org-1", "proj_1", "key_1")
+    for wrong in ("", "two words"):
+        file.write_text(f'{text}vendor_key_id = "{wrong}"\n')
+        with pytest.raises(SettingsError, match=r"vendor_key_id|vendors"):
+            load_settings(file, environment={})
+
+
+def test_reports_are_asked_for_with_a_key_of_their_own(tmp_path: Path) -> None:
+    """The admin key of a vendor comes by file or environment, to an address that is safe; other vendors have none."""
+    file = tmp_path / "remit.toml"
+    file.write_text('[reconcile.vendors.openai]\nkey_env = "ADMIN"\naccount = "org-1"\n')
+    terms = load_settings(file, environment={}).reconcile.vendors["openai"]
+    assert statement_key("openai", terms, {"ADMIN": "sk-admin-0123456789"}) == "sk-admin-0123456789"
+    for environment in ({}, {"ADMIN": "short"}, {"ADMIN": "sk-admin-\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9"}):
+        with pytest.raises(SettingsError, match="admin key of `openai`"):
+            statement_key("openai", terms, environment)
+    for text, says in (
+        ('[reconcile.vendors.openai]\nbase_url = "http://api.acme.example"', "not https"),
+        ('[reconcile.vendors.openai]\nkey = "x"', "did you mean `key_env`|known are"),
+        ('[reconcile.vendors.mistral]\nkey_env = "X"', "vendors"),
+    ):
+        file.write_text(text)
+        with pytest.raises(SettingsError, match=says):
+            load_settings(file, environment={})

@@ -18,6 +18,7 @@ TABLES = (
     "reconciliations", "drift", "reconciliation_postings",
     "outcomes", "outcome_events", "outcome_joins",
     "ledger_tiles", "ledger_seals", "ledger_checkpoints",
+    "statements", "statement_lines", "statement_raw",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
@@ -29,7 +30,7 @@ READABLE: dict[Role, set[str]] = {
                      "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "entry_facts", "month_events",
                      "billing_months", "reconciliations", "drift", "reconciliation_postings",
                      "outcomes", "outcome_events", "outcome_joins", "ledger_tiles", "ledger_seals",
-                     "ledger_checkpoints"},
+                     "ledger_checkpoints", "statements", "statement_lines"},
     "remit_authority": {*TABLES, "postings", "entry_facts", "billing_months"} - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
@@ -40,7 +41,8 @@ INSERTABLE: dict[Role, set[str]] = {
                         "break_glasses", "people", "role_bindings", "trip_ends", "channels", "deliveries",
                         "ticket_threads", "heard", "reconciliations", "drift", "reconciliation_postings",
                         "outcomes", "outcome_events", "outcome_joins",
-                        "ledger_tiles", "ledger_seals", "ledger_checkpoints"},
+                        "ledger_tiles", "ledger_seals", "ledger_checkpoints",
+                        "statements", "statement_lines", "statement_raw"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
@@ -159,6 +161,9 @@ FORBIDDEN = [
     "CREATE TABLE remit.mine (id int)",
     "SET session_replication_role = replica",
     "COPY entries FROM '/dev/null'",
+    "UPDATE statements SET amount_nanousd = 0",
+    "DELETE FROM statement_lines",
+    "UPDATE statement_raw SET packed = ''",
 ]
 
 
@@ -179,6 +184,8 @@ def test_what_is_forbidden_fails(url: str, role: Role, statement: str) -> None:
         ("remit_reader", "SELECT * FROM access_keys"),
         ("remit_reader", "SELECT * FROM answers"),
         ("remit_reader", "SELECT * FROM people_tokens"),
+        ("remit_reader", "SELECT packed FROM statement_raw"),
+        ("remit_gateway", "SELECT * FROM statements"),
         ("remit_reader", "SELECT take_holds(1, now(), '[]')"),
         ("remit_reader", "SELECT finish_holds(now(), '[]')"),
         ("remit_reader", "SELECT lock_tree(true)"),

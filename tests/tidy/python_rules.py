@@ -26,6 +26,7 @@ DOMAIN_FOLDERS: Mapping[str, frozenset[str]] = {
     "findings": frozenset(),
     "reports": frozenset(),
     "outcomes": frozenset(),
+    "reconcile": frozenset(),
 }
 IO_MODULES = (
     "asyncio", "http", "io", "multiprocessing", "os", "pathlib", "selectors", "shutil", "socket", "sqlite3", "ssl",

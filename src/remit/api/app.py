@@ -38,6 +38,7 @@ from remit.api.roles import People, Roles, Tokens
 from remit.api.scim import SCIM_ROUTES
 from remit.api.services import Services
 from remit.api.sign_in_routes import begin_sign_in, end_sign_in
+from remit.api.statements import Statements
 from remit.api.tickets import Tickets
 from remit.api.token import exchange_token
 from remit.api.trips import Trips, security_feed
@@ -82,6 +83,7 @@ def make_app(services: Services) -> Edge:
             debts,
             findings,
             read_audit,
+            Statements,
             health,
             doctor,
             gateways,

@@ -37,6 +37,8 @@ _STATUSES: Final[Mapping[str, int]] = {
     "unknown_trip": 404,
     "unknown_dead_letter": 404,
     "unknown_job": 404,
+    "unknown_statement": 404,
+    "statement_overlaps": 409,
     "already_revoked": 409,
     "approved_already": 409,
     "look_again": 409,

@@ -31,6 +31,7 @@ from remit.store.postgres_outcomes import PostgresOutcomes
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_seals import PostgresSeals
+from remit.store.postgres_statements import PostgresStatements
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
@@ -71,6 +72,7 @@ class Services:
     audit: PostgresAudit
     seals: PostgresSeals
     jobs: PostgresJobs
+    statements: PostgresStatements
     hearing: Hearing | None = None
 
     @contextmanager

@@ -41,6 +41,7 @@ _NOTHING_SUCH = (
     "ticket_unknown",
     "unknown_trip",
     "unknown_job",
+    "unknown_statement",
     "unknown_dead_letter",
 )
 _STATUS_STYLES = {"active": "green", "requested": "cyan", "suspended": "yellow", "expired": "red", "revoked": "red"}

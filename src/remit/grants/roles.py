@@ -19,11 +19,13 @@ Right = Literal[
     "read_audit",
     "read_gateways",
     "read_jobs",
+    "read_statements",
     "run_doctor",
     "retry_jobs",
     "apply_evidence",
     "close_books",
     "decide_books",
+    "import_statements",
     "decide_debt",
     "decide_tickets",
     "end",
@@ -39,7 +41,17 @@ _READS: Final[frozenset[Right]] = frozenset(
 RIGHTS_OF: Final[Mapping[Role, frozenset[Right]]] = {
     "org_owner": frozenset(RIGHTS),
     "finance": frozenset(
-        {"read_grants", "read_ledger", "read_tickets", "apply_evidence", "close_books", "decide_books", "decide_debt"}
+        {
+            "read_grants",
+            "read_ledger",
+            "read_tickets",
+            "read_statements",
+            "apply_evidence",
+            "import_statements",
+            "close_books",
+            "decide_books",
+            "decide_debt",
+        }
     ),
     "security": _READS | {"end"},
     "auditor": _READS,

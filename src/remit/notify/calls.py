@@ -57,11 +57,12 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer of 200 to 299. `body` is its JSON, {} where there is none."""
+    """An answer of 200 to 299. `body` is its JSON, {} where there is none; `content` are its bytes."""
 
     status: int
     body: Any
     headers: Mapping[str, str]
+    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,7 @@ class Endpoint:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     timeout_seconds: float = 10.0
     ca_file: Path | None = None
+    max_answer_bytes: int = MAX_ANSWER_BYTES
 
     def __post_init__(self) -> None:
         require_safe(self.base_url)
@@ -118,17 +120,17 @@ class Endpoint:
     def _read(self, answer: Any) -> bytes | TryAgain:
         """The body, whole and within its bound and time: a slow one that drips is given up as well."""
         ends = self.clock.monotonic() + self.timeout_seconds
-        content = b""
+        content = bytearray()
         try:
             while piece := answer.read1(65536):
                 content += piece
-                if len(content) > MAX_ANSWER_BYTES:
-                    return TryAgain(None, "the answer is larger than 1 MiB")
+                if len(content) > self.max_answer_bytes:
+                    return TryAgain(None, f"the answer is larger than {self.max_answer_bytes // 2**20} MiB")
                 if self.clock.monotonic() > ends:
                     return TryAgain(None, "the answer did not end in time")
         except (http.client.HTTPException, OSError) as error:
             return TryAgain(None, self._clean(f"the answer broke off: {reason(error)}"))
-        return content
+        return bytes(content)
 
     def _judged(self, status: int, headers: dict[str, str], content: bytes) -> Reply | TryAgain | Dead:
         headers = {name.lower(): value for name, value in headers.items()}
@@ -139,7 +141,7 @@ class Endpoint:
             except ValueError:
                 body = {}
         if 200 <= status < 300:
-            return Reply(status, body, headers)
+            return Reply(status, body, headers, content)
         why = self._clean(f"answered {status}{_said(body)}")
         # GitHub says "too many" with 403 (REST API, "Rate limits for the REST API").
         limited = status == 403 and (headers.get("x-ratelimit-remaining") == "0" or "retry-after" in headers)

@@ -26,11 +26,13 @@ from remit.settings.tables import (
     GatewaySettings,
     LedgerSettings,
     NotifySettings,
+    ReconcileSettings,
     RenewalSettings,
     Seconds,
     SettingsError,
     SignInRole,
     SignInSettings,
+    StatementVendorSettings,
     VendorBilling,
     VendorSettings,
     WorkloadDelegate,
@@ -57,11 +59,13 @@ __all__ = [
     "GatewaySettings",
     "LedgerSettings",
     "NotifySettings",
+    "ReconcileSettings",
     "RenewalSettings",
     "Settings",
     "SettingsError",
     "SignInRole",
     "SignInSettings",
+    "StatementVendorSettings",
     "VendorBilling",
     "VendorSettings",
     "WorkloadDelegate",
@@ -74,6 +78,7 @@ __all__ = [
     "parse_listen",
     "scim_token",
     "sign_in_secret",
+    "statement_key",
     "vendor_key",
     "webhook_secret",
 ]
@@ -95,6 +100,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     vendors: dict[str, VendorSettings] = {}
     workloads: tuple[WorkloadSettings, ...] = ()
     renewals: RenewalSettings = RenewalSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     channels: tuple[ChannelSettings, ...] = ()
     prices: tuple[dict[str, Any], ...] = ()
     renew_url: str | None = None
@@ -155,6 +161,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "breaker": BreakerSettings,
     "findings": FindingsSettings,
     "ledger": LedgerSettings,
+    "reconcile": ReconcileSettings,
 }
 
 
@@ -219,6 +226,10 @@ def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
             for name, table in vendors.items()
             if isinstance(table, Mapping)
         ]
+    reconcile = document.get("reconcile")
+    asked = reconcile.get("vendors") if isinstance(reconcile, Mapping) else None
+    if isinstance(asked, Mapping):
+        tables += [(f"reconcile.vendors.{name}.", StatementVendorSettings, table) for name, table in asked.items()]
     workloads = document.get("workloads")
     for number, table in enumerate(workloads if isinstance(workloads, list | tuple) else ()):
         tables.append((f"workloads[{number}].", WorkloadSettings, table))
@@ -303,6 +314,18 @@ def _secret(  # noqa: PLR0917 - what it is, and the two places where it may be
     if len(secret) < least_bytes:
         raise SettingsError(f"{what} in {where} needs at least {least_bytes} bytes")
     return secret
+
+
+def statement_key(name: str, terms: StatementVendorSettings, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The admin key that a vendor's reports are asked for with; None where none is named. Raises SettingsError."""
+    where = (f"reconcile.vendors.{name}.key_file", terms.key_file, terms.key_env)
+    secret = _secret(f"the admin key of `{name}`", *where, environment)
+    if secret is None:
+        return None
+    text = secret.decode("utf-8", "replace")
+    if not (text.isascii() and text.isprintable()):
+        raise SettingsError(f"the admin key of `{name}` has characters that cannot stand in a header")
+    return text
 
 
 def channel_secret(

@@ -21,6 +21,8 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=_MAX_SECONDS)]
 SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=_MAX_SECONDS)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 CountOrNone = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+# As vendors' statements write ids; a secret key in its place would stand in every report.
+VendorName = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\s\0]+$")]
 
 
 class SettingsError(Exception):
@@ -136,11 +138,16 @@ class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     known not to charge; after any other error the ceiling stays booked until evidence says otherwise. Left out, they are the
     client errors (4xx) that OpenAI documents as free; for the vendor `azure` without 400, which it charges when a
     prompt is filtered. `output_bound_field` left out is the one the vendor documents. `exact_counts` says that this server
-    counts as the published tokenizers do; left out, that is believed of OpenAI's own address only.
+    counts as the published tokenizers do; left out, that is believed of OpenAI's own address only. `vendor_account`,
+    `vendor_project` and `vendor_key_id` are what the vendor's statements call the account, project (workspace, resource,
+    subscription) and key that calls go through.
     """
 
     base_url: str
     vendor: str | None = None
+    vendor_account: VendorName | None = None
+    vendor_project: VendorName | None = None
+    vendor_key_id: VendorName | None = None
     api_key_env: str | None = None
     api_key_file: Path | None = None
     models: tuple[str, ...] = ("*",)
@@ -274,6 +281,27 @@ def _duration(name: str, text: str) -> timedelta:
         return timedelta(seconds=parse_duration(text))
     except InvalidDurationError as error:
         raise SettingsError(f"`{name}`: {error}") from None
+
+
+class StatementVendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a vendor's own reports of usage and costs are asked for, and where the admin key for them is."""
+
+    base_url: str | None = None
+    account: VendorName | None = None
+    key_env: str | None = None
+    key_file: Path | None = None
+    ca_file: Path | None = None
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=300)] = 60.0
+
+    def __post_init__(self) -> None:
+        if self.base_url is not None and not is_safe_address(self.base_url):
+            raise SettingsError("`reconcile.vendors`: `base_url` is not https; http is for this machine only")
+
+
+class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Vendors whose statements can be asked for."""
+
+    vendors: dict[Literal["openai", "anthropic", "openrouter"], StatementVendorSettings] = {}
 
 
 class FindingsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

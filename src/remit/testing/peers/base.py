@@ -40,7 +40,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class PeerReply:
-    """Status and JSON."""
+    """Status and JSON, or bytes that are JSON already."""
 
     status: int = 200
     body: Any = field(default_factory=dict)
@@ -98,7 +98,8 @@ class Peer(AbstractContextManager["Peer"]):
                 handler.close_connection = True
                 return
         status = fault.status if fault is not None and fault.status is not None else reply.status
-        content = b"" if status == 204 else json.dumps(reply.body).encode()
+        whole = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        content = b"" if status == 204 else whole
         if fault is not None and fault.answer_bytes is not None:
             content = b" " * fault.answer_bytes
         try:

@@ -15,6 +15,25 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from remit.api.people import NewPerson, PeopleService
 from remit.api.roster import RosterService
+from remit.bootstrap.key_files import (
+    ISSUER_KEY_FILE,
+    LEDGER_KEY_FILE,
+    checkpoint_log,
+    load_ledger_key,
+    load_or_create_issuer_key,
+    load_or_create_ledger_key,
+    replace_issuer_key,
+)
+from remit.bootstrap.parts import (
+    finding_bounds,
+    focus_naming,
+    gateway_database,
+    make_clock,
+    make_price_book,
+    make_puller,
+    make_workload_rules,
+    open_database,
+)
 from remit.capabilities.issuer_keys import (
     IssuerKeyError,
     generate_issuer_key,
@@ -37,6 +56,7 @@ from remit.jobs.worker import JobWorker
 from remit.kernel.clock import Clock, ShiftedClock, SystemClock
 from remit.kernel.money import parse_usd
 from remit.ledger.checkpoint import CheckpointError, SignerKey, read_signer_key, signer_key
+from remit.notify.calls import Endpoint
 from remit.notify.channels import OpenChannel, open_channel
 from remit.notify.ports import Decides
 from remit.notify.signature import Signer
@@ -50,7 +70,7 @@ from remit.renewals.service import TicketService
 from remit.renewals.succession import Succession
 from remit.renewals.writes import EffectWriter
 from remit.reports.focus.names import Naming, Stated
-from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, webhook_secret
+from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, statement_key, webhook_secret
 from remit.store.authored import Source as AuditSource
 from remit.store.authored import say
 from remit.store.checkpoint_log import CheckpointLog
@@ -76,6 +96,7 @@ from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_rollups import PostgresRollups
 from remit.store.postgres_roster import PostgresRoster
 from remit.store.postgres_seals import PostgresSeals
+from remit.store.postgres_statements import PostgresStatements
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
 from remit.store.postgres_writes import PostgresWrites, WriteUnit, job_transaction
@@ -88,69 +109,35 @@ if TYPE_CHECKING:
     from remit.api.services import Services
     from remit.api.sign_in import SignIn
     from remit.api.workload_rules import WorkloadRule
+    from remit.pulling.vendors import Puller
 
-ISSUER_KEY_FILE = "issuer.key"
-LEDGER_KEY_FILE = "ledger.key"
+__all__ = [
+    "ADMIN_TOKEN_FILE",
+    "API_CONNECTIONS",
+    "ISSUER_KEY_FILE",
+    "LEDGER_KEY_FILE",
+    "LOCAL_ADMIN",
+    "Authority",
+    "checkpoint_log",
+    "finding_bounds",
+    "focus_naming",
+    "gateway_database",
+    "load_ledger_key",
+    "load_or_create_issuer_key",
+    "load_or_create_ledger_key",
+    "make_clock",
+    "make_price_book",
+    "make_puller",
+    "make_workload_rules",
+    "open_database",
+    "replace_issuer_key",
+    "run_gateway",
+]
+
 ADMIN_TOKEN_FILE = "admin.token"  # noqa: S105 - a file's name, not a secret
 LOCAL_ADMIN = "admin@localhost"
 # As many as the API has threads: each piece of its work has one.
 API_CONNECTIONS = 8
-
-
-def open_database(settings: Settings) -> str:
-    """The URL of a migrated database: one's own, or the embedded one under the data directory, started if need be."""
-    url = settings.database_url or start_embedded(settings.data_dir)
-    migrate(url)
-    return url
-
-
-def gateway_database(settings: Settings, url: str) -> str:
-    """The URL that gateway processes connect with, given the one of `open_database`.
-
-    As set, else the embedded server's login for gateways. One's own database without a login for them is used as it is.
-    """
-    if settings.gateway_database_url is not None:
-        return settings.gateway_database_url
-    return url if settings.database_url is not None else gateway_login(url)
-
-
-def make_clock(settings: Settings) -> Clock:
-    """The machine's clock, or one that begins a rehearsal now: one call for everything that is to agree on the time."""
-    return ShiftedClock.starting_at(settings.clock_at) if settings.clock_at is not None else SystemClock()
-
-
-def make_price_book(settings: Settings) -> LayeredPriceBook:
-    """The list prices with the settings' overrides. Raises SettingsError for an override that cannot be read."""
-    try:
-        overrides = parse_overrides(list(settings.prices))
-    except ValueError as error:
-        raise SettingsError(f"`prices`: {error}") from None
-    return LayeredPriceBook(overrides, GenaiCatalogue())
-
-
-def make_workload_rules(settings: Settings) -> "tuple[WorkloadRule, ...]":
-    """The rules by which tokens of workloads are exchanged. Raises SettingsError for one that cannot be used."""
-    from remit.api.workload_rules import read_rules  # noqa: PLC0415 - a gateway process must not load it
-
-    return read_rules(settings.workloads)
-
-
-def focus_naming(settings: Settings) -> Naming:
-    """Whose names the charges of each deployment carry, as set."""
-    return Naming(
-        {
-            name: Stated(one.vendor or name, **msgspec.structs.asdict(one.billing))
-            for name, one in settings.vendors.items()
-        }
-    )
-
-
-def finding_bounds(settings: Settings) -> Bounds:
-    """From when on something is a finding, as set."""
-    most = settings.gateway.bearer.max_usd
-    return Bounds(
-        **msgspec.structs.asdict(settings.findings), bearer_max_nanousd=None if most is None else parse_usd(most)
-    )
 
 
 class Authority:
@@ -177,6 +164,7 @@ class Authority:
         self.deliveries = PostgresDeliveries(self._opens, self.clock)
         self.jobs = PostgresJobs(self._opens)
         self.seals = PostgresSeals(self._opens)
+        self.statements = PostgresStatements(self._opens, self.clock, source)
         # Where what people do in other systems is carried out, if not on the tickets here.
         self.decides: Decides | None = None
 
@@ -354,6 +342,7 @@ class Authority:
             audit=PostgresAudit(connections.use),
             seals=PostgresSeals(connections.use),
             jobs=PostgresJobs(connections.use),
+            statements=PostgresStatements(connections.use, self.clock, "api"),
             hearing=self._hearing(),
         )
 
@@ -428,64 +417,6 @@ class Authority:
         return Sealer(
             self.seals, partial(load_or_create_ledger_key, self.settings), checkpoint_log(self.settings), self.clock
         )
-
-
-def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:
-    """The issuer's private key under the data directory; created with mode 0600 where there is none.
-
-    Raises SettingsError for a file that is no key, or that others may read.
-    """
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = data_dir / ISSUER_KEY_FILE
-    if not path.exists():
-        create_whole(path, serialise_issuer_key(generate_issuer_key()))
-    if path.stat().st_mode & 0o077:
-        raise SettingsError(f"`{path}` may be read by others; its mode has to be 0600")
-    try:
-        return load_issuer_key(path.read_bytes())
-    except IssuerKeyError as error:
-        raise SettingsError(f"`{path}`: {error}") from None
-
-
-def load_or_create_ledger_key(settings: Settings) -> SignerKey:
-    """The key that signs checkpoints, as `load_ledger_key`; created with mode 0600 and a name where there is none."""
-    found = load_ledger_key(settings)
-    if found is None:
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = signer_key(settings.ledger.origin or f"remit/ledger/{secrets.token_hex(8)}", secrets.token_bytes(32))
-        create_whole(settings.data_dir / LEDGER_KEY_FILE, f"{fresh.text()}\n".encode())
-        found = load_ledger_key(settings)
-        assert found is not None
-    return found
-
-
-def load_ledger_key(settings: Settings) -> SignerKey | None:
-    """The key that signs checkpoints, under the data directory; None where there is none yet.
-
-    Raises SettingsError for a file that is no key, that others may read, or that is of another name than is set.
-    """
-    path, origin = settings.data_dir / LEDGER_KEY_FILE, settings.ledger.origin
-    if not path.exists():
-        return None
-    if path.stat().st_mode & 0o077:
-        raise SettingsError(f"`{path}` may be read by others; its mode has to be 0600")
-    try:
-        key = read_signer_key(path.read_text(encoding="utf-8", errors="replace").removesuffix("\n"))
-    except CheckpointError as error:
-        raise SettingsError(f"`{path}`: {error}") from None
-    if origin is not None and origin != key.name:
-        raise SettingsError(f"`{path}` is the key of `{key.name}`, and `ledger.origin` is `{origin}`")
-    return key
-
-
-def checkpoint_log(settings: Settings) -> CheckpointLog:
-    """Where checkpoints are published."""
-    return CheckpointLog(settings.ledger.checkpoint_file or settings.data_dir / "checkpoints" / "ledger.txt")
-
-
-def replace_issuer_key(data_dir: Path, private_key: Ed25519PrivateKey) -> None:
-    """Puts another issuer key in the place of the one under the data directory: whoever reads finds one of the two, whole."""
-    write_whole(data_dir / ISSUER_KEY_FILE, serialise_issuer_key(private_key))
 
 
 def run_gateway(

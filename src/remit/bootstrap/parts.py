@@ -1,0 +1,99 @@
+"""Parts that stand alone, as the settings say: database, clock, prices, rules, names, who asks vendors."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from remit.findings.model import Bounds
+from remit.kernel.clock import Clock, ShiftedClock, SystemClock
+from remit.kernel.money import parse_usd
+from remit.notify.calls import Endpoint
+from remit.pricing.book import LayeredPriceBook
+from remit.pricing.genai import GenaiCatalogue
+from remit.pricing.overrides import parse_overrides
+from remit.reports.focus.names import Naming, Stated
+from remit.settings import Settings, SettingsError, statement_key
+from remit.store.embedded import gateway_login, start_embedded
+from remit.store.migrate import migrate
+
+if TYPE_CHECKING:
+    from remit.api.workload_rules import WorkloadRule
+    from remit.pulling.vendors import Puller
+
+# A page of a vendor's report: a month of days by key and model.
+MAX_REPORT_BYTES = 32 * 1024 * 1024
+
+
+def open_database(settings: Settings) -> str:
+    """The URL of a migrated database: one's own, or the embedded one under the data directory, started if need be."""
+    url = settings.database_url or start_embedded(settings.data_dir)
+    migrate(url)
+    return url
+
+
+def gateway_database(settings: Settings, url: str) -> str:
+    """The URL that gateway processes connect with, given the one of `open_database`.
+
+    As set, else the embedded server's login for gateways. One's own database without a login for them is used as it is.
+    """
+    if settings.gateway_database_url is not None:
+        return settings.gateway_database_url
+    return url if settings.database_url is not None else gateway_login(url)
+
+
+def make_clock(settings: Settings) -> Clock:
+    """The machine's clock, or one that begins a rehearsal now: one call for everything that is to agree on the time."""
+    return ShiftedClock.starting_at(settings.clock_at) if settings.clock_at is not None else SystemClock()
+
+
+def make_price_book(settings: Settings) -> LayeredPriceBook:
+    """The list prices with the settings' overrides. Raises SettingsError for an override that cannot be read."""
+    try:
+        overrides = parse_overrides(list(settings.prices))
+    except ValueError as error:
+        raise SettingsError(f"`prices`: {error}") from None
+    return LayeredPriceBook(overrides, GenaiCatalogue())
+
+
+def make_workload_rules(settings: Settings) -> "tuple[WorkloadRule, ...]":
+    """The rules by which tokens of workloads are exchanged. Raises SettingsError for one that cannot be used."""
+    from remit.api.workload_rules import read_rules  # noqa: PLC0415 - a gateway process must not load it
+
+    return read_rules(settings.workloads)
+
+
+def focus_naming(settings: Settings) -> Naming:
+    """Whose names the charges of each deployment carry, as set."""
+    return Naming(
+        {
+            name: Stated(one.vendor or name, **msgspec.structs.asdict(one.billing))
+            for name, one in settings.vendors.items()
+        }
+    )
+
+
+def make_puller(settings: Settings, vendor: str, clock: Clock) -> "Puller":
+    """What asks a vendor for its reports, with the admin key that the settings name. Raises SettingsError without one."""
+    from remit.pulling.vendors import BASE_URLS, Puller  # noqa: PLC0415 - only the command that asks needs it
+
+    terms = settings.reconcile.vendors.get(vendor)  # type: ignore[call-overload]
+    key = None if terms is None else statement_key(vendor, terms)
+    if terms is None or key is None:
+        raise SettingsError(f"`reconcile.vendors.{vendor}` names no admin key: `key_file` or `key_env`")
+    endpoint = Endpoint(
+        base_url=terms.base_url or BASE_URLS[vendor],
+        clock=clock,
+        secrets=(key,),
+        timeout_seconds=terms.timeout_seconds,
+        ca_file=terms.ca_file,
+        max_answer_bytes=MAX_REPORT_BYTES,
+    )
+    return Puller(vendor, endpoint, key, terms.account)
+
+
+def finding_bounds(settings: Settings) -> Bounds:
+    """From when on something is a finding, as set."""
+    most = settings.gateway.bearer.max_usd
+    return Bounds(
+        **msgspec.structs.asdict(settings.findings), bearer_max_nanousd=None if most is None else parse_usd(most)
+    )

@@ -1,0 +1,1 @@
+"""Vendors are asked for their own reports of usage and costs."""

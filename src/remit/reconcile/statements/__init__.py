@@ -1,0 +1,1 @@
+"""Vendors' statements: one file per format, bytes in and lines out."""

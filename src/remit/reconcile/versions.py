@@ -1,0 +1,38 @@
+"""Which statement takes the place of which: the same period again is its next version, an overlapping one is refused."""
+
+from collections.abc import Iterable
+
+from remit.grants.model import Problem
+from remit.reconcile.model import Known, Place
+from remit.reconcile.statements.model import Summary
+
+
+def place(summary: Summary, known: Iterable[Known]) -> Place | Known | Problem:
+    """Where a statement stands among those of its vendor, source and account.
+
+    One whose lines are all the same, over the same period, is the one that is kept: importing again changes nothing. What is
+    superseded overlaps nothing that is not the same period.
+    """
+    same: list[Known] = []
+    for one in known:
+        if (one.since, one.until) == (summary.since, summary.until):
+            same.append(one)
+        elif one.since < summary.until and summary.since < one.until:
+            return _overlap(summary, one)
+    for one in same:
+        if (one.lines_sha256, one.is_complete) == (summary.lines_sha256, summary.is_complete):
+            return one
+    if not same:
+        return Place(1, None)
+    last = max(same, key=lambda one: one.version)
+    return Place(last.version + 1, last.id)
+
+
+def _overlap(summary: Summary, other: Known) -> Problem:
+    detail = (
+        f"it covers {summary.since:%Y-%m-%dT%H:%MZ} until {summary.until:%Y-%m-%dT%H:%MZ}, which overlaps {other.id} "
+        f"({other.since:%Y-%m-%dT%H:%MZ} until {other.until:%Y-%m-%dT%H:%MZ}) of the same source: usage would count twice. "
+        "Export exactly that period again, which becomes its next version, or one that lies beside it; --since and --until "
+        "state the period of a file"
+    )
+    return Problem(code="statement_overlaps", path="", detail=detail)

@@ -1,0 +1,2 @@
+-- The bytes of a statement.
+INSERT INTO statement_raw (statement_id, packed) VALUES (%(id)s, %(packed)b)

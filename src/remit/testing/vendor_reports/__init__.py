@@ -1,0 +1,1 @@
+"""A vendor's own books in the shapes in which vendors report them."""

@@ -1,0 +1,124 @@
+"""`remit reconcile`: statements from files and from vendors."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from remit.testing.peers.reports import ADMIN_KEY, AnthropicReportsPeer, OpenAiReportsPeer
+from remit.testing.vendor_reports.books import BookRow, exact_json
+from remit.testing.vendor_reports.openai import openai_costs
+from tests.cli.conftest import Cli, a_folder_with
+
+GRANTS = """version: 1
+grants:
+  acme:
+    owner: ada@acme.example
+    class: production
+    expires: 2099-01-01
+"""
+SINCE, UNTIL = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 4, tzinfo=UTC)
+
+
+def row(cents: int, day: int = 2) -> BookRow:
+    return BookRow(
+        at=datetime(2026, 11, day, 9, tzinfo=UTC),
+        model="gpt-6-astra",
+        used={"input": 100, "output": 10},
+        costs_nanousd={"input": cents * 10**7, "output": 10**7},
+    )
+
+
+@pytest.fixture(scope="module")
+def remit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    with a_folder_with(GRANTS, tmp_path_factory.mktemp("reconcile")) as made:
+        yield made
+
+
+def write(remit: Cli, name: str, rows: list[BookRow]) -> None:
+    groups = ["project_id", "line_item", "api_key_id"]
+    page = {"object": "page", "data": openai_costs(rows, SINCE, UNTIL, groups), "has_more": False, "next_page": None}
+    (remit.folder / name).write_bytes(exact_json(page))
+
+
+def test_a_file_is_imported_listed_and_shown(remit: Cli) -> None:
+    """Imported once, known the second time, its next version the third; its lines and its bytes can be had."""
+    write(remit, "costs.json", [row(5)])
+    out = remit.ok("reconcile", "import", "costs.json", "--from", "openai.costs", "--reason", "close").out
+    assert "imported: stmt_" in out and "2026-11-01 until 2026-11-04, may still change" in out and "$0.06" not in out
+    assert "2 rows, 2 lines, 0.06 USD" in out and "$0.05" in out
+    first = out.split()[1].rstrip(",")
+    assert f"known already: {first}" in remit.ok("reconcile", "import", "costs.json", "--from", "openai.costs").out
+    write(remit, "later.json", [row(5), row(1, 3)])
+    (later,) = remit.ok("reconcile", "import", "later.json", "--from", "openai.costs", "--final", "--json").json()[
+        "statements"
+    ]
+    assert (later["version"], later["supersedes"], later["is_complete"], later["is_new"]) == (2, first, True, True)
+    assert [one["id"] for one in remit.ok("reconcile", "statements", "--json").json()["statements"]] == [later["id"]]
+    assert first in remit.ok("reconcile", "statements", "--all", "--from", "openai.costs").out
+    assert remit.ok("reconcile", "statements", "--vendor", "nobody").out == "no statements\n"
+    lines = [json.loads(line) for line in remit.ok("reconcile", "statement", later["id"], "--lines").out.splitlines()]
+    assert sum(line["amount_nanousd"] for line in lines) == 8 * 10**7 and lines[0]["model"] == "gpt-6-astra"
+    remit.ok("reconcile", "statement", first, "--raw", "out.json")
+    assert (remit.folder / "out.json").read_bytes() == (remit.folder / "costs.json").read_bytes()
+    assert "superseded" not in remit.ok("reconcile", "statement", first).out
+    assert remit("reconcile", "statement", first, "--raw", "out.json").code == 2
+    assert remit("reconcile", "statement", "stmt_never").code == 2
+
+
+def test_what_is_no_statement_is_one_line(remit: Cli) -> None:
+    """A file that is none, a wrong source, a bad rate, an overlap: what is wrong and, for a row, where; nothing is kept."""
+    before = remit.ok("reconcile", "statements", "--all", "--json").json()
+    (remit.folder / "bad.json").write_text(
+        '{"data": [{"start_time": 1793491200, "end_time": 1793577600, "results": [{"object": "x"}]}]}'
+    )
+    for arguments, words in (
+        (("bad.json", "--from", "openai.costs"), "line 1: its `object` is `x`"),
+        (("bad.json", "--from", "acme.bills"), "there are openai.costs, "),
+        (("none.json", "--from", "openai.costs"), "no such file"),
+        (("bad.json", "--from", "csv"), "--mapping"),
+        (("bad.json", "--from", "openai.costs", "--rate", "EUR"), "--rate `EUR`"),
+        (("bad.json", "--from", "openai.costs", "--since", "soon"), "--since"),
+    ):
+        ran = remit("reconcile", "import", *arguments)
+        assert ran.code == 2 and words in ran.err and len(ran.err.splitlines()) == 1, ran
+    write(remit, "costs.json", [row(5)])
+    period = ("--since", "2026-11-02", "--until", "2026-11-09")
+    ran = remit("reconcile", "import", "costs.json", "--from", "openai.costs", "--account", "other")
+    assert ran.code == 0
+    ran = remit("reconcile", "import", "costs.json", "--from", "openai.costs", "--account", "other", *period)
+    assert ran.code == 1 and "overlaps" in ran.err
+    assert (
+        len(remit.ok("reconcile", "statements", "--all", "--json").json()["statements"])
+        == len(before["statements"]) + 1
+    )
+
+
+def test_vendors_are_asked_with_the_key_of_the_settings(remit: Cli) -> None:
+    """Reports become statements, asked again what has changed becomes the next version; without a key nothing is asked."""
+    with OpenAiReportsPeer([row(5)]) as openai, AnthropicReportsPeer([row(5)]) as anthropic:
+        (remit.folder / "pull.toml").write_text(
+            f'[reconcile.vendors.openai]\nbase_url = "{openai.url}"\naccount = "org-9"\nkey_env = "ADMIN_KEY"\n'
+            f'[reconcile.vendors.anthropic]\nbase_url = "{anthropic.url}"\nkey_file = "admin.key"\n'
+        )
+        period = ("--since", "2026-11-01", "--until", "2026-11-04")
+        asked = ("reconcile", "pull", "openai", *period, "--config", "pull.toml", "--json")
+        assert "ADMIN_KEY" in remit(*asked).err
+        ran = remit.ok(*asked, ADMIN_KEY=ADMIN_KEY)
+        made = {one["source"]: one for one in ran.json()["statements"]}
+        assert made["openai.costs"]["amounts"] == {"USD": "0.06"} and made["openai.costs"]["account"] == "org-9"
+        assert made["openai.usage_completions"]["meters"]["input"]["quantity"] == "100"
+        assert "openai.usage_decisions" in ran.err and ADMIN_KEY not in ran.out + ran.err
+        openai.books.append(row(2, 3))
+        again = {one["source"]: one for one in remit.ok(*asked, ADMIN_KEY=ADMIN_KEY).json()["statements"]}
+        assert (again["openai.costs"]["version"], again["openai.usage_images"]["is_new"]) == (2, False)
+        (remit.folder / "admin.key").write_text(ADMIN_KEY)
+        anthropic_asked = ("reconcile", "pull", "anthropic", *period, "--config", "pull.toml")
+        (remit.folder / "admin.key").chmod(0o644)
+        assert "0600" in remit(*anthropic_asked).err
+        (remit.folder / "admin.key").chmod(0o600)
+        assert remit.ok(*anthropic_asked).out.count("imported: stmt_") == 3
+        wrong = remit(*asked, ADMIN_KEY="wrong-key-of-16-bytes")
+        assert wrong.code == 2 and "answered 401" in wrong.err and "wrong-key" not in wrong.err
+        assert remit(*asked[:-1], "--until", "2026-10-01", ADMIN_KEY=ADMIN_KEY).code == 2
