@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from remit.api.people import NewPerson, PeopleService
@@ -35,13 +34,10 @@ from remit.bootstrap.parts import (
     open_database,
 )
 from remit.capabilities.issuer_keys import (
-    IssuerKeyError,
     generate_issuer_key,
     issuer_key_of,
-    load_issuer_key,
-    serialise_issuer_key,
 )
-from remit.findings.model import Bounds, Finding
+from remit.findings.model import Finding
 from remit.findings.rules import findings
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import BlockIssuer, CapabilityService, CapabilityStore
@@ -53,31 +49,21 @@ from remit.jobs.sealing import Sealer
 from remit.jobs.upkeep import POLL_SECONDS, STOP_SECONDS, Upkeep
 from remit.jobs.work import Work
 from remit.jobs.worker import JobWorker
-from remit.kernel.clock import Clock, ShiftedClock, SystemClock
-from remit.kernel.money import parse_usd
-from remit.ledger.checkpoint import CheckpointError, SignerKey, read_signer_key, signer_key
-from remit.notify.calls import Endpoint
+from remit.kernel.clock import Clock
 from remit.notify.channels import OpenChannel, open_channel
 from remit.notify.ports import Decides
 from remit.notify.signature import Signer
 from remit.notify.webhook import Webhook
-from remit.pricing.book import LayeredPriceBook
-from remit.pricing.genai import GenaiCatalogue
-from remit.pricing.overrides import parse_overrides
 from remit.renewals.model import Event, Ticket
 from remit.renewals.rounds import Did, Rounds
 from remit.renewals.service import TicketService
 from remit.renewals.succession import Succession
 from remit.renewals.writes import EffectWriter
-from remit.reports.focus.names import Naming, Stated
-from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, statement_key, webhook_secret
+from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, webhook_secret
 from remit.store.authored import Source as AuditSource
 from remit.store.authored import say
-from remit.store.checkpoint_log import CheckpointLog
 from remit.store.connect import opener
-from remit.store.embedded import gateway_login, start_embedded
 from remit.store.kept import KeptConnections
-from remit.store.migrate import migrate
 from remit.store.postgres_audit import PostgresAudit
 from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_care import PostgresCare
@@ -100,7 +86,6 @@ from remit.store.postgres_statements import PostgresStatements
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
 from remit.store.postgres_writes import PostgresWrites, WriteUnit, job_transaction
-from remit.store.whole_files import create_whole, write_whole
 
 if TYPE_CHECKING:
     from remit.api.exchange import Exchange
@@ -108,8 +93,6 @@ if TYPE_CHECKING:
     from remit.api.server import ApiServer
     from remit.api.services import Services
     from remit.api.sign_in import SignIn
-    from remit.api.workload_rules import WorkloadRule
-    from remit.pulling.vendors import Puller
 
 __all__ = [
     "ADMIN_TOKEN_FILE",

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
-import msgspec
-
-from remit.ledger.accounting import Adjustment, adjustment_entry
+from remit.ledger.accounting import Adjustment
 from remit.ledger.months import Bill
 
 Outcome = Literal["adjust", "explain", "look"]
@@ -89,16 +87,6 @@ class Reconciliation:
     digest: str
     posted_at: datetime | None
     posted_by: str | None
-
-
-def proposed_entries(adjustments: Sequence[Adjustment], reconciliation_id: str) -> bytes:
-    """The entries that would be booked, as JSON; each names the comparison it comes from."""
-    entries = []
-    for one in adjustments:
-        entry = adjustment_entry(one)
-        entry["settlement"] = {**entry["settlement"], "reconciliation_id": reconciliation_id}
-        entries.append(entry)
-    return msgspec.json.encode(entries, order="sorted")
 
 
 def digest_of(entries: bytes) -> str:

@@ -13,8 +13,9 @@ from remit.grants.ports import Said
 from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
 from remit.kernel.money import format_usd
+from remit.ledger.accounting import Adjustment, adjustment_entry
 from remit.ledger.months import month_after, month_text
-from remit.reconcile.comparison import Comparison, Drift, Reconciliation, digest_of, proposed_entries
+from remit.reconcile.comparison import Comparison, Drift, Reconciliation, digest_of
 from remit.store.authored import Source, record_deed, say_unless_said
 from remit.store.connect import Opens
 from remit.store.named import query
@@ -36,7 +37,7 @@ class PostgresBooks:
         """Keeps a comparison with all it found, once for each key; asked for again it is the one that was kept."""
         now = self._clock.now()
         made_id = new_id("rec", now)
-        entries = proposed_entries(one.adjustments, made_id)
+        entries = _proposed_entries(one.adjustments, made_id)
         values = {
             "id": made_id,
             "month": one.month,
@@ -153,3 +154,13 @@ def _posting_problem(found: Reconciliation, digest: str, entries: list[dict[str,
 
 def _text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _proposed_entries(adjustments: Sequence[Adjustment], reconciliation_id: str) -> bytes:
+    """The entries that would be booked, as JSON; each names the comparison it comes from."""
+    entries = []
+    for one in adjustments:
+        entry = adjustment_entry(one)
+        entry["settlement"] = {**entry["settlement"], "reconciliation_id": reconciliation_id}
+        entries.append(entry)
+    return msgspec.json.encode(entries, order="sorted")
