@@ -1,0 +1,1 @@
+"""What vendors say was used and charged, beside what the ledger says."""
