@@ -86,7 +86,12 @@ def bill_charges(
         yield from _claim(
             key, Cause.LINE_ROUNDING if small else Cause.UNEXPLAINED, remainder, month, bills=bills, usage=usage
         )
-    charges = dict.fromkeys(stated.charges, 0)
+    # A bill does not say of which month a credit is.
+    known: dict[Cause, int] = {}
+    for cause, amount in stated.charges.items():
+        name = Cause.CREDIT if cause is Cause.BACKDATED_CREDIT else cause
+        known[name] = known.get(name, 0) + amount
+    charges = dict.fromkeys(known, 0)
     texts: dict[Cause, list[str]] = {}
     for invoice in invoices:
         for line in invoice.lines:
@@ -95,7 +100,7 @@ def bill_charges(
                 texts.setdefault(found, []).append(line.text or "")
     billed = sum(line.amount_nanousd for one in invoices for line in one.lines if cause_of(line, month) is None)
     for found, amount in sorted(charges.items()):
-        difference = amount - stated.charges.get(found, 0)
+        difference = amount - known.get(found, 0)
         yield from _claim(
             key, found, difference, month, bills=(), usage=billed, text="; ".join(texts.get(found, []))[:200]
         )

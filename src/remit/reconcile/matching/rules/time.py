@@ -15,7 +15,7 @@ _NOTHING = Part()
 
 def request_boundary(series: Series, rest: Rest, about: Context) -> Claims:
     """Each day lacks exactly what was begun on it and ended on the next, and has what came over from the one before."""
-    days = rest.days()
+    days = sorted({day for day, _ in rest.quantity} | set(rest.requests))
     moved = 0
     for day in days:
         parts = series.days[day].ours.parts
