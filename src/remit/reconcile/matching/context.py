@@ -72,15 +72,15 @@ class Context:
     def within(self, series: Series, spot: Spot, rest: Rest) -> bool:
         """Whether what is left of one day and meter is noise."""
         day, meter = spot
-        booked = series.days[day].ours.amount.get(meter, 0)
-        stated = series.days[day].theirs.amount.get(meter, 0)
-        return abs(rest.amount[spot]) <= self.tolerance.of(max(abs(booked), abs(stated)))
+        pair = series.days[day]
+        amount = max(abs(pair.ours.amount.get(meter, 0)), abs(pair.theirs.amount.get(meter, 0)))
+        return abs(rest.amount[spot]) <= self.tolerance.of(amount, max(len(pair.theirs.cells), 1))
 
     def slack(self, pair: Pair, meters: int = 1) -> int:
         """How far sums of rounded lines can be from one product: half a nano-dollar for each request and line, and the tolerance."""
         lines = (pair.ours.requests + (pair.theirs.requests or pair.ours.requests)) * meters
         amounts = sum(map(abs, pair.theirs.amount.values()))
-        return lines // 2 + 1 + self.tolerance.of(amounts, meters)
+        return lines // 2 + 1 + self.tolerance.of(amounts, meters * max(len(pair.theirs.cells), 1))
 
     def cost_of(self, series: Series, day: date, meter: str, units: Quantity) -> int | None:
         """What units cost at our price: the frozen one, else that of other days, else the price book's."""
@@ -101,7 +101,7 @@ class Context:
         """
         pair = series.days[day]
         costs = {meter: self.cost_of(series, day, meter, count) for meter, count in units.items()}
-        if self.shape.is_total:
+        if pair.is_total:
             left = rest.amount.get((day, ALL), 0)
             known = sum(cost for cost in costs.values() if cost is not None)
             fits = None in costs.values() or abs(left - known) <= self.slack(pair, len(units))

@@ -55,6 +55,22 @@ class Pair:
     ours: Ours = field(default_factory=Ours)
     theirs: Theirs = field(default_factory=Theirs)
 
+    @property
+    def is_total(self) -> bool:
+        """Whether amounts of tokens are not divided by meter."""
+        return ALL in self.ours.amount or ALL in self.theirs.amount
+
+    def at(self, meter: str) -> str:
+        """Where the amount of a meter stands."""
+        return ALL if self.is_total and meter in TOKEN_METERS else meter
+
+    def make_total(self) -> None:
+        """Puts amounts of tokens together, on both sides, where one does not divide them."""
+        for amounts in (self.ours.amount, self.theirs.amount, self.theirs.listed):
+            together = [meter for meter in amounts if meter in TOKEN_METERS or meter == UNLISTED]
+            if together:
+                amounts[ALL] = amounts.get(ALL, 0) + sum(amounts.pop(meter) for meter in together)
+
 
 @dataclass(slots=True)
 class Series:
@@ -146,6 +162,8 @@ def pair_cells(
         _add_theirs(series.days.setdefault(one.day, Pair()).theirs, one, shape)
     for series in found.values():
         for day, pair in series.days.items():
+            if UNLISTED in pair.ours.amount:
+                pair.make_total()
             if shape.states_requests and pair.theirs.requests is None and not pair.theirs.cells:
                 pair.theirs.requests = 0
             if not shape.states_amounts:

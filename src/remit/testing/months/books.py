@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from remit.kernel.usage import Usage
 from remit.pricing.book import LayeredPriceBook, PriceBook, StaticCatalogue
+from remit.pricing.ceiling import Ceiling, RequestBound, ceiling
 from remit.pricing.cost import price_usage
 from remit.pricing.model import ModelPrices, Unpriced
 from remit.pricing.overrides import parse_overrides
@@ -81,7 +82,7 @@ class Booked:
     """What the ledger has for a day."""
 
     requests: int = 0
-    lines: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    lines: dict[tuple[str, int | None], list[int]] = field(default_factory=dict)
     parts: dict[PartName, Part] = field(default_factory=dict)
     sources: set[str] = field(default_factory=set)
 
@@ -116,7 +117,9 @@ class Booked:
             key=key,
             tier_requested=tier_requested,
             requests=self.requests,
-            lines=tuple(PricedLine(meter, price, units, amount) for (meter, price), (units, amount) in self.lines.items()),
+            lines=tuple(
+                PricedLine(meter, price, units, amount) for (meter, price), (units, amount) in self.lines.items()
+            ),
             amount_nanousd=self.total,
             price_sources=frozenset(self.sources),
             parts=dict(self.parts),
@@ -134,10 +137,20 @@ class Books:
     def _prices(self, vendor: str, model: str, day: date) -> ModelPrices:
         at = (vendor, model, day)
         if at not in self._found:
-            prices = self.book.lookup(vendor, model, datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=12))
+            prices = self.book.lookup(
+                vendor, model, datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=12)
+            )
             assert not isinstance(prices, Unpriced), prices.reason
             self._found[at] = prices
         return self._found[at]
+
+    def book_bound(self, count: int, day: date, key: CellKey, *, input_tokens: int, output_tokens: int) -> Booked:
+        """What calls are booked at whose cost is not known: their ceiling, which has no price of its own."""
+        bound = RequestBound(input_tokens_max=input_tokens, output_tokens_max=output_tokens, service_tier=key.tier)
+        worst = ceiling(self._prices(key.vendor, key.model or "", day), bound)
+        assert isinstance(worst, Ceiling), worst
+        lines = {(one.kind, None): [one.units * count, one.amount_nanousd * count] for one in worst.lines}
+        return Booked(requests=count, lines=lines)  # type: ignore[arg-type]
 
     def book_shapes(
         self, shapes: Iterable[Shape], day: date, key: CellKey, *, renamed: Mapping[str, str] | None = None

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from remit.reconcile.matching.cause import Cause
-from remit.reconcile.matching.cells import CellKey, LedgerCell, Part, VendorCell
+from remit.reconcile.matching.cells import CellKey, LedgerCell, Part, PartName, VendorCell
 from remit.testing.months.books import Booked, Books
 from remit.testing.months.vendors import METERS, Billed, Shape, bill
 
@@ -115,9 +115,7 @@ class Case:
 
     def inject(self, cause: Cause, amount: int | None = None, key: CellKey | None = None) -> None:
         """Notes what was put in: without an amount, all by which the sides differ now."""
-        self.injected.append(
-            Injected(cause, key or self.found_key(), self.difference() if amount is None else amount)
-        )
+        self.injected.append(Injected(cause, key or self.found_key(), self.difference() if amount is None else amount))
 
     def ledger_cells(self) -> list[LedgerCell]:
         return [
@@ -174,6 +172,13 @@ def part_of(case: Case, shapes: list[Shape], day: date) -> Part:
     return case.book(shapes, day).part()
 
 
+def bound_of(case: Case, day: date, name: PartName, count: int) -> None:
+    """Books calls of unknown cost at their ceiling, as a part of the cell."""
+    bound = case.books.book_bound(count, day, case.key, input_tokens=4_000, output_tokens=8_192)
+    case.ours[day].add(bound)
+    case.ours[day].parts[name] = bound.part()
+
+
 def some(case: Case, least: int = 1, most: int = 3, *, days: int = 0) -> list[date]:
     """A few days in the middle of the month, in order."""
     inner = case.days()[3:-5]
@@ -181,4 +186,5 @@ def some(case: Case, least: int = 1, most: int = 3, *, days: int = 0) -> list[da
 
 
 def next_day(day: date) -> date:
+    """The day after."""
     return day + timedelta(days=1)

@@ -16,9 +16,7 @@ from remit.testing.months.books import Books, price_book
 from remit.testing.months.case import Case, Injected, Recipe
 
 RECIPES: Final[Mapping[Cause, Recipe]] = {**mistakes_of_counts.RECIPES, **mistakes_of_prices.RECIPES}
-BILLED: Final = frozenset(
-    {Cause.CREDIT, Cause.TAX, Cause.FX, Cause.MARKETPLACE, Cause.PLATFORM_FEE, Cause.PREPAYMENT}
-)
+BILLED: Final = frozenset({Cause.CREDIT, Cause.TAX, Cause.FX, Cause.MARKETPLACE, Cause.PLATFORM_FEE, Cause.PREPAYMENT})
 """Causes that are in a bill and in no line of costs."""
 _PLAIN: Final = (
     ("openai", "gpt-4o-mini"),
@@ -189,5 +187,3 @@ def _bill(plan: Plan, month: Month) -> None:
 def _usage(month: Month, cause: Cause, vendor: str, stated: int, billed: int) -> InvoiceLine:
     month.injected.append(Injected(cause, CellKey(vendor=vendor), billed - stated))
     return InvoiceLine(charge="usage", amount_nanousd=billed, text="usage")
-
-

@@ -41,6 +41,11 @@ class Verdict:
         return 1_000 if not self.injected else self.right * 1_000 // self.injected.total()
 
     @property
+    def is_right(self) -> bool:
+        """Whether all that was put in was found, at its key and amount, and nothing else."""
+        return self.injected == self.found
+
+    @property
     def amounts_are_equal(self) -> bool:
         """Whether each cause comes to the same amount on both sides."""
         sums: Counter[str] = Counter()

@@ -1,6 +1,6 @@
 """How rules put a claim together."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 
 from remit.reconcile.matching.cause import Cause
@@ -46,14 +46,20 @@ def counts_of(
     days: Iterable[date],
     evidence: Evidence,
     confidence: Confidence = "exact",
+    takes_all: Callable[[date], bool] | None = None,
 ) -> Claim:
-    """All that is left of these days' counts, and of their amounts what the counts cost at our prices."""
+    """All that is left of these days' counts, and of their amounts what the counts cost at our prices.
+
+    Of the days for which `takes_all` says so, all that is left of the amounts.
+    """
     amount: dict[Spot, int] = {}
     quantity: dict[Spot, Quantity] = {}
     requests: dict[date, int] = {}
     for day in days:
         units = rest.units(day)
-        amount |= about.cost_of_counts(series, rest, day, units)
+        whole = takes_all is not None and takes_all(day)
+        left = {spot: left for spot, left in rest.amount.items() if spot[0] == day}
+        amount |= left if whole else about.cost_of_counts(series, rest, day, units)
         quantity |= {(day, meter): count for meter, count in units.items()}
         if day in rest.requests:
             requests[day] = rest.requests[day]

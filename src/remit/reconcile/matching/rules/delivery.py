@@ -73,8 +73,23 @@ def _bound(cause: Cause, *names: str, may_be_more: bool) -> Callable[[Series, Re
             parts = [series.days[day].ours.parts[name] for day in days for name in names if _has(series, day, name)]
             evidence = {"calls": sum(part.requests for part in parts), "booked": sum(p.amount_nanousd for p in parts)}
             exact = all(any(lacks(series, rest, about, day, name) for name in names) for day in days)
+
+            def is_booked(day: date) -> bool:
+                # Ceilings are booked at the highest price there was, so what the counts cost says too little.
+                booked = sum(
+                    series.days[day].ours.parts[name].amount_nanousd for name in names if _has(series, day, name)
+                )
+                return 0 <= -sum(rest.amounts(day).values()) <= booked
+
             yield counts_of(
-                cause, series, rest, about, days=days, evidence=evidence, confidence="exact" if exact else "likely"
+                cause,
+                series,
+                rest,
+                about,
+                days=days,
+                evidence=evidence,
+                confidence="exact" if exact else "likely",
+                takes_all=is_booked,
             )
 
     rule.__doc__ = f"The difference lies within {' or '.join(names)}."

@@ -16,14 +16,21 @@ from remit.reconcile.matching.series import Pair, Series, divide_half_even_of
 
 _LEAST_PERCENT, _MOST_PERCENT = 1, 90
 _THOUSAND: Final = 1_000
-_STEP_NANOUSD: Final = 10_000
-"""Unit prices are looked for in steps of a thousandth of a cent for a million units."""
+_STEPS: Final = (10_000_000, 1_000_000, 100_000, 10_000, 1)
+"""Unit prices are round: whole cents for a million units, then tenths of them and so on, in nano-USD."""
 
 
-def price_days(rest: Rest) -> list[date]:
-    """Days on which amounts differ and nothing that was counted does."""
+def price_days(series: Series, rest: Rest, about: Context) -> list[date]:
+    """Days on which amounts differ by more than noise, and nothing that was counted does."""
     counted = {day for day, _ in rest.quantity} | set(rest.requests)
-    return sorted({day for day, _ in rest.amount} - counted)
+    return sorted({spot[0] for spot in rest.amount if not about.within(series, spot, rest)} - counted)
+
+
+def _meters(series: Series, rest: Rest, about: Context, days: list[date]) -> list[str]:
+    """Meters whose amounts differ by more than noise on some of these days."""
+    wanted = set(days)
+    spots = (spot for spot in rest.amount if spot[0] in wanted and not about.within(series, spot, rest))
+    return sorted({meter for _, meter in spots})
 
 
 def _proportion(pair: Pair, about: Context, numerator: int, denominator: int) -> bool:
@@ -46,9 +53,9 @@ def _costs(pair: Pair, about: Context, rates: Rates) -> bool:
             if units:
                 return False
             continue
-        at = about.shape.amount_meter(meter)
+        at = pair.at(meter)
         expected[at] = expected.get(at, 0) + divide_half_even_of(price, units, 1_000_000)
-    slack = about.slack(pair, len(quantity) if about.shape.is_total else 1)
+    slack = about.slack(pair, len(quantity) if pair.is_total else 1)
     meters = {meter for meter in expected.keys() | pair.theirs.amount.keys() if meter in TOKEN_METERS or meter == ALL}
     return bool(expected) and all(
         abs(pair.theirs.amount.get(meter, 0) - expected.get(meter, 0)) <= slack for meter in meters
@@ -56,14 +63,19 @@ def _costs(pair: Pair, about: Context, rates: Rates) -> bool:
 
 
 def _each(
-    cause: Cause, fits: Callable[[Pair, Context], bool], evidence: Mapping[str, str | int]
+    cause: Cause,
+    fits: Callable[[Pair, Context], bool],
+    evidence: Mapping[str, str | int],
+    *,
+    is_book_wrong: bool = False,
 ) -> Callable[[Series, Rest, Context], Claims]:
     """A rule that looks at each day by itself."""
 
     def rule(series: Series, rest: Rest, about: Context) -> Claims:
-        days = [day for day in price_days(rest) if fits(series.days[day], about)]
+        days = [day for day in price_days(series, rest, about) if fits(series.days[day], about)]
         if days:
-            yield all_of(cause, rest, days, {**evidence, **_sums(series, days)})
+            errors = _errors(series, rest, about, days) if is_book_wrong else ()
+            yield all_of(cause, rest, days, {**evidence, **_sums(series, days)}, price_errors=errors)
 
     rule.__name__ = cause.value
     return rule
@@ -110,17 +122,17 @@ def _is_batch(pair: Pair, about: Context) -> bool:
     return stated and (_proportion(pair, about, 1, 2) or _proportion(pair, about, 2, 1))
 
 
-priced_at_zero = _each(Cause.PRICED_AT_ZERO, _is_priced_at_zero, {})
+priced_at_zero = _each(Cause.PRICED_AT_ZERO, _is_priced_at_zero, {}, is_book_wrong=True)
 committed_drawdown = _each(Cause.COMMITTED_DRAWDOWN, _is_drawn_down, {})
 free_tier = _each(Cause.FREE_TIER, _is_free, {})
-unit_scale = _each(Cause.UNIT_SCALE, _is_scaled, {"factor": _THOUSAND})
+unit_scale = _each(Cause.UNIT_SCALE, _is_scaled, {"factor": _THOUSAND}, is_book_wrong=True)
 batch_discount = _each(Cause.BATCH_DISCOUNT, _is_batch, {"factor": 2})
 
 
 def other_tier(series: Series, rest: Rest, about: Context) -> Claims:
     """The vendor's amounts are those of another tier of the price book."""
     found: dict[tuple[Cause, str], list[date]] = {}
-    for day in price_days(rest):
+    for day in price_days(series, rest, about):
         booked = _tiers_booked(series.days[day])
         for tier in _tiers_sold(series, day, about):
             rates = about.rates(series.key, day, tier)
@@ -147,7 +159,7 @@ def _tiers_sold(series: Series, day: date, about: Context) -> list[str]:
 def long_context(series: Series, rest: Rest, about: Context) -> Claims:
     """Whole requests are charged at a band above the base: those the vendor says are in it, or all of them."""
     found: dict[int, list[date]] = {}
-    for day in price_days(rest):
+    for day in price_days(series, rest, about):
         prices = about.model_prices(series.key, _noon(day))
         table = None if prices is None else prices.tiers.get(canonical_tier(series.key.tier or DEFAULT_TIER))
         if table is None:
@@ -176,7 +188,7 @@ def _band_fits(pair: Pair, left: Mapping[str, int], about: Context, prices: tupl
             low, high = price_at(base, meter), price_at(band, meter)
             if low is None or high is None:
                 return False
-            at = about.shape.amount_meter(meter)
+            at = pair.at(meter)
             expected[at] = expected.get(at, 0) + divide_half_even_of(high - low, units, 1_000_000)
     return all(
         abs(left.get(meter, 0) - expected.get(meter, 0)) <= about.slack(pair) for meter in left.keys() | expected.keys()
@@ -185,7 +197,7 @@ def _band_fits(pair: Pair, left: Mapping[str, int], about: Context, prices: tupl
 
 def data_residency(series: Series, rest: Rest, about: Context) -> Claims:
     """Every meter is dearer by the same whole percentage, where the vendor states a geography."""
-    days = price_days(rest)
+    days = price_days(series, rest, about)
     percent = _percent(series, days, about)
     regions = {cell.key.region for day in days for cell in series.days[day].theirs.cells} - {None, "", "global"}
     if percent is not None and percent > 0 and regions:
@@ -195,7 +207,7 @@ def data_residency(series: Series, rest: Rest, about: Context) -> Claims:
 
 def negotiated_discount(series: Series, rest: Rest, about: Context) -> Claims:
     """List amounts are ours and less is charged; or every meter is cheaper by one whole percentage, on every day there is."""
-    days = price_days(rest)
+    days = price_days(series, rest, about)
     less = [day for day in days if sum(rest.amounts(day).values()) < 0]
     listed = [day for day in less if _listed_as_ours(series.days[day], about)]
     if listed:
@@ -204,8 +216,7 @@ def negotiated_discount(series: Series, rest: Rest, about: Context) -> Claims:
         yield all_of(Cause.NEGOTIATED_DISCOUNT, rest, listed, {**said, **_sums(series, listed)})
         return
     everyday = [day for day, pair in series.days.items() if any(pair.ours.amount.values()) and pair.theirs.cells]
-    meters = {meter for _, meter in rest.amount}
-    if set(less) != set(everyday) or len(meters) < 2:
+    if set(less) != set(everyday) or len(_meters(series, rest, about, less)) < 2:
         return
     percent = _percent(series, less, about)
     if percent is not None:
@@ -215,7 +226,7 @@ def negotiated_discount(series: Series, rest: Rest, about: Context) -> Claims:
             less,
             {"percent": -percent, **_sums(series, less)},
             confidence="likely",
-            price_errors=_errors(series, rest, less),
+            price_errors=_errors(series, rest, about, less),
         )
 
 
@@ -234,7 +245,7 @@ def _percent(series: Series, days: list[date], about: Context) -> int | None:
 def price_change(series: Series, rest: Rest, about: Context) -> Claims:
     """The vendor's amounts are those at a price that the price book has for another day around."""
     found: dict[date, list[date]] = {}
-    for day in price_days(rest):
+    for day in price_days(series, rest, about):
         for rates, other in about.alternatives(series.key, day):
             if _costs(series.days[day], about, rates):
                 found.setdefault(other, []).append(day)
@@ -249,7 +260,7 @@ def time_of_day(series: Series, rest: Rest, about: Context) -> Claims:
     """The price book has other prices at other hours of the day, and the amounts are at one of them or between them."""
     exact: list[date] = []
     between: list[date] = []
-    for day in price_days(rest):
+    for day in price_days(series, rest, about):
         hours = [about.rates(series.key, day, at=time(hour, 30, tzinfo=UTC)) for hour in range(24)]
         rates = [one for index, one in enumerate(hours) if one is not None and one not in hours[:index]]
         if len(rates) < 2:
@@ -266,7 +277,7 @@ def time_of_day(series: Series, rest: Rest, about: Context) -> Claims:
 def _lies_between(pair: Pair, about: Context, rates: list[Rates]) -> bool:
     for meter, units in pair.theirs.quantity.items():
         prices = [price for one in rates if (price := price_at(one, meter)) is not None]
-        if not prices or about.shape.is_total:
+        if not prices or pair.is_total:
             return False
         low, high = (divide_half_even_of(price, units, 1_000_000) for price in (min(prices), max(prices)))
         if not low - about.slack(pair) <= pair.theirs.amount.get(meter, 0) <= high + about.slack(pair):
@@ -276,12 +287,12 @@ def _lies_between(pair: Pair, about: Context, rates: list[Rates]) -> bool:
 
 def stale_catalogue(series: Series, rest: Rest, about: Context) -> Claims:
     """One other unit price of each meter that differs fits on every day from the first on which it does."""
-    days = price_days(rest)
+    days = price_days(series, rest, about)
     cause = Cause.FINE_TUNED if is_fine_tuned(series.key.model) else Cause.STALE_CATALOGUE
-    if not days or not _to_the_end(series, days) or not all(_one_price(series, rest, about, days)):
+    if not days or not _to_the_end(series, days):
         return
-    errors = _errors(series, rest, days)
-    if errors:
+    errors = _errors(series, rest, about, days)
+    if errors and len(errors) == len(_meters(series, rest, about, days)):
         said = {f"{one.meter}_per_million": one.theirs_nanousd_per_million for one in errors}
         confidence = "exact" if len(days) > 1 else "likely"
         evidence = {"since": days[0].isoformat(), **said, **_sums(series, days)}
@@ -294,36 +305,34 @@ def _to_the_end(series: Series, days: list[date]) -> bool:
     return later == set(days)
 
 
-def _one_price(series: Series, rest: Rest, about: Context, days: list[date]) -> list[bool]:
-    found = []
-    for meter in sorted({meter for day, meter in rest.amount if day in set(days)}):
-        price = _theirs(series, meter, days)
-        if price is None:
-            return [False]
-        for day in days:
-            pair = series.days[day]
-            expected = divide_half_even_of(price, _units(pair, meter), 1_000_000)
-            found.append(abs(pair.theirs.amount.get(meter, 0) - expected) <= about.slack(pair))
-    return found
-
-
 def _units(pair: Pair, meter: str) -> Quantity:
     return pair.theirs.quantity.get(meter, 0) or pair.ours.quantity.get(meter, 0)
 
 
-def _theirs(series: Series, meter: str, days: list[date]) -> int | None:
-    """The unit price the vendor's amounts come to, in steps of what prices are stated in."""
+def _theirs(series: Series, meter: str, days: list[date], about: Context) -> int | None:
+    """The one unit price that fits on all of these days, the roundest there is; None where none does."""
     units = sum((_units(series.days[day], meter) for day in days), start=0)
     if units <= 0:
         return None
     raw = per_million(sum(series.days[day].theirs.amount.get(meter, 0) for day in days), units)
-    return divide_half_even(raw, _STEP_NANOUSD) * _STEP_NANOUSD if raw > _STEP_NANOUSD * 10 else raw
+    for step in _STEPS:
+        price = divide_half_even(raw, step) * step
+        if all(_costs_at(series.days[day], meter, price, about) for day in days):
+            return price
+    return None
 
 
-def _errors(series: Series, rest: Rest, days: list[date]) -> tuple[PriceError, ...]:
+def _costs_at(pair: Pair, meter: str, price: int, about: Context) -> bool:
+    expected = divide_half_even_of(price, _units(pair, meter), 1_000_000)
+    return abs(pair.theirs.amount.get(meter, 0) - expected) <= about.slack(pair)
+
+
+def _errors(series: Series, rest: Rest, about: Context, days: list[date]) -> tuple[PriceError, ...]:
     found = []
-    for meter in sorted({meter for day, meter in rest.amount if day in set(days)} & TOKEN_METERS):
-        theirs = _theirs(series, meter, days)
+    for meter in _meters(series, rest, about, days):
+        if meter not in TOKEN_METERS:
+            continue
+        theirs = _theirs(series, meter, days, about)
         ours = {price for day in days for price in series.days[day].ours.prices.get(meter, ())}
         if theirs is not None:
             found.append(

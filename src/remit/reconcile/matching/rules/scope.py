@@ -56,7 +56,7 @@ def _within(series: Series, rest: Rest, about: Context, key: CellKey, lines: lis
     amount: dict[Spot, int] = {}
     quantity: dict[Spot, Quantity] = {}
     for (day, meter), units, cost in lines:
-        spot = (day, about.shape.amount_meter(meter))
+        spot = (day, series.days[day].at(meter))
         amount[spot] = amount.get(spot, 0) + cost
         quantity[day, meter] = quantity.get((day, meter), 0) + units
     for spot, cost in amount.items():
