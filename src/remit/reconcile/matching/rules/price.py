@@ -315,7 +315,7 @@ def _theirs(series: Series, meter: str, days: list[date], about: Context) -> int
     if units <= 0:
         return None
     raw = per_million(sum(series.days[day].theirs.amount.get(meter, 0) for day in days), units)
-    for step in _STEPS:
+    for step in _STEPS if len(days) > 1 else _STEPS[:2]:  # some price fits on any one day: only a round one says something
         price = divide_half_even(raw, step) * step
         if all(_costs_at(series.days[day], meter, price, about) for day in days):
             return price
@@ -334,7 +334,7 @@ def _errors(series: Series, rest: Rest, about: Context, days: list[date]) -> tup
             continue
         theirs = _theirs(series, meter, days, about)
         ours = {price for day in days for price in series.days[day].ours.prices.get(meter, ())}
-        if theirs is not None:
+        if theirs is not None and ours != {theirs}:
             found.append(
                 PriceError(
                     vendor=series.key.vendor,
