@@ -315,7 +315,9 @@ def _theirs(series: Series, meter: str, days: list[date], about: Context) -> int
     if units <= 0:
         return None
     raw = per_million(sum(series.days[day].theirs.amount.get(meter, 0) for day in days), units)
-    for step in _STEPS if len(days) > 1 else _STEPS[:2]:  # some price fits on any one day: only a round one says something
+    for step in (
+        _STEPS if len(days) > 1 else _STEPS[:2]
+    ):  # some price fits on any one day: only a round one says something
         price = divide_half_even(raw, step) * step
         if all(_costs_at(series.days[day], meter, price, about) for day in days):
             return price
