@@ -13,7 +13,7 @@ from remit.testing.months.__main__ import main
 from remit.testing.months.month import BILLED, RECIPES, Month, Plan, generate
 from remit.testing.months.proof import judge
 
-SEEDS = (1, 2, 3, 5, 8, 13)
+SEEDS = (1, 2, 3, 5, 8)
 
 
 def identity_holds(month: Month) -> bool:
@@ -83,7 +83,7 @@ def rounded(cell: VendorCell) -> VendorCell:
     return replace(cell, amount_nanousd=amounts)
 
 
-@pytest.mark.parametrize("seed", SEEDS[:3])
+@pytest.mark.parametrize("seed", SEEDS[:2])
 def test_no_rule_fires_on_noise(seed: int) -> None:
     """With every line rounded, the same causes are found at the same keys, and what is added is rounding only."""
     month = generate(Plan(seed=seed, causes=[cause for cause in Plan().causes if cause != Cause.UNEXPLAINED]))

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from remit.pricing.book import LayeredPriceBook
+from remit.pricing.overrides import parse_overrides
 from remit.reconcile.matching.cells import (
     CellKey,
     Invoice,
@@ -165,3 +167,37 @@ def test_calls_of_which_nothing_was_booked() -> None:
     unpriced = PricedLine("output", None, 300, 0)
     ledger = [ours(1, 2, SAME, more=(unpriced,))]
     assert findings(ledger, [theirs(1, 2, {**SAME, "output": 1_000})]) == [("unexplained", cost(output=300))]
+
+
+def test_costs_that_are_not_stated_yet() -> None:
+    """A day whose counts are stated and whose costs are not is late, and no gift."""
+    ledger = [ours(at, 2, SAME) for at in (1, 2)]
+    late = theirs(2, 2, SAME, amount_nanousd={})
+    assert findings(ledger, [theirs(1, 2, SAME), late]) == [("late_rows", -cost(**SAME))]
+    free = theirs(2, 2, SAME, amount_nanousd=dict.fromkeys(SAME, 0))
+    assert findings(ledger, [theirs(1, 2, SAME), free]) == [("free_tier", -cost(**SAME))]
+
+
+def test_days_that_a_statement_does_not_reach() -> None:
+    """A series that is nowhere in a statement is late only on days that the statement does not reach."""
+    other = replace(KEY, key_id="k2")
+    reached = [theirs(3, 2, SAME)]
+    assert findings([ours(3, 2, SAME), ours(4, 2, SAME, key=other)], reached) == [("late_rows", -cost(**SAME))]
+    assert findings([ours(3, 2, SAME), ours(2, 2, SAME, key=other)], reached) == [("unexplained", -cost(**SAME))]
+
+
+def test_last_day_from_the_cache() -> None:
+    """A last day that the gateway's cache answered alone is not late."""
+    part = Part(requests=2, quantity=SAME, amount_nanousd=cost(**SAME))
+    ledger = [ours(1, 2, SAME), ours(2, 2, SAME, parts={"cache_hits": part})]
+    assert findings(ledger, [theirs(1, 2, SAME)]) == [("cache_hits", -cost(**SAME))]
+
+
+def test_models_by_other_names() -> None:
+    """A model that the vendor calls otherwise is the ledger's by the settings, or by the price book."""
+    stated = [theirs(1, 2, SAME, key=replace(KEY, model="m-2026-01-01"))]
+    ledger = [ours(1, 2, SAME)]
+    assert {cause for cause, _ in findings(ledger, stated)} == {"shared_key", "unexplained"}
+    assert findings(ledger, stated, aliases={"v": {"m-2026-01-01": "m"}}) == []
+    row = {"vendor": "v", "model": "m", "aliases": ["m-2026-01-01"], "input": "3", "output": "15"}
+    assert findings(ledger, stated, prices=LayeredPriceBook(parse_overrides([row]))) == []

@@ -37,6 +37,7 @@ class Context:
     tolerance: Tolerance = field(default_factory=Tolerance)
     shape: Shape
     grantees: Sequence[Grantee] = ()
+    last_day: date | None = None  # the last day of the month that the statement has anything of
 
     def is_in_month(self, day: date) -> bool:
         return (day.year, day.month) == (self.month.year, self.month.month)

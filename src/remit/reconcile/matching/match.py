@@ -4,11 +4,12 @@ The identity that holds whatever the inputs are: bill == ledger + sum of the fin
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time
 from typing import Final, Literal
 
 from remit.pricing.book import PriceBook
+from remit.pricing.model import Unpriced
 from remit.reconcile.matching.cause import ABOUT, Cause
 from remit.reconcile.matching.cells import CellKey, Invoice, LedgerCell, Quantity, Tolerance, VendorCell
 from remit.reconcile.matching.charges import Stated, Terms, bill_charges, cause_of, cell_charges
@@ -30,6 +31,7 @@ class Settings:
     """What a month is matched with. Vendors without a tolerance have `default_tolerance`.
 
     `issuers` are the names by which a vendor bills itself, besides its own; whoever else does is a marketplace.
+    `aliases` are the ledger's names of models by those in the vendor's statements, for each vendor.
     """
 
     month: date
@@ -38,6 +40,7 @@ class Settings:
     tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
     default_tolerance: Tolerance = field(default_factory=Tolerance)
     issuers: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    aliases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def terms(self, vendor: str) -> Terms:
         tolerance = self.tolerances.get(vendor, self.default_tolerance)
@@ -82,6 +85,8 @@ def match_vendor(
     vendor: str, ledger: Sequence[LedgerCell], cells: Sequence[VendorCell], bills: Sequence[Invoice], settings: Settings
 ) -> Matched:
     """One vendor's month."""
+    names = names_of(vendor, ledger, cells, settings)
+    cells = [_renamed(cell, names) for cell in cells]
     usage = [cell for cell in cells if _is_usage(cell, settings.month)]
     others = [cell for cell in cells if not _is_usage(cell, settings.month)]
     terms = settings.terms(vendor)
@@ -118,6 +123,38 @@ def match_vendor(
     )
 
 
+def names_of(
+    vendor: str, ledger: Sequence[LedgerCell], cells: Sequence[VendorCell], settings: Settings
+) -> dict[str, str]:
+    """The ledger's names of models that the vendor calls otherwise: those of the settings, and other names of the price book.
+
+    A name of the price book counts where exactly one model of the ledger is the same entry of it.
+    """
+    ours = {cell.key.model for cell in ledger if cell.key.model}
+    names = dict(settings.aliases.get(vendor, {}))
+    entries: dict[str, list[str]] = {}
+    for model in sorted(ours):
+        if (entry := _entry(vendor, model, settings)) is not None:
+            entries.setdefault(entry, []).append(model)
+    for stated in {cell.key.model for cell in cells if cell.key.model} - ours - names.keys():
+        same = entries.get(_entry(vendor, stated, settings) or "", [])
+        if len(same) == 1:
+            names[stated] = same[0]
+    return names
+
+
+def _entry(vendor: str, model: str, settings: Settings) -> str | None:
+    if settings.prices is None:
+        return None
+    found = settings.prices.lookup(vendor, model, datetime.combine(settings.month, time(12, tzinfo=UTC)))
+    return None if isinstance(found, Unpriced) else found.model
+
+
+def _renamed(cell: VendorCell, names: Mapping[str, str]) -> VendorCell:
+    name = names.get(cell.key.model or "")
+    return cell if name is None else replace(cell, key=replace(cell.key, model=name))
+
+
 def _is_usage(cell: VendorCell, month: date) -> bool:
     return cause_of(cell, month) is None
 
@@ -135,6 +172,7 @@ def _paired(
         tolerance=tolerance,
         shape=shape,
         grantees=grantees_of(ledger, shape),
+        last_day=max((cell.day for cell in usage if pricing.is_in_month(cell.day)), default=None),
     )
     return paired, about
 

@@ -51,6 +51,7 @@ RULES: Final[tuple[Rule, ...]] = (
     tokens.server_tool_tokens,
     tokens.cache_count,
     # at which price
+    time.missing_costs,
     price.priced_at_zero,
     price.committed_drawdown,
     price.free_tier,

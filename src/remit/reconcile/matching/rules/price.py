@@ -89,7 +89,8 @@ def _sums(series: Series, days: list[date]) -> dict[str, int]:
 
 
 def _nothing_charged(pair: Pair) -> bool:
-    return any(pair.ours.amount.values()) and not any(pair.theirs.amount.values()) and bool(pair.theirs.cells)
+    # An amount that is not stated is not known to be nothing.
+    return any(pair.ours.amount.values()) and bool(pair.theirs.amount) and not any(pair.theirs.amount.values())
 
 
 def _listed_as_ours(pair: Pair, about: Context) -> bool:

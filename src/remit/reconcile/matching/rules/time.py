@@ -2,15 +2,18 @@
 
 from datetime import date
 from itertools import accumulate
+from typing import Final
 
 from remit.reconcile.matching.cause import Cause
 from remit.reconcile.matching.cells import Part, Quantity
 from remit.reconcile.matching.claims import Rest
 from remit.reconcile.matching.context import Context
-from remit.reconcile.matching.rules.common import Claims, all_of
+from remit.reconcile.matching.rules.common import Claims, all_of, lacks
 from remit.reconcile.matching.series import Series
 
 _NOTHING = Part()
+_ELSEWHERE: Final = ("cache_hits", "caller_left", "timeout", "status", "suspense", "estimated")
+"""Parts of ours that may be all there was on a day, and that the vendor never states."""
 
 
 def request_boundary(series: Series, rest: Rest, about: Context) -> Claims:
@@ -69,12 +72,29 @@ def missing_days(series: Series, rest: Rest, about: Context) -> Claims:
     if earlier:
         yield all_of(cause, rest, earlier, {"of_an_earlier_month": len(earlier)})
     stated = [day for day, pair in series.days.items() if pair.theirs.cells and about.is_in_month(day)]
-    if not stated:
+    # Of a series that is nowhere in the statement, only days that the statement does not reach can be late.
+    last = max(stated, default=about.last_day)
+    if last is None:
         return
-    last = max(stated)
     missing = [day for day in rest.days() if day > last]
+    if any(lacks(series, rest, about, day, name) for day in missing for name in _ELSEWHERE):
+        return
     if missing and missing == _ours_after(series, last):
         yield all_of(cause, rest, missing, {"last_day_stated": last.isoformat(), "days_missing": len(missing)})
+
+
+def missing_costs(series: Series, rest: Rest, about: Context) -> Claims:
+    """Counts of a day agree and are stated, and costs of it are not, while other days have them."""
+    if not about.shape.states_amounts:
+        return
+    counted = {day for day, _ in rest.quantity} | set(rest.requests)
+    days = [
+        day
+        for day in rest.days()
+        if day not in counted and series.days[day].theirs.cells and not series.days[day].theirs.amount
+    ]
+    if days:
+        yield all_of(Cause.LATE_ROWS, rest, days, {"days_without_costs": len(days)})
 
 
 def _ours_after(series: Series, last: date) -> list[date]:
