@@ -111,15 +111,7 @@ class ModelPrices(msgspec.Struct, frozen=True, kw_only=True):
 
     def invoice_nanousd(self, tier: str, tokens: BilledTokens) -> int:
         """What the vendor charges: four lines, each rounded half-even once, in integer nano-USD."""
-        rate = self.rate(tier, tokens.prompt_tokens)
-        plain = tokens.prompt_tokens - tokens.cached_tokens - tokens.cache_write_tokens
-        assert plain >= 0
-        return (
-            _line(plain, rate.input)
-            + _line(tokens.cached_tokens, rate.cached_input)
-            + _line(tokens.cache_write_tokens, rate.cache_write)
-            + _line(tokens.completion_tokens, rate.output)
-        )
+        return sum(invoice_lines(self.rate(tier, tokens.prompt_tokens), tokens))
 
     def rate(self, tier: str, prompt_tokens: int) -> Rate:
         """The rate for the whole call: a context tier applies once the prompt is longer than its threshold."""
@@ -127,6 +119,18 @@ class ModelPrices(msgspec.Struct, frozen=True, kw_only=True):
             if prompt_tokens > threshold:
                 return rate
         raise AssertionError("the last rate applies from -1 on")
+
+
+def invoice_lines(rate: Rate, tokens: BilledTokens) -> tuple[int, int, int, int]:
+    """The lines of a call at a rate, in nano-USD: input, cached input, cache writes, output."""
+    plain = tokens.prompt_tokens - tokens.cached_tokens - tokens.cache_write_tokens
+    assert plain >= 0
+    return (
+        _line(plain, rate.input),
+        _line(tokens.cached_tokens, rate.cached_input),
+        _line(tokens.cache_write_tokens, rate.cache_write),
+        _line(tokens.completion_tokens, rate.output),
+    )
 
 
 class PriceList:
