@@ -26,6 +26,8 @@ TABLES = {
     "`[ledger]`": settings.LedgerSettings,
     "`[vendors.NAME]`": settings.VendorSettings,
     "`[vendors.NAME.billing]`": settings.VendorBilling,
+    "`[reconcile]`": settings.ReconcileSettings,
+    "`[reconcile.tolerance.NAME]`": settings.ToleranceSettings,
     "`[reconcile.vendors.NAME]`": settings.StatementVendorSettings,
     "`[[workloads]]`": settings.WorkloadSettings,
     "`[renewals]`": settings.RenewalSettings,

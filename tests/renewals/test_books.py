@@ -38,7 +38,7 @@ def books(office: Office) -> PostgresBooks:
 def compared(office: Office, key: str = "k", amount: int = 700, ledger: int = 0) -> Reconciliation:
     drift = Drift(
         cause="platform_fee",
-        outcome="adjust",
+        outcome="adjustment",
         confidence="exact",
         first_day=JANUARY,
         last_day=date(2027, 1, 31),

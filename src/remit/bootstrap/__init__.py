@@ -30,6 +30,7 @@ from remit.bootstrap.parts import (
     make_clock,
     make_price_book,
     make_puller,
+    make_reconcile_terms,
     make_workload_rules,
     open_database,
 )
@@ -90,6 +91,7 @@ from remit.store.postgres_writes import PostgresWrites, WriteUnit, job_transacti
 if TYPE_CHECKING:
     from remit.api.exchange import Exchange
     from remit.api.hearing import Hearing
+    from remit.api.reconciling import Reconciling
     from remit.api.server import ApiServer
     from remit.api.services import Services
     from remit.api.sign_in import SignIn
@@ -111,6 +113,7 @@ __all__ = [
     "make_clock",
     "make_price_book",
     "make_puller",
+    "make_reconcile_terms",
     "make_workload_rules",
     "open_database",
     "replace_issuer_key",
@@ -394,6 +397,12 @@ class Authority:
         rollups = PostgresRollups(self._opens)
         sealing = (self.sealer(), terms.seal_seconds)
         return Upkeep(self.care, self.jobs, work, worker, self.clock, rollups, every, *sealing)
+
+    def reconciling(self, source: AuditSource = "command") -> "Reconciling":
+        """Comparing with vendors' statements and closing months."""
+        from remit.api.reconciling import Reconciling  # noqa: PLC0415 - a gateway process must not load it
+
+        return Reconciling(self.url, self._opens, self.clock, make_reconcile_terms(self.settings), source)
 
     def sealer(self) -> Sealer:
         """Seals the ledger; makes the key that signs checkpoints on first use."""

@@ -11,12 +11,15 @@ from remit.notify.calls import Endpoint
 from remit.pricing.book import LayeredPriceBook
 from remit.pricing.genai import GenaiCatalogue
 from remit.pricing.overrides import parse_overrides
+from remit.reconcile.matching.cells import Tolerance
+from remit.reconcile.matching.registry import Registered
 from remit.reports.focus.names import Naming, Stated
 from remit.settings import Settings, SettingsError, statement_key
 from remit.store.embedded import gateway_login, start_embedded
 from remit.store.migrate import migrate
 
 if TYPE_CHECKING:
+    from remit.api.reconciling import ReconcileTerms
     from remit.api.workload_rules import WorkloadRule
     from remit.pulling.vendors import Puller
 
@@ -89,6 +92,33 @@ def make_puller(settings: Settings, vendor: str, clock: Clock) -> "Puller":
         max_answer_bytes=MAX_REPORT_BYTES,
     )
     return Puller(vendor, endpoint, key, terms.account)
+
+
+def make_reconcile_terms(settings: Settings) -> "ReconcileTerms":
+    """What months are compared with, as set. Raises SettingsError for an amount or a price that cannot be read."""
+    from remit.api.reconciling import ReconcileTerms  # noqa: PLC0415 - a gateway process must not load it
+
+    terms = settings.reconcile
+    try:
+        auto = parse_usd(terms.auto_post_usd)
+    except ValueError as error:
+        raise SettingsError(f"`reconcile.auto_post_usd`: {error}") from None
+    return ReconcileTerms(
+        registered=[
+            Registered(
+                vendor=one.vendor or name,
+                deployment=name,
+                account=one.vendor_account,
+                project=one.vendor_project,
+                key_id=one.vendor_key_id,
+            )
+            for name, one in settings.vendors.items()
+        ],
+        prices=make_price_book(settings),
+        tolerances={name: Tolerance(**msgspec.structs.asdict(one)) for name, one in terms.tolerance.items()},
+        unassigned=terms.unassigned,
+        auto_post_nanousd=auto,
+    )
 
 
 def finding_bounds(settings: Settings) -> Bounds:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
+from remit.cli import reconcile_match, reconcile_months
 from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK, CommandError
 from remit.cli.options import By, Json, Where
 from remit.cli.values import parse_moment
@@ -304,3 +305,12 @@ def _packed(path: Path) -> "Raw":
             return pack(iter(lambda: file.read(_PIECE), b""))
     except OSError as error:
         raise CommandError(f"cannot read `{path}`: {(error.strerror or str(error)).lower()}") from None
+
+
+app_command.command(reconcile_match.match, sort_key=5)
+app_command.command(reconcile_match.findings, sort_key=6)
+app_command.command(reconcile_match.listed, name="list", sort_key=7)
+app_command.command(reconcile_match.post, sort_key=8)
+app_command.command(reconcile_months.months, sort_key=9)
+app_command.command(reconcile_months.close, sort_key=10)
+app_command.command(reconcile_months.reopen, sort_key=11)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from remit.ledger.accounting import Adjustment
 from remit.ledger.months import Bill
 
-Outcome = Literal["adjust", "explain", "look"]
+Outcome = Literal["adjustment", "explained", "look"]
 """What becomes of a finding: it is booked, it needs no booking, or somebody has to look at it."""
 Confidence = Literal["exact", "likely"]
 

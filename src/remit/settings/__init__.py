@@ -33,6 +33,7 @@ from remit.settings.tables import (
     SignInRole,
     SignInSettings,
     StatementVendorSettings,
+    ToleranceSettings,
     VendorBilling,
     VendorSettings,
     WorkloadDelegate,
@@ -66,6 +67,7 @@ __all__ = [
     "SignInRole",
     "SignInSettings",
     "StatementVendorSettings",
+    "ToleranceSettings",
     "VendorBilling",
     "VendorSettings",
     "WorkloadDelegate",
@@ -230,6 +232,9 @@ def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
     asked = reconcile.get("vendors") if isinstance(reconcile, Mapping) else None
     if isinstance(asked, Mapping):
         tables += [(f"reconcile.vendors.{name}.", StatementVendorSettings, table) for name, table in asked.items()]
+    tolerated = reconcile.get("tolerance") if isinstance(reconcile, Mapping) else None
+    if isinstance(tolerated, Mapping):
+        tables += [(f"reconcile.tolerance.{name}.", ToleranceSettings, table) for name, table in tolerated.items()]
     workloads = document.get("workloads")
     for number, table in enumerate(workloads if isinstance(workloads, list | tuple) else ()):
         tables.append((f"workloads[{number}].", WorkloadSettings, table))

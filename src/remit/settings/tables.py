@@ -298,9 +298,23 @@ class StatementVendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_
             raise SettingsError("`reconcile.vendors`: `base_url` is not https; http is for this machine only")
 
 
-class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Vendors whose statements can be asked for."""
+class ToleranceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is noise in a vendor's amounts: so many nano-dollars for each line, and millionths of it."""
 
+    absolute_nanousd: Annotated[int, msgspec.Meta(ge=0, le=10**12)] = 0
+    parts_per_million: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
+
+
+class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How months are compared with vendors' statements, and whose statements can be asked for.
+
+    `unassigned` is the path of the grant that bears what no grant explains: an unknown key, a fee, tax; left out it is the only
+    grant at the top. Proposals of at most `auto_post_usd` in all are booked without a ticket, where nothing is left unexplained.
+    """
+
+    unassigned: str | None = None
+    auto_post_usd: str = "0"
+    tolerance: dict[str, ToleranceSettings] = {}
     vendors: dict[Literal["openai", "anthropic", "openrouter"], StatementVendorSettings] = {}
 
 

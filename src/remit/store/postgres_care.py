@@ -10,7 +10,7 @@ import psycopg
 from remit.grants.model import Problem
 from remit.grants.ports import Said
 from remit.kernel.clock import Clock
-from remit.store.authored import record_deed, say
+from remit.store.authored import Source, record_deed, say
 from remit.store.connect import connect
 from remit.store.named import query
 from remit.store.postgres_debts import How, PostgresDebts, Repaid, Settled
@@ -98,11 +98,16 @@ class PostgresCare:
         return delivered
 
     def apply_evidence(
-        self, rows: Sequence[dict[str, Any]], *, by: str = "remit", reason: str = "evidence about calls in suspense"
+        self,
+        rows: Sequence[dict[str, Any]],
+        *,
+        by: str = "remit",
+        reason: str = "evidence about calls in suspense",
+        source: Source = "command",
     ) -> list[str]:
         """Corrects suspense entries: rows `{hold_id, usd, tokens, entry}`; answers what each did."""
         with self._connect() as connection, connection.transaction():
-            say(connection, Said(at=self._clock.now(), actor=by, operation="evidence", reason=reason), "command")
+            say(connection, Said(at=self._clock.now(), actor=by, operation="evidence", reason=reason), source)
             answer = connection.execute(
                 "SELECT apply_evidence(%s, %s::jsonb)", (self._clock.now(), msgspec.json.encode(list(rows)).decode())
             ).fetchone()

@@ -32,7 +32,7 @@ CREATE TABLE drift (
     reconciliation_id text NOT NULL REFERENCES reconciliations,
     number      integer NOT NULL,
     cause       text NOT NULL,
-    outcome     text NOT NULL CHECK (outcome IN ('adjust', 'explain', 'look')),
+    outcome     text NOT NULL CHECK (outcome IN ('adjustment', 'explained', 'look')),
     confidence  text NOT NULL CHECK (confidence IN ('exact', 'likely')),
     first_day   date NOT NULL,
     last_day    date NOT NULL CHECK (last_day >= first_day),

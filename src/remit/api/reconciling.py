@@ -1,0 +1,187 @@
+"""Comparing a vendor's month, and closing months: what the routes and the command line share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Final
+
+import msgspec
+
+from remit.grants.model import Problem
+from remit.grants.service import Authorship
+from remit.grants.tree import Tree
+from remit.kernel.clock import Clock
+from remit.ledger.months import Bill, Closed, Waiver, month_text
+from remit.pricing.book import PriceBook
+from remit.reconcile.comparison import Reconciliation
+from remit.reconcile.matching.cells import Tolerance
+from remit.reconcile.matching.match import Settings
+from remit.reconcile.matching.registry import Registered, Registry
+from remit.reconcile.matching.suspense import Resolution
+from remit.reconcile.service import Compared, ComparingError, compare
+from remit.renewals import requests
+from remit.renewals.model import Source
+from remit.renewals.service import Asked
+from remit.store.authored import Source as Door
+from remit.store.connect import Opens
+from remit.store.postgres_books import PostgresBooks
+from remit.store.postgres_care import PostgresCare
+from remit.store.postgres_comparing import open_month
+from remit.store.postgres_grants import TreeUnit
+from remit.store.postgres_months import PostgresMonths
+
+AUTOMATIC: Final = "remit"
+"""Who books what is within the tolerance for booking by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileTerms:
+    """What months are compared with, as set.
+
+    `unassigned` is the path of the grant that bears what no grant explains; None takes the only root there is. Proposals of at
+    most `auto_post_nanousd` in all are booked without a ticket, if everything is explained.
+    """
+
+    registered: Sequence[Registered] = ()
+    prices: PriceBook | None = None
+    tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
+    unassigned: str | None = None
+    auto_post_nanousd: int = 0
+
+
+class Reconciling:
+    """Over a database: reads with the reader's role, writes with the authority's."""
+
+    def __init__(self, url: str, opens: Opens, clock: Clock, terms: ReconcileTerms, source: Door) -> None:
+        self._url = url
+        self._opens = opens
+        self._clock = clock
+        self._terms = terms
+        self._source = source
+        self.books = PostgresBooks(opens, clock, source)
+        self.months = PostgresMonths(opens, clock)
+
+    def compared(
+        self, month: date, vendor: str, bills: Sequence[Bill], statements: Sequence[str]
+    ) -> Compared | Problem:
+        """A vendor's month as it is now; nothing is kept. Codes: unassigned_unknown, not_comparable."""
+        unassigned = self._unassigned()
+        if isinstance(unassigned, Problem):
+            return unassigned
+        deployments = {one.deployment: one for one in self._terms.registered if one.vendor == vendor}
+        known = [one for one in deployments.values() if one.account or one.project or one.key_id]
+        settings = Settings(
+            month=month,
+            registry=Registry(known),
+            prices=self._terms.prices,
+            tolerances=self._terms.tolerances,
+        )
+        with open_month(self._url, month, vendor, deployments) as reader:
+            try:
+                return compare(reader, vendor, settings, bills, statements, unassigned)
+            except ComparingError as error:
+                return Problem(code="not_comparable", path=f"{vendor} {month_text(month)}", detail=str(error))
+
+    def match(
+        self, month: date, vendor: str, bills: Sequence[Bill], statements: Sequence[str], by: Authorship
+    ) -> Reconciliation | Problem:
+        """Compares, and keeps what came of it, once for each key."""
+        found = self.compared(month, vendor, bills, statements)
+        if isinstance(found, Problem):
+            return found
+        return self.books.keep(found.comparison, by=by.actor.name, reason=by.reason, key=by.idempotency_key)
+
+    def resolve(self, resolutions: Sequence[Resolution], by: Authorship) -> int:
+        """Books what statements say that calls in suspense cost; answers how many were corrected. Done again it corrects none."""
+        rows = [_evidence(one) for one in resolutions]
+        if not rows:
+            return 0
+        done = PostgresCare(self._url, self._clock).apply_evidence(
+            rows, by=by.actor.name, reason=by.reason, source=self._source
+        )
+        return done.count("corrected")
+
+    def books_itself(self, found: Reconciliation) -> bool:
+        """Whether what a comparison proposes is small and known enough to be booked without a person."""
+        small = abs(found.proposed_nanousd) <= self._terms.auto_post_nanousd
+        return bool(found.entries) and small and not found.unexplained_nanousd and found.posted_at is None
+
+    def post_itself(self, found: Reconciliation) -> Sequence[str] | Problem:
+        """Books it as the rule that was set."""
+        return self.books.post_proposed(
+            found.id,
+            found.digest,
+            by=AUTOMATIC,
+            reason="within what is booked without a ticket",
+            key=f"auto:{found.id}",
+        )
+
+    def asked_to_post(self, tree: Tree, found: Reconciliation, source: Source) -> Asked | Problem:
+        """The ticket that books a proposal when somebody else of finance approves it."""
+        if found.posted_at is not None:
+            return Problem(code="already_posted", path=found.id, detail=f"{found.id} was booked by `{found.posted_by}`")
+        grant = self._unassigned_in(tree)
+        if isinstance(grant, Problem):
+            return grant
+        return requests.post_adjustments(
+            tree,
+            grant,
+            found.id,
+            found.vendor,
+            found.month,
+            found.proposed_nanousd,
+            found.entries,
+            found.digest,
+            source,
+        )
+
+    def asked_to_reopen(self, tree: Tree, month: date, source: Source) -> Asked | Problem:
+        """The ticket that opens a month again."""
+        grant = self._unassigned_in(tree)
+        return grant if isinstance(grant, Problem) else requests.reopen_month(tree, grant, month, source)
+
+    def bills_of(self, month: date) -> list[Bill]:
+        """What vendors billed for a month, by the newest comparison of each."""
+        newest: dict[str, Reconciliation] = {}
+        for one in self.books.listed(month):
+            newest.setdefault(one.vendor, one)
+        return [Bill(**bill) for one in newest.values() for bill in one.bills]
+
+    def close(self, month: date, waived: Sequence[Waiver], by: Authorship) -> Closed | Problem:
+        """Closes a month with the bills of its newest comparisons."""
+        bills = self.bills_of(month)
+        return self.months.close(month, bills, waived, by.actor.name, by.reason, by.idempotency_key, self._source)
+
+    def _unassigned(self) -> str | Problem:
+        with self._opens() as connection:
+            tree = Tree(TreeUnit(connection).load_tree())
+        found = self._unassigned_in(tree)
+        if isinstance(found, Problem):
+            return found
+        return tree[found].id
+
+    def _unassigned_in(self, tree: Tree) -> str | Problem:
+        """The id of the grant that bears what no grant explains."""
+        wanted = self._terms.unassigned
+        if wanted is not None:
+            grant = tree.find(wanted)
+            if grant is not None:
+                return grant.id
+            detail = f"there is no grant `{wanted}`, which `reconcile.unassigned` names"
+            return Problem(code="unassigned_unknown", path=wanted, detail=detail)
+        roots = [grant for grant in tree if grant.parent_id is None]
+        if len(roots) == 1:
+            return roots[0].id
+        detail = f"there are {len(roots)} grants at the top: set `reconcile.unassigned` to the one that bears what none explains"
+        return Problem(code="unassigned_unknown", path="", detail=detail)
+
+
+def _evidence(one: Resolution) -> dict[str, Any]:
+    usage = None if one.usage is None else msgspec.to_builtins(one.usage)
+    return {
+        "hold_id": one.hold_id,
+        "usd": one.usd_nanousd,
+        "tokens": 0 if one.usage is None else one.usage.total_tokens,
+        "entry": {"usage": usage, "usage_source": "vendor" if one.how != "share" else "estimated",
+                  "note": f"by the vendor's statement ({one.how})"},
+    }  # fmt: skip

@@ -1,0 +1,228 @@
+"""`remit reconcile match`, `findings`, `list` and `post`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK, CommandError
+from remit.cli.options import By, Json, Where
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from remit.api.reconciling import Reconciling
+    from remit.grants.service import Authorship
+    from remit.ledger.months import Bill
+    from remit.reconcile.comparison import Drift, Reconciliation
+    from remit.reconcile.matching.suspense import Resolution
+
+MonthOption = Annotated[str, Parameter(help="Month of UTC, such as 2026-10.")]
+
+
+def month_given(text: str) -> "date":
+    """The first day of a month that was given as an option."""
+    from remit.ledger.months import month_of
+
+    try:
+        return month_of(text)
+    except ValueError as error:
+        raise CommandError(f"--month: {error}") from None
+
+
+def match(
+    *,
+    month: MonthOption,
+    vendor: Annotated[str, Parameter(help="Vendor, as the ledger calls it.")],
+    bill: Annotated[
+        tuple[str, ...],
+        Parameter(help="What it billed for the month, as INVOICE=AMOUNT, such as INV-7=1204.55; repeatable."),
+    ] = (),
+    statement: Annotated[
+        tuple[str, ...], Parameter(help="Compare with this statement only; repeatable. All there are if left out.")
+    ] = (),
+    resolve: Annotated[
+        bool, Parameter(help="First book what statements say that calls in suspense cost, where they say it.")
+    ] = False,
+    json: Json = False,
+    by: By | None = None,
+    where: Where | None = None,
+) -> int:
+    """Compare the ledger with a vendor's statements and bills for a month, and keep what is found.
+
+    What was billed is then the ledger and all findings, to the nano-dollar. Nothing is booked; `remit reconcile post` asks for that.
+    """
+    from remit.cli.output import print_json, refused
+    from remit.cli.session import open_authority
+    from remit.grants.model import Problem
+
+    authority = open_authority(where)
+    reconciling, said, first_day = authority.reconciling(), _author(by), month_given(month)
+    bills = [_bill(vendor, one) for one in bill]
+    waiting: tuple[Resolution, ...] = ()
+    corrected = 0
+    found = reconciling.compared(first_day, vendor, bills, statement)
+    if not isinstance(found, Problem):
+        waiting = found.resolutions
+        if resolve:
+            corrected = reconciling.resolve(waiting, said)
+    kept = found if isinstance(found, Problem) else reconciling.match(first_day, vendor, bills, statement, said)
+    if isinstance(kept, Problem):
+        return refused([kept], json=json)
+    drift = reconciling.books.drift(kept.id)
+    if json:
+        print_json({"reconciliation": kept, "findings": drift, "resolvable": len(waiting), "resolved": corrected})
+    else:
+        _print(kept, drift)
+        _print_suspense(len(waiting), corrected)
+    return EXIT_DIFFERENCES if kept.unexplained_nanousd else EXIT_OK
+
+
+def findings(
+    reconciliation: Annotated[str, Parameter(help="Id of a comparison.")],
+    /,
+    *,
+    json: Json = False,
+    where: Where | None = None,
+) -> int:
+    """Show what a comparison found: each difference with its cause, what it is about and the numbers it was decided on."""
+    from remit.cli.output import print_json
+    from remit.cli.session import open_authority
+
+    books = open_authority(where).reconciling().books
+    found = _known(books.find(reconciliation), reconciliation)
+    drift = books.drift(found.id)
+    if json:
+        print_json({"reconciliation": found, "findings": drift})
+        return EXIT_OK
+    _print(found, drift)
+    for one in drift:
+        said = ", ".join(f"{name} {value}" for name, value in one.evidence.items() if value not in ({}, 0, ""))
+        print(f"  {one.cause}: {said}")
+    return EXIT_OK
+
+
+def listed(
+    *,
+    month: Annotated[str | None, Parameter(help="Only of this month.")] = None,
+    vendor: Annotated[str | None, Parameter(help="Only of this vendor.")] = None,
+    json: Json = False,
+    where: Where | None = None,
+) -> int:
+    """List comparisons, the newest first, and what became of what they propose."""
+    from remit.cli.output import moment_text, print_json, print_table, table
+    from remit.cli.session import open_authority
+    from remit.kernel.money import format_usd
+    from remit.ledger.months import month_text
+
+    first_day = None if month is None else month_given(month)
+    found = open_authority(where).reconciling().books.listed(first_day, vendor)
+    if json:
+        print_json(found)
+        return EXIT_OK
+    if not found:
+        print("nothing was compared yet")
+        return EXIT_OK
+    shown = table("id", "month", "vendor", "made", "findings", "proposed", "unexplained", "booked", right=["proposed"])
+    for one in found:
+        booked = "" if one.posted_at is None else moment_text(one.posted_at)
+        amounts = (format_usd(one.proposed_nanousd), format_usd(one.unexplained_nanousd))
+        made = moment_text(one.made_at)
+        shown.add_row(one.id, month_text(one.month), one.vendor, made, f"{one.findings:,}", *amounts, booked)
+    print_table(shown)
+    return EXIT_OK
+
+
+def post(
+    reconciliation: Annotated[str, Parameter(help="Id of a comparison.")],
+    /,
+    *,
+    json: Json = False,
+    by: By | None = None,
+    where: Where | None = None,
+) -> int:
+    """Ask to book what a comparison proposes: a ticket that somebody else of finance decides.
+
+    What `reconcile.auto_post_usd` allows is booked at once.
+    """
+    from remit.cli.output import print_json, refused
+    from remit.cli.session import open_authority
+    from remit.cli.ticket_page import opening, write_ticket
+    from remit.grants.model import Problem
+
+    authority = open_authority(where)
+    reconciling = authority.reconciling()
+    found = _known(reconciling.books.find(reconciliation), reconciliation)
+    if reconciling.books_itself(found):
+        posted = reconciling.post_itself(found)
+        if isinstance(posted, Problem):
+            return refused([posted], json=json)
+        if json:
+            print_json({"posted": list(posted)})
+        else:
+            print(f"{len(posted):,} entries were booked without a ticket, as `reconcile.auto_post_usd` allows")
+        return EXIT_OK
+    act = opening(lambda tree: reconciling.asked_to_post(tree, found, "command"))
+    return write_ticket(authority, by, "reconcile post", {"reconciliation": found.id}, act, json=json)
+
+
+def _author(by: By | None) -> "Authorship":
+    from remit.grants.service import authorship_problems
+
+    said = (by or By()).authorship("remit reconcile")
+    for problem in authorship_problems(said):
+        raise CommandError(problem.detail)
+    return said
+
+
+def _bill(vendor: str, text: str) -> "Bill":
+    from remit.kernel.money import parse_usd
+    from remit.ledger.months import Bill
+
+    invoice, given, amount = text.partition("=")
+    if not (given and invoice):
+        raise CommandError(f"--bill: `{text}` is not of the form INVOICE=AMOUNT")
+    try:
+        return Bill(vendor=vendor, invoice_id=invoice, total_nanousd=parse_usd(amount))
+    except ValueError as error:
+        raise CommandError(f"--bill: {error}") from None
+
+
+def _known(found: "Reconciliation | None", asked: str) -> "Reconciliation":
+    if found is None:
+        raise CommandError(f"there is no comparison `{asked}`")
+    return found
+
+
+def _print(kept: "Reconciliation", drift: "list[Drift]") -> None:
+    from remit.cli.output import print_table, table
+    from remit.kernel.money import format_usd
+    from remit.ledger.months import month_text
+
+    billed = "no bill yet" if kept.billed_nanousd is None else f"billed {format_usd(kept.billed_nanousd)}"
+    print(f"{kept.id}: {kept.vendor} {month_text(kept.month)}, ledger {format_usd(kept.ledger_nanousd)}, {billed}")
+    if drift:
+        shown = table("cause", "about", "days", "amount", "what follows", right=["amount"])
+        for one in sorted(drift, key=lambda each: -abs(each.amount_nanousd)):
+            about = " ".join(f"{name}={value}" for name, value in one.about.items())
+            days = f"{one.first_day}" if one.first_day == one.last_day else f"{one.first_day} to {one.last_day}"
+            shown.add_row(one.cause, about, days, format_usd(one.amount_nanousd), f"{one.outcome}, {one.confidence}")
+        print_table(shown)
+    proposed = f"{format_usd(kept.proposed_nanousd)} in {kept.entries:,} entries proposed"
+    left = f"{format_usd(kept.unexplained_nanousd)} unexplained"
+    print(f"{len(drift):,} findings, {format_usd(kept.found_nanousd)} in all; {proposed}; {left}")
+
+
+def _print_suspense(waiting: int, corrected: int) -> None:
+    from remit.cli.output import remark
+
+    if corrected:
+        print(f"{corrected:,} calls in suspense were settled by what the statements say")
+    elif waiting:
+        remark(f"the statements say what {waiting:,} calls in suspense cost; `--resolve` books it")
+
+
+def reconciling_of(where: Where | None) -> "Reconciling":
+    """What compares and closes, over the database that is set."""
+    from remit.cli.session import open_authority
+
+    return open_authority(where).reconciling()

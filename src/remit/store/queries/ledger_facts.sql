@@ -1,0 +1,34 @@
+-- What calls to a vendor in a month came to, summed by all that distinguishes them: a row with their numbers, and one for each price
+-- line with what was used and booked at that price. midnight_minutes: how close to midnight a call is said to be over it.
+WITH e AS MATERIALIZED (
+    SELECT (e.held_at AT TIME ZONE 'UTC')::date AS day, e.deployment, coalesce(e.model_served, e.model_requested) AS model, e.tier,
+           e.kind, e.grant_id, e.price_source, e.usage_source, e.note,
+           e.kind = 'suspense' AND NOT EXISTS (SELECT FROM entries AS c WHERE c.corrects = e.id) AS is_open,
+           coalesce(e.attempt > 1, false) AS is_later_attempt,
+           CASE WHEN (e.recorded_at AT TIME ZONE 'UTC')::date > (e.held_at AT TIME ZONE 'UTC')::date
+                THEN (e.recorded_at AT TIME ZONE 'UTC')::date END AS later_day,
+           e.held_at + make_interval(mins => %(midnight_minutes)s)
+               >= date_trunc('day', e.held_at, 'UTC') + interval '1 day' AS is_near_midnight,
+           e.requests, e.amount_nanousd, e.price_lines
+    FROM entries AS e
+    WHERE e.vendor = %(vendor)s AND is_spend(e.kind) AND e.held_at >= %(since)s AND e.held_at < %(until)s
+), facts AS (
+    SELECT e.day, e.deployment, e.model, e.tier, e.kind, e.grant_id, e.price_source, e.usage_source, e.note, e.is_open,
+           e.is_later_attempt, e.later_day, coalesce(e.is_near_midnight AND e.later_day = e.day + 1, false) AS midnight,
+           e.requests, e.amount_nanousd, e.price_lines
+    FROM e
+)
+SELECT day, deployment, model, tier, kind, grant_id, price_source, usage_source, note, is_open, is_later_attempt, later_day, midnight,
+       sum(requests)::bigint AS requests, sum(amount_nanousd)::bigint AS amount_nanousd, NULL::text AS meter, NULL::bigint AS price,
+       NULL::bigint AS units, NULL::bigint AS line_nanousd
+FROM facts
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+UNION ALL
+SELECT f.day, f.deployment, f.model, f.tier, f.kind, f.grant_id, f.price_source, f.usage_source, f.note, f.is_open,
+       f.is_later_attempt, f.later_day, f.midnight, 0, 0, l.kind, l.price_nanousd_per_million, sum(l.units)::bigint,
+       sum(l.amount_nanousd)::bigint
+FROM facts AS f
+CROSS JOIN LATERAL jsonb_to_recordset(CASE jsonb_typeof(f.price_lines) WHEN 'array' THEN f.price_lines ELSE '[]' END)
+    AS l (kind text, units bigint, price_nanousd_per_million bigint, amount_nanousd bigint)
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, l.kind, l.price_nanousd_per_million
+ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, meter NULLS FIRST, price
