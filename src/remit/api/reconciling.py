@@ -1,6 +1,6 @@
 """Comparing a vendor's month, and closing months: what the routes and the command line share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
@@ -14,6 +14,7 @@ from remit.kernel.clock import Clock
 from remit.ledger.months import Bill, Closed, Waiver, month_text
 from remit.pricing.book import PriceBook
 from remit.reconcile.comparison import Reconciliation
+from remit.reconcile.matching.cause import Cause
 from remit.reconcile.matching.cells import Tolerance
 from remit.reconcile.matching.match import Settings
 from remit.reconcile.matching.registry import Registered, Registry
@@ -62,9 +63,14 @@ class Reconciling:
         self.months = PostgresMonths(opens, clock)
 
     def compared(
-        self, month: date, vendor: str, bills: Sequence[Bill], statements: Sequence[str]
+        self, month: date, vendor: str, bills: Sequence[Bill], statements: Sequence[str], accepted: Collection[str] = ()
     ) -> Compared | Problem:
-        """A vendor's month as it is now; nothing is kept. Codes: unassigned_unknown, not_comparable."""
+        """A vendor's month as it is now; nothing is kept. Codes: unassigned_unknown, not_comparable, cause_unknown."""
+        for cause in accepted:
+            if cause not in {one.value for one in Cause}:
+                return Problem(
+                    code="cause_unknown", path=cause[:60], detail=f"`{cause[:60]}` is no cause of a difference"
+                )
         unassigned = self._unassigned()
         if isinstance(unassigned, Problem):
             return unassigned
@@ -78,15 +84,21 @@ class Reconciling:
         )
         with open_month(self._url, month, vendor, deployments) as reader:
             try:
-                return compare(reader, vendor, settings, bills, statements, unassigned)
+                return compare(reader, vendor, settings, bills, statements, accepted, unassigned)
             except ComparingError as error:
                 return Problem(code="not_comparable", path=f"{vendor} {month_text(month)}", detail=str(error))
 
-    def match(
-        self, month: date, vendor: str, bills: Sequence[Bill], statements: Sequence[str], by: Authorship
+    def match(  # noqa: PLR0917 - as above
+        self,
+        month: date,
+        vendor: str,
+        bills: Sequence[Bill],
+        statements: Sequence[str],
+        by: Authorship,
+        accepted: Collection[str] = (),
     ) -> Reconciliation | Problem:
         """Compares, and keeps what came of it, once for each key."""
-        found = self.compared(month, vendor, bills, statements)
+        found = self.compared(month, vendor, bills, statements, accepted)
         if isinstance(found, Problem):
             return found
         return self.books.keep(found.comparison, by=by.actor.name, reason=by.reason, key=by.idempotency_key)
@@ -145,7 +157,7 @@ class Reconciling:
         newest: dict[str, Reconciliation] = {}
         for one in self.books.listed(month):
             newest.setdefault(one.vendor, one)
-        return [Bill(**bill) for one in newest.values() for bill in one.bills]
+        return [msgspec.convert(bill, Bill) for one in newest.values() for bill in one.bills]
 
     def close(self, month: date, waived: Sequence[Waiver], by: Authorship) -> Closed | Problem:
         """Closes a month with the bills of its newest comparisons."""

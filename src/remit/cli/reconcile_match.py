@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from remit.grants.service import Authorship
     from remit.ledger.months import Bill
     from remit.reconcile.comparison import Drift, Reconciliation
-    from remit.reconcile.matching.suspense import Resolution
 
 MonthOption = Annotated[str, Parameter(help="Month of UTC, such as 2026-10.")]
 
@@ -37,6 +36,19 @@ def match(
         tuple[str, ...],
         Parameter(help="What it billed for the month, as INVOICE=AMOUNT, such as INV-7=1204.55; repeatable."),
     ] = (),
+    bill_line: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="What of a bill is not usage, as INVOICE:KIND=AMOUNT; KIND is tax, credit, purchase, adjustment, platform_fee or"
+            " rounding. Repeatable."
+        ),
+    ] = (),
+    accept: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Book findings of this cause too, which somebody has looked into, such as shadow_use; repeatable."
+        ),
+    ] = (),
     statement: Annotated[
         tuple[str, ...], Parameter(help="Compare with this statement only; repeatable. All there are if left out.")
     ] = (),
@@ -57,15 +69,15 @@ def match(
 
     authority = open_authority(where)
     reconciling, said, first_day = authority.reconciling(), _author(by), month_given(month)
-    bills = [_bill(vendor, one) for one in bill]
-    waiting: tuple[Resolution, ...] = ()
+    bills = _bills(vendor, bill, bill_line)
     corrected = 0
-    found = reconciling.compared(first_day, vendor, bills, statement)
-    if not isinstance(found, Problem):
-        waiting = found.resolutions
-        if resolve:
-            corrected = reconciling.resolve(waiting, said)
-    kept = found if isinstance(found, Problem) else reconciling.match(first_day, vendor, bills, statement, said)
+    found = reconciling.compared(first_day, vendor, bills, statement, accept)
+    if isinstance(found, Problem):
+        return refused([found], json=json)
+    waiting = found.resolutions
+    if resolve:
+        corrected = reconciling.resolve(waiting, said)
+    kept = reconciling.match(first_day, vendor, bills, statement, said, accept)
     if isinstance(kept, Problem):
         return refused([kept], json=json)
     drift = reconciling.books.drift(kept.id)
@@ -174,17 +186,38 @@ def _author(by: By | None) -> "Authorship":
     return said
 
 
-def _bill(vendor: str, text: str) -> "Bill":
-    from remit.kernel.money import parse_usd
-    from remit.ledger.months import Bill
+def _bills(vendor: str, bills: tuple[str, ...], lines: tuple[str, ...]) -> "list[Bill]":
+    from typing import get_args
 
-    invoice, given, amount = text.partition("=")
-    if not (given and invoice):
-        raise CommandError(f"--bill: `{text}` is not of the form INVOICE=AMOUNT")
+    from remit.ledger.months import Bill, BillKind, BillLine
+
+    totals = dict(_amount(text, "--bill", "INVOICE=AMOUNT") for text in bills)
+    parts: dict[str, list[BillLine]] = {invoice: [] for invoice in totals}
+    kinds = {str(one): one for one in get_args(BillKind)}
+    for text in lines:
+        name, amount = _amount(text, "--bill-line", "INVOICE:KIND=AMOUNT")
+        invoice, _, kind = name.rpartition(":")
+        if invoice not in parts or kind not in kinds:
+            raise CommandError(f"--bill-line: `{name}` names no bill that was given, or no kind: {', '.join(kinds)}")
+        parts[invoice].append(BillLine(kind=kinds[kind], amount_nanousd=amount))
+    return [
+        Bill(vendor=vendor, invoice_id=invoice, total_nanousd=total, lines=tuple(parts[invoice]))
+        for invoice, total in totals.items()
+    ]
+
+
+def _amount(text: str, option: str, form: str) -> tuple[str, int]:
+    from remit.kernel.money import parse_usd
+
+    name, given, amount = text.rpartition("=")
+    if not (given and name):
+        raise CommandError(f"{option}: `{text}` is not of the form {form}")
+    is_less = amount.startswith("-")
     try:
-        return Bill(vendor=vendor, invoice_id=invoice, total_nanousd=parse_usd(amount))
+        value = parse_usd(amount.removeprefix("-"))
     except ValueError as error:
-        raise CommandError(f"--bill: {error}") from None
+        raise CommandError(f"{option}: {error}") from None
+    return name, -value if is_less else value
 
 
 def _known(found: "Reconciliation | None", asked: str) -> "Reconciliation":

@@ -9,14 +9,31 @@ MonthStatus = Literal["open", "closed"]
 Waivable = Literal["no_bill", "difference", "suspense"]
 
 
+BillKind = Literal["tax", "credit", "purchase", "adjustment", "platform_fee", "rounding"]
+"""What a line of a bill is that is not usage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillLine:
+    """A part of a bill that is not usage; in nano-USD, below zero what is taken off."""
+
+    kind: BillKind
+    amount_nanousd: int
+    text: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
-    """What a vendor billed for a month, in nano-USD: one invoice. `statement_id` names the statement it is known from."""
+    """What a vendor billed for a month, in nano-USD: one invoice. What its lines do not say is usage.
+
+    `statement_id` names the statement it is known from.
+    """
 
     vendor: str
     invoice_id: str
     total_nanousd: int
     statement_id: str | None = None
+    lines: tuple[BillLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,8 @@ class Comparison:
 
     @property
     def unexplained_nanousd(self) -> int:
-        return sum(one.amount_nanousd for one in self.drift if one.cause == "unexplained")
+        """What nothing explains and nobody has accepted."""
+        return sum(one.amount_nanousd for one in self.drift if one.cause == "unexplained" and one.outcome == "look")
 
     @property
     def proposed_nanousd(self) -> int:

@@ -1,7 +1,7 @@
 """Compares a vendor's month: what the ledger has, what statements say, and what is to be booked for the difference."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Any, Final, Protocol
 
@@ -9,7 +9,7 @@ from remit.ledger.accounting import Adjustment
 from remit.ledger.months import Bill, month_after
 from remit.reconcile.comparison import Comparison, Drift
 from remit.reconcile.matching.adjust import Proposal, propose
-from remit.reconcile.matching.cells import Invoice, VendorCell
+from remit.reconcile.matching.cells import Charge, Invoice, InvoiceLine, VendorCell
 from remit.reconcile.matching.claims import Finding
 from remit.reconcile.matching.from_facts import Fact, ledger_cells
 from remit.reconcile.matching.from_lines import vendor_cells
@@ -30,6 +30,14 @@ _CALLS: Final = "openrouter.generations"
 _PREFERRED: Final = {
     "anthropic.cost_report": "anthropic.analytics_cost",
     "anthropic.analytics_usage": "anthropic.usage_messages",
+}
+
+
+_CHARGES: Final[Mapping[str, Charge]] = {
+    "tax": "tax",
+    "credit": "credit",
+    "purchase": "purchase",
+    "adjustment": "adjustment",
 }
 
 
@@ -82,11 +90,12 @@ def compare(  # noqa: PLR0917 - one parameter per thing it is compared by
     settings: Settings,
     bills: Sequence[Bill],
     chosen: Sequence[str],
+    accepted: Collection[str],
     unassigned_grant_id: str,
 ) -> Compared:
     """A vendor's month with the statements `chosen` (ids), or with all there are of it. Raises ComparingError.
 
-    The ledger's side is what it is charged now, what was booked earlier included; what is proposed is what is still missing.
+    What somebody has looked into, and accepts, is proposed to be booked like any other: `accepted` are the causes. The ledger's side is what it is charged now, what was booked earlier included; what is proposed is what is still missing.
     """
     month = settings.month
     statements = choose(reader.statements(), chosen)
@@ -94,9 +103,13 @@ def compare(  # noqa: PLR0917 - one parameter per thing it is compared by
     theirs, calls = _stated(reader, statements, vendor, month)
     invoices = [_invoice(one, month) for one in bills]
     matched = match_vendor(vendor, ours, theirs, invoices, settings)
-    proposal = propose(matched.findings, ours, unassigned_grant_id=unassigned_grant_id)
+    findings = [
+        replace(one, proposal="adjustment") if one.proposal == "look" and one.cause.value in accepted else one
+        for one in matched.findings
+    ]
+    proposal = propose(findings, ours, unassigned_grant_id=unassigned_grant_id)
     booked = dict(reader.booked())
-    drift = [_drift(one, month) for one in matched.findings]
+    drift = [_drift(one, month) for one in findings]
     earlier = sum(booked.values())
     if earlier:
         drift.append(_booked_before(booked, month))
@@ -200,8 +213,23 @@ def _is_of(line: StatementLine, month: date) -> bool:
 
 
 def _invoice(bill: Bill, month: date) -> Invoice:
+    lines = [
+        InvoiceLine(
+            charge=_CHARGES.get(one.kind, "usage"),
+            amount_nanousd=one.amount_nanousd,
+            meter=None if one.kind in _CHARGES else one.kind,
+            text=one.text,
+        )
+        for one in bill.lines
+    ]
+    usage = bill.total_nanousd - sum(one.amount_nanousd for one in lines)
     return Invoice(
-        issuer=bill.vendor, id=bill.invoice_id, vendor=bill.vendor, month=month, total_nanousd=bill.total_nanousd
+        issuer=bill.vendor,
+        id=bill.invoice_id,
+        vendor=bill.vendor,
+        month=month,
+        total_nanousd=bill.total_nanousd,
+        lines=(InvoiceLine(charge="usage", amount_nanousd=usage), *lines),
     )
 
 

@@ -1,0 +1,201 @@
+"""A month from its calls to its close: the vendor's own books as its statement, and every nano-dollar of its bill."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from remit.api.reconciling import Reconciling
+from remit.bootstrap import make_reconcile_terms
+from remit.grants.model import Actor, Problem
+from remit.grants.service import Authorship
+from remit.kernel.money import format_usd
+from remit.ledger.months import Bill, BillLine, Closed, month_after, month_text
+from remit.reconcile.matching.registry import Registered
+from remit.reconcile.model import Imported
+from remit.reconcile.statements.model import Options
+from remit.reconcile.statements.raw import pack
+from remit.store.postgres_statements import PostgresStatements
+from remit.testing.clock import ManualClock
+from remit.testing.vendor_reports.books import BookRow, exact_json
+from remit.testing.vendor_reports.openai import openai_costs, openai_usage
+from remit.testing.vendor_sim.books import Row
+from remit.testing.vendor_sim.prices import BilledTokens, PriceList, invoice_lines
+from tests.conformance.support import HELLO, ask, dime, open_stream
+from tests.system.harness import System, root
+
+FIN, BO = "fin@acme.example", "bo@acme.example"
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    """A Remit of its own: a month is closed as a whole."""
+    with System(gateway={"request_seconds": 2.0, "hold_seconds": 4.0}) as running:
+        yield running
+
+
+class Desk:
+    """Finance, in the month after: who compares asks, and somebody else approves."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        today = datetime.now(UTC)
+        self.month = date(today.year, today.month, 1)
+        after = month_after(self.month)
+        self.since = datetime(today.year, today.month, 1, tzinfo=UTC)
+        self.until = datetime(after.year, after.month, 1, tzinfo=UTC)
+        self.clock = ManualClock(datetime(after.year, after.month, 3, tzinfo=UTC))
+        opens = system.authority._opens
+        ours = Registered(vendor="openai", deployment="openai", project="proj-1", key_id="key-1")
+        terms = replace(make_reconcile_terms(system.settings), registered=[ours])
+        self.reconciling = Reconciling(system.url, opens, self.clock, terms, "command")
+        self.statements = PostgresStatements(opens, self.clock, "command")
+        self.keys = iter(f"desk-{number}" for number in range(100))
+
+    def by(self, name: str = FIN) -> Authorship:
+        return Authorship(actor=Actor(name, is_admin=True), reason="the month", idempotency_key=next(self.keys))
+
+    def bring(self, rows: Iterable[BookRow]) -> None:
+        """The vendor's usage and costs, as its API would give them."""
+        rows = list(rows)
+        reports = {
+            "openai.usage_completions": openai_usage(
+                rows, self.since, self.until, ["project_id", "api_key_id", "model", "service_tier"]
+            ),
+            "openai.costs": openai_costs(rows, self.since, self.until, ["project_id", "api_key_id", "line_item"]),
+        }
+        for source, buckets in reports.items():
+            body = exact_json({"object": "page", "data": buckets, "has_more": False, "next_page": None})
+            options = Options(since=self.since, until=self.until, is_final=True)
+            answer = self.statements.take_in(pack([body]), source, options, by=FIN, reason="r", key=next(self.keys))
+            assert isinstance(answer, Imported), answer
+
+    def match(self, billed: int, fee: int = 0, accepted: Sequence[str] = ()) -> Any:
+        lines = (BillLine(kind="platform_fee", amount_nanousd=fee),) if fee else ()
+        bill = Bill(vendor="openai", invoice_id="INV-1", total_nanousd=billed, lines=lines)
+        found = self.reconciling.match(self.month, "openai", [bill], (), self.by(), accepted)
+        assert not isinstance(found, Problem), found
+        return found
+
+    def resolve(self) -> int:
+        found = self.reconciling.compared(self.month, "openai", (), ())
+        assert not isinstance(found, Problem), found
+        return self.reconciling.resolve(found.resolutions, self.by())
+
+    def post(self, found: Any) -> None:
+        """Fin asks for it and bo approves."""
+        authority = self.system.authority
+
+        def do(unit: Any) -> Any:
+            service = authority.tickets_over(unit)
+            asked = self.reconciling.asked_to_post(unit.tree(), found, "command")
+            ticket = service.open(asked, self.by())
+            assert not isinstance(ticket, list), ticket
+            approved = service.approve(ticket.id, self.by(BO))
+            return approved, {"state": getattr(approved, "state", approved)}
+
+        done = authority.writes.once(next(self.keys), {"actor": FIN, "operation": "post"}, do)
+        assert done.state == "approved", done
+
+    def close(self) -> Closed | Problem:
+        return self.reconciling.close(self.month, (), self.by())
+
+
+def as_booked(row: Row) -> BookRow:
+    """A row of the vendor simulator's books, with its amount by kind."""
+    tokens = BilledTokens(
+        prompt_tokens=row.prompt_tokens,
+        cached_tokens=row.cached_tokens,
+        cache_write_tokens=row.cache_write_tokens,
+        completion_tokens=row.completion_tokens,
+    )
+    lines = invoice_lines(PriceList.default().models[row.model].rate(row.service_tier, row.prompt_tokens), tokens)
+    assert sum(lines) == row.amount_nanousd
+    plain = row.prompt_tokens - row.cached_tokens - row.cache_write_tokens
+    used = (plain, row.cached_tokens, row.cache_write_tokens, row.completion_tokens)
+    kinds = ("input", "cache_read", "cache_write", "output")
+    return BookRow(
+        at=row.received_at,
+        model=row.model,
+        used=dict(zip(kinds, used, strict=True)),
+        costs_nanousd=dict(zip(kinds, lines, strict=True)),
+        tier=row.service_tier,
+        id=row.vendor_request_id,
+    )
+
+
+def test_a_month_is_closed_at_what_the_vendor_billed(system: System) -> None:
+    """Plain calls, a 500 that is billed and tried again, a caller who leaves; a fee and use past the gateway on the bill besides.
+
+    Every attempt is in the ledger once, what is unknown is settled by the statement, what was not metered is found with its
+    cause and booked by the word of two, and the month closes at the bill, to the nano-dollar.
+    """
+    system.apply({"acme": root("50.00")})
+    key = system.key("acme")
+    with system.client(key, max_retries=2) as client:
+        for size in (3, 7, 11):
+            client.chat.completions.create(model="sim-fractional", messages=HELLO, max_tokens=size)
+        system.vendor.script(error=500, billed=True, first=1)
+        client.chat.completions.create(model="sim-dime", messages=HELLO, max_tokens=2)
+    system.vendor.script(chunk_ms=5, completion_tokens=6)
+    caller = open_stream(system, key, dime(6))
+    caller.recv(64)
+    caller.close()
+    system.wait_until_no_hold_is_open()
+    system.vendor.wait_idle()
+
+    entries = system.entries("acme")
+    retried = [one for one in entries if one["model_requested"] == "sim-dime" and one["attempt"] is not None]
+    assert [(one["kind"], one["attempt"]) for one in retried] == [("suspense", 1), ("usage", 2)]
+    assert len({one["operation_id"] for one in retried}) == 1
+    desk = Desk(system)
+    rows = [as_booked(row) for row in system.vendor.rows()]
+    shadow = BookRow(
+        at=rows[0].at, model="sim-dime", used={"output": 3}, costs_nanousd={"output": 300_000_000}, requests=3,
+        project="proj-x", key_id="key-x", id="shadow",
+    )  # fmt: skip
+    assert isinstance(desk.close(), Problem), "nothing was compared yet"
+    desk.bring(rows)
+    assert desk.resolve() == 1, "one call in suspense, and the vendor states one call more"
+    owed = system.vendor.books().total_nanousd
+    assert system.spent("acme") == owed and desk.resolve() == 0
+    system.assert_books_agree()
+
+    exact = desk.match(owed)
+    assert (exact.ledger_nanousd, exact.found_nanousd, exact.entries) == (owed, 0, 0)
+
+    fee, past_us = 12_340_000_000, 300_000_000
+    billed = owed + past_us + fee
+    desk.bring([*rows, shadow])
+    found = desk.match(billed, fee)
+    drift = {one.cause: one for one in desk.reconciling.books.drift(found.id)}
+    assert {cause: (one.amount_nanousd, one.outcome) for cause, one in drift.items()} == {
+        "platform_fee": (fee, "adjustment"),
+        "shadow_use": (past_us, "look"),
+    }
+    assert (drift["shadow_use"].about["key_id"], drift["shadow_use"].evidence["requests"]) == ("key-x", 3)
+    refused = desk.close()
+    assert isinstance(refused, Problem) and refused.code == "bill_differs"
+    assert format_usd(owed) in refused.detail
+
+    desk.post(found)
+    # The use past the gateway is nobody's: somebody looked, and it is booked where what nobody explains is.
+    rest = desk.match(billed, fee, ["shadow_use"])
+    assert (rest.ledger_nanousd, rest.proposed_nanousd, rest.entries) == (owed + fee, past_us, 1)
+    desk.post(rest)
+    again = desk.match(billed, fee, ["shadow_use"])
+    assert (again.ledger_nanousd, again.found_nanousd, again.entries) == (billed, 0, 0)
+    closed = desk.close()
+    assert isinstance(closed, Closed), closed
+    assert closed.totals["vendors"] == {"openai": billed}
+    assert month_text(closed.month) == month_text(desk.month)
+    system.assert_books_agree()
+
+    ask(system, key, dime(1))
+    system.wait_until_no_hold_is_open()
+    late = system.entries("acme")[-1]
+    assert late["billing_month"] == month_after(desk.month).isoformat(), "the closed month stays as it was signed off"
+    assert late["held_at"][:7] == month_text(desk.month)
+    system.assert_books_agree()
