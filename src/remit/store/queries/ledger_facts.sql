@@ -1,5 +1,6 @@
 -- What calls to a vendor in a month came to, summed by all that distinguishes them: a row with their numbers, and one for each price
--- line with what was used and booked at that price. midnight_minutes: how close to midnight a call is said to be over it.
+-- line with what was used and booked at that price; where there are none, what was used, without a price (a call that a statement
+-- settled). midnight_minutes: how close to midnight a call is said to be over it.
 WITH e AS MATERIALIZED (
     SELECT (e.held_at AT TIME ZONE 'UTC')::date AS day, e.deployment, coalesce(e.model_served, e.model_requested) AS model, e.tier,
            e.kind, e.grant_id, e.price_source, e.usage_source, e.note,
@@ -9,13 +10,14 @@ WITH e AS MATERIALIZED (
                 THEN (e.recorded_at AT TIME ZONE 'UTC')::date END AS later_day,
            e.held_at + make_interval(mins => %(midnight_minutes)s)
                >= date_trunc('day', e.held_at, 'UTC') + interval '1 day' AS is_near_midnight,
-           e.requests, e.amount_nanousd, e.price_lines
+           e.requests, e.amount_nanousd, CASE jsonb_typeof(e.price_lines) WHEN 'array' THEN e.price_lines END AS price_lines,
+           CASE jsonb_typeof(e.usage) WHEN 'object' THEN e.usage END AS usage
     FROM entries AS e
     WHERE e.vendor = %(vendor)s AND is_spend(e.kind) AND e.held_at >= %(since)s AND e.held_at < %(until)s
 ), facts AS (
     SELECT e.day, e.deployment, e.model, e.tier, e.kind, e.grant_id, e.price_source, e.usage_source, e.note, e.is_open,
            e.is_later_attempt, e.later_day, coalesce(e.is_near_midnight AND e.later_day = e.day + 1, false) AS midnight,
-           e.requests, e.amount_nanousd, e.price_lines
+           e.requests, e.amount_nanousd, e.price_lines, e.usage
     FROM e
 )
 SELECT day, deployment, model, tier, kind, grant_id, price_source, usage_source, note, is_open, is_later_attempt, later_day, midnight,
@@ -28,7 +30,13 @@ SELECT f.day, f.deployment, f.model, f.tier, f.kind, f.grant_id, f.price_source,
        f.is_later_attempt, f.later_day, f.midnight, 0, 0, l.kind, l.price_nanousd_per_million, sum(l.units)::bigint,
        sum(l.amount_nanousd)::bigint
 FROM facts AS f
-CROSS JOIN LATERAL jsonb_to_recordset(CASE jsonb_typeof(f.price_lines) WHEN 'array' THEN f.price_lines ELSE '[]' END)
+CROSS JOIN LATERAL jsonb_to_recordset(f.price_lines)
     AS l (kind text, units bigint, price_nanousd_per_million bigint, amount_nanousd bigint)
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, l.kind, l.price_nanousd_per_million
+UNION ALL
+SELECT f.day, f.deployment, f.model, f.tier, f.kind, f.grant_id, f.price_source, f.usage_source, f.note, f.is_open,
+       f.is_later_attempt, f.later_day, f.midnight, 0, 0, replace(u.key, '_tokens', ''), NULL, sum(u.value::bigint)::bigint, 0
+FROM facts AS f CROSS JOIN LATERAL jsonb_each_text(f.usage) AS u
+WHERE f.price_lines IS NULL AND f.kind <> 'overage' AND u.value::bigint <> 0
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, u.key
 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, meter NULLS FIRST, price
