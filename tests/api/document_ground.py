@@ -4,12 +4,13 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
 
 from remit.kernel.ids import new_id
 from remit.kernel.money import NANOUSD_PER_USD as USD
+from remit.reconcile.comparison import Comparison, Drift
 from remit.store.connect import connect
 from remit.testing.vendor_reports.books import BookRow
 from remit.testing.vendor_reports.clouds import focus
@@ -142,6 +143,25 @@ class Ground:
         )
         return str(answer.json()["id"])
 
+    def reconciliation(self) -> str:
+        """A comparison with one finding."""
+        day = date(2026, 10, 1)
+        drift = Drift(
+            cause="tax",
+            outcome="adjustment",
+            confidence="exact",
+            first_day=day,
+            last_day=day,
+            about={},
+            amount_nanousd=1,
+            evidence={},
+        )
+        one = Comparison(
+            month=day, vendor=self.root, statements=[], bills=[], ledger_nanousd=0, drift=[drift], adjustments=[]
+        )
+        books = self.plane.authority.reconciling().books
+        return books.keep(one, by="ada@acme.example", reason="document", key=secrets.token_hex(8)).id
+
     def failed_job(self) -> int:
         """A job that is not tried any more."""
         ((made,),) = self.plane.sql(FAILED_JOB)
@@ -260,6 +280,12 @@ GOOD: dict[tuple[str, str], Callable[[Ground], Good]] = {
     ("GET", "/outcomes/report"): lambda on: Good(query={"under": on.team, "by": "grant,model"}),
     ("GET", "/outcomes/compare"): lambda on: Good(query={"kind": "ticket_resolved", "first": "A", "second": "B"}),
     ("GET", "/audit"): lambda on: Good(query={"under": on.team, "outcome": "done"}),
+    ("GET", "/reconciliations"): lambda on: Good(query={"month": "2026-10"}),
+    ("GET", "/reconciliations/{reconciliation}"): lambda on: Good(path={"reconciliation": on.reconciliation()}),
+    ("GET", "/reconciliations/{reconciliation}/findings"): lambda on: Good(
+        path={"reconciliation": on.reconciliation()}
+    ),
+    ("GET", "/months"): lambda on: Good(),
     ("GET", "/statements"): lambda on: Good(query={"current": False}),
     ("GET", "/statements/{statement}"): lambda on: Good(path={"statement": on.statement()}),
     ("GET", "/statements/{statement}/lines"): lambda on: Good(path={"statement": on.statement()}, query={"limit": 1}),
@@ -295,6 +321,10 @@ GOOD: dict[tuple[str, str], Callable[[Ground], Good]] = {
 }
 # What cannot succeed here, and where it does.
 NEVER_GOOD: dict[tuple[str, str], str] = {
+    ("POST", "/reconciliations"): "takes a root that bears what none explains: tests/api/test_reconciling.py",
+    ("POST", "/reconciliations/{reconciliation}/post"): "takes what is to be booked: tests/api/test_reconciling.py",
+    ("POST", "/months/{month}/close"): "closes the books for everybody: tests/api/test_reconciling.py",
+    ("POST", "/months/{month}/reopen"): "takes a closed month: tests/api/test_reconciling.py",
     ("POST", "/statements"): "takes a vendor's file: tests/api/test_statements.py",
     ("POST", "/token"): "takes an issuer: tests/workloads/test_exchange.py",
     ("GET", "/sign-in"): "takes a provider: tests/people/test_sign_in.py",

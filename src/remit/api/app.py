@@ -15,6 +15,7 @@ from remit.api.apply import apply_manifest
 from remit.api.audit import read_audit
 from remit.api.auth import PersonAuthentication
 from remit.api.bodies import MAX_BODY_BYTES, StrictRequest
+from remit.api.books import Months, Reconciliations
 from remit.api.capabilities import Capabilities
 from remit.api.care import doctor, gateways, health, notifications
 from remit.api.debts import debts
@@ -84,6 +85,8 @@ def make_app(services: Services) -> Edge:
             findings,
             read_audit,
             Statements,
+            Reconciliations,
+            Months,
             health,
             doctor,
             gateways,

@@ -8,6 +8,7 @@ from datetime import date
 from remit.api.exchange import Exchange
 from remit.api.hearing import Hearing
 from remit.api.people import PeopleService
+from remit.api.reconciling import Reconciling
 from remit.api.roster import RosterService
 from remit.api.sign_in import SignIn
 from remit.findings.model import Finding
@@ -73,6 +74,7 @@ class Services:
     seals: PostgresSeals
     jobs: PostgresJobs
     statements: PostgresStatements
+    reconciling: Reconciling
     hearing: Hearing | None = None
 
     @contextmanager

@@ -294,7 +294,9 @@ class Authority:
 
     def api_services(self) -> "Services":
         """What the control plane's routes need."""
-        from remit.api.services import Services  # noqa: PLC0415 - neither a gateway process nor a command must load it
+        # Neither a gateway process nor a command must load these.
+        from remit.api.reconciling import Reconciling  # noqa: PLC0415 - see above
+        from remit.api.services import Services  # noqa: PLC0415 - see above
 
         connections = KeptConnections(self.url, "remit_authority", API_CONNECTIONS)
         return Services(
@@ -329,6 +331,7 @@ class Authority:
             seals=PostgresSeals(connections.use),
             jobs=PostgresJobs(connections.use),
             statements=PostgresStatements(connections.use, self.clock, "api"),
+            reconciling=Reconciling(self.url, connections.use, self.clock, make_reconcile_terms(self.settings), "api"),
             hearing=self._hearing(),
         )
 
