@@ -201,3 +201,13 @@ def test_models_by_other_names() -> None:
     assert findings(ledger, stated, aliases={"v": {"m-2026-01-01": "m"}}) == []
     row = {"vendor": "v", "model": "m", "aliases": ["m-2026-01-01"], "input": "3", "output": "15"}
     assert findings(ledger, stated, prices=LayeredPriceBook(parse_overrides([row]))) == []
+
+
+def test_accounts_by_other_names() -> None:
+    """Where no account has the same name on both sides, accounts are summed over; where some have, they are not."""
+    mine, yours = replace(KEY, account="main"), replace(KEY, account="o-81")
+    ledger = [ours(1, 2, SAME, key=mine)]
+    assert findings(ledger, [theirs(1, 2, SAME, key=yours)]) == []
+    both = [theirs(1, 2, SAME, key=mine), theirs(1, 2, SAME, key=yours)]
+    assert sum(amount for _, amount in findings(ledger, both)) == cost(**SAME)
+    assert len(findings(ledger, both)) == 1

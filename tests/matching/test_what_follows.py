@@ -81,10 +81,10 @@ def test_a_whole_month_books_to_the_bill() -> None:
         at = (one.cause, one.evidence["finding"])
         per_finding[at] = per_finding.get(at, 0) + one.amount_nanousd
     expected = {
-        (f.cause.value, f"{f.cause} {f.key.text()}"): f.amount_nanousd for f in findings if f.proposal == "adjustment"
+        (f.cause.value, f"{f.cause} {f.key.text()}"): f.amount_nanousd for f in findings if f.proposal == "adjust"
     }
     assert per_finding == {at: amount for at, amount in expected.items() if amount}
-    assert {ABOUT[one.cause].booking for one in proposal.explained} == {"explained"}
+    assert {ABOUT[one.cause].booking for one in proposal.explained} == {"explain"}
     wrong = {(one.model, one.meter, one.theirs_nanousd_per_million, one.since.day) for one in proposal.price_errors}
     assert ("sim-stale", "output", 5_000_000_000, 11) in wrong
     assert ("sim-scale", "input", 1_000_000_000, 1) in wrong

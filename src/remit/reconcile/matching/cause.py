@@ -5,8 +5,8 @@ from enum import StrEnum
 from typing import Final, Literal
 
 Group = Literal["tokens", "price", "non-token", "time", "delivery", "money", "scope", "none"]
-Booking = Literal["adjustment", "explained", "look"]
-"""`adjustment`: booked, so that the ledger says what the vendor charges. `explained`: nothing is booked, as it is right the way it
+Booking = Literal["adjust", "explain", "look"]
+"""`adjust`: booked, so that the ledger says what the vendor charges. `explain`: nothing is booked, as it is right the way it
 is or will be by itself. `look`: a person decides first."""
 
 
@@ -91,8 +91,8 @@ class About:
     booking: Booking
 
 
-_ADJUST: Final = "adjustment"
-_EXPLAINED: Final = "explained"
+_ADJUST: Final = "adjust"
+_EXPLAINED: Final = "explain"
 _LOOK: Final = "look"
 
 ABOUT: Final[dict[Cause, About]] = {
