@@ -7,7 +7,7 @@ from remit.reconcile.matching.cause import ABOUT, Cause
 from remit.reconcile.matching.rules import RULES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "drift-causes.md"
-_BOOKING = {"adjust": "booked", "explain": "explained", "look": "looked into"}
+_BOOKING = {"adjustment": "booked", "explained": "explained", "look": "looked into"}
 
 
 def table() -> str:

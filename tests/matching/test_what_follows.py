@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.kernel.money import line_cost_nanousd
@@ -27,6 +27,7 @@ from tests.matching.test_incidents import cost
 SAME = {"input": 10_000, "output": 700}
 
 
+@settings(max_examples=50)
 @given(st.integers(-(10**15), 10**15), st.dictionaries(st.text(max_size=3), st.integers(-5, 10**12), max_size=6))
 def test_parts_sum_to_what_was_divided(amount: int, weights: dict[str, int]) -> None:
     """However it is divided, nothing is lost, and nobody is more than one nano-dollar from their share."""
@@ -81,10 +82,10 @@ def test_a_whole_month_books_to_the_bill() -> None:
         at = (one.cause, one.evidence["finding"])
         per_finding[at] = per_finding.get(at, 0) + one.amount_nanousd
     expected = {
-        (f.cause.value, f"{f.cause} {f.key.text()}"): f.amount_nanousd for f in findings if f.proposal == "adjust"
+        (f.cause.value, f"{f.cause} {f.key.text()}"): f.amount_nanousd for f in findings if f.proposal == "adjustment"
     }
     assert per_finding == {at: amount for at, amount in expected.items() if amount}
-    assert {ABOUT[one.cause].booking for one in proposal.explained} == {"explain"}
+    assert {ABOUT[one.cause].booking for one in proposal.explained} == {"explained"}
     wrong = {(one.model, one.meter, one.theirs_nanousd_per_million, one.since.day) for one in proposal.price_errors}
     assert ("sim-stale", "output", 5_000_000_000, 11) in wrong
     assert ("sim-scale", "input", 1_000_000_000, 1) in wrong

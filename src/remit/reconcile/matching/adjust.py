@@ -67,14 +67,14 @@ def propose(findings: Sequence[Finding], ledger: Sequence[LedgerCell], *, unassi
     Each is divided between the grants that spent in the cells it is about, in proportion to what they spent there; where nobody
     did, it is the organization's own grant for what nobody is assigned.
     """
-    booked = [one for one in findings if one.proposal == "adjust" and one.amount_nanousd]
+    booked = [one for one in findings if one.proposal == "adjustment" and one.amount_nanousd]
     index = _Index(ledger)
     adjustments = [
         adjustment for one in booked for adjustment in _adjustments(one, index.weights(one), unassigned_grant_id)
     ]
     return Proposal(
         adjustments=tuple(adjustments),
-        explained=tuple(one for one in findings if one.proposal == "explain"),
+        explained=tuple(one for one in findings if one.proposal == "explained"),
         to_look_into=tuple(one for one in findings if one.proposal == "look"),
         price_errors=tuple(error for one in findings for error in one.price_errors),
         ceiling_errors=tuple(_ceiling_errors(findings)),

@@ -5,8 +5,8 @@ from enum import StrEnum
 from typing import Final, Literal
 
 Group = Literal["tokens", "price", "non-token", "time", "delivery", "money", "scope", "none"]
-Booking = Literal["adjust", "explain", "look"]
-"""`adjust`: booked, so that the ledger says what the vendor charges. `explain`: nothing is booked, as it is right the way it
+Booking = Literal["adjustment", "explained", "look"]
+"""`adjustment`: booked, so that the ledger says what the vendor charges. `explained`: nothing is booked, as it is right the way it
 is or will be by itself. `look`: a person decides first."""
 
 
@@ -91,8 +91,8 @@ class About:
     booking: Booking
 
 
-_ADJUST: Final = "adjust"
-_EXPLAINED: Final = "explain"
+_ADJUST: Final = "adjustment"
+_EXPLAINED: Final = "explained"
 _LOOK: Final = "look"
 
 ABOUT: Final[dict[Cause, About]] = {
@@ -237,7 +237,7 @@ ABOUT: Final[dict[Cause, About]] = {
     Cause.COMMITTED_DRAWDOWN: About(
         "price",
         "The usage was paid for by a commitment bought before.",
-        "nothing is charged, and the list amount is what was booked",
+        "nothing is charged, and the list amount is what was booked; or a tier bought ahead has no costs all month",
         _EXPLAINED,
     ),
     Cause.PRICED_AT_ZERO: About(

@@ -60,7 +60,7 @@ class Finding:
     requests: int
     evidence: Mapping[str, str | int]
     confidence: Confidence
-    proposal: Literal["adjust", "explain", "look"]
+    proposal: Literal["adjustment", "explained", "look"]
     by_day_nanousd: Mapping[date, int]
     price_errors: tuple[PriceError, ...] = ()
 

@@ -265,7 +265,7 @@ def _finding(cause: Cause, key: CellKey, claims: Sequence[Claim]) -> Finding:
             quantity[meter] = quantity.get(meter, 0) + units
         errors |= dict.fromkeys(claim.price_errors)
     confidence: Confidence = "exact" if all(claim.confidence == "exact" for claim in claims) else "likely"
-    proposal: Literal["adjust", "explain", "look"] = ABOUT[cause].booking
+    proposal: Literal["adjustment", "explained", "look"] = ABOUT[cause].booking
     return Finding(
         cause=cause,
         key=key,

@@ -159,11 +159,11 @@ def pair_cells(
             short[cell.key] = cell.key.only(shape.shared)
         series = series_of(short[cell.key], is_foreign=False)
         _add_ours(series.days.setdefault(cell.day, Pair()).ours, cell, shape)
-    keeps_keys = bool(shape.shared & {"key_id", "project", "account"})
     for one in vendor:
-        is_foreign = keeps_keys and registry.is_foreign(one.key)
         if one.key not in short:
             short[one.key] = one.key.only(shape.shared)
+        # What only a part of the statement names is no series of its own: its amounts are in that of the others.
+        is_foreign = registry.is_foreign(short[one.key])
         # Where nobody of ours can be beside it, nothing that is stated is summed over.
         key = one.key if is_foreign or not _is_of_models(one) else short[one.key]
         series = series_of(key, is_foreign=is_foreign)
