@@ -102,7 +102,7 @@ INVOICES = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     ledger=st.lists(LEDGER, max_size=8),
     vendor=st.lists(VENDOR, max_size=8),

@@ -47,6 +47,19 @@ def test_unknown_key_within_costs_by_model() -> None:
     assert found.key == CellKey(vendor="v", project="p", key_id="mallory")
 
 
+def test_playground_within_costs_by_model() -> None:
+    """Usage without a key is people's, also where costs do not name keys."""
+    charged = {meter: 2 * count for meter, count in SAME.items()}
+    vendor = [
+        VendorCell(day=day(1), key=KEY, quantity=SAME),
+        VendorCell(day=day(1), key=replace(KEY, key_id=""), quantity=SAME),
+        VendorCell(
+            day=day(1), key=CellKey(vendor="v", model="m"), amount_nanousd=theirs(1, None, charged).amount_nanousd
+        ),
+    ]
+    assert findings([ours(1, 2, SAME)], vendor, registry=REGISTRY) == [("workbench", cost(**SAME))]
+
+
 def test_likely_team_of_an_unknown_key() -> None:
     """An unknown key is likely the team's whose project, name and models it shares."""
     search = CellKey(vendor="v", project="search", key_id="key-search-ranker", model="m")
@@ -174,6 +187,13 @@ def test_costs_that_are_not_stated_yet() -> None:
     ledger = [ours(at, 2, SAME) for at in (1, 2)]
     late = theirs(2, 2, SAME, amount_nanousd={})
     assert findings(ledger, [theirs(1, 2, SAME), late]) == [("late_rows", -cost(**SAME))]
+    bought = replace(KEY, tier="priority")
+    default = replace(KEY, tier="default")
+    found = only(
+        [ours(1, 2, SAME, key=default), ours(1, 2, SAME, key=bought)],
+        [theirs(1, 2, SAME, key=default), theirs(1, 2, SAME, key=bought, amount_nanousd={})],
+    )
+    assert (found.cause, found.key, found.confidence) == ("committed_drawdown", bought, "likely")
     free = theirs(2, 2, SAME, amount_nanousd=dict.fromkeys(SAME, 0))
     assert findings(ledger, [theirs(1, 2, SAME), free]) == [("free_tier", -cost(**SAME))]
 
@@ -201,3 +221,13 @@ def test_models_by_other_names() -> None:
     assert findings(ledger, stated, aliases={"v": {"m-2026-01-01": "m"}}) == []
     row = {"vendor": "v", "model": "m", "aliases": ["m-2026-01-01"], "input": "3", "output": "15"}
     assert findings(ledger, stated, prices=LayeredPriceBook(parse_overrides([row]))) == []
+
+
+def test_accounts_by_other_names() -> None:
+    """Where no account has the same name on both sides, accounts are summed over; where some have, they are not."""
+    mine, yours = replace(KEY, account="main"), replace(KEY, account="o-81")
+    ledger = [ours(1, 2, SAME, key=mine)]
+    assert findings(ledger, [theirs(1, 2, SAME, key=yours)]) == []
+    both = [theirs(1, 2, SAME, key=mine), theirs(1, 2, SAME, key=yours)]
+    assert sum(amount for _, amount in findings(ledger, both)) == cost(**SAME)
+    assert len(findings(ledger, both)) == 1

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.kernel.money import line_cost_nanousd
@@ -27,6 +27,7 @@ from tests.matching.test_incidents import cost
 SAME = {"input": 10_000, "output": 700}
 
 
+@settings(max_examples=50)
 @given(st.integers(-(10**15), 10**15), st.dictionaries(st.text(max_size=3), st.integers(-5, 10**12), max_size=6))
 def test_parts_sum_to_what_was_divided(amount: int, weights: dict[str, int]) -> None:
     """However it is divided, nothing is lost, and nobody is more than one nano-dollar from their share."""

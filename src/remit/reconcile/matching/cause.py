@@ -237,7 +237,7 @@ ABOUT: Final[dict[Cause, About]] = {
     Cause.COMMITTED_DRAWDOWN: About(
         "price",
         "The usage was paid for by a commitment bought before.",
-        "nothing is charged, and the list amount is what was booked",
+        "nothing is charged, and the list amount is what was booked; or a tier bought ahead has no costs all month",
         _EXPLAINED,
     ),
     Cause.PRICED_AT_ZERO: About(

@@ -49,7 +49,7 @@ class Finding:
     """A typed difference: `amount_nanousd` is how much more the vendor charges than the ledger has because of it.
 
     `evidence` holds the numbers it was decided on. `proposal` says in a word what to do: the booking of its cause, unless the
-    finding itself is worth less than a booking (`explained`). The sum over all findings and the ledger is the bill.
+    finding itself is worth less than a booking. The sum over all findings and the ledger is the bill.
     """
 
     cause: Cause

@@ -26,6 +26,8 @@ def likeliest(key: CellKey, models: Mapping[str, int], grantees: Sequence[Grante
     words = words_in(key.project, key.key_id)
     best, most = None, _LEAST - 1
     for one in grantees:
+        if not one.grant_id:
+            continue
         score = _PROJECT if key.project and one.key.project == key.project else 0
         score += _WORD * len(words & one.words)
         total = sum(map(abs, models.values()))

@@ -21,6 +21,8 @@ from remit.reconcile.matching.registry import Registry
 
 UNLISTED: Final = "unlisted"
 """The meter of what an entry was booked at beyond its frozen price lines."""
+_NAMED_BY_EACH: Final = frozenset({"account", "region"})
+"""Fields that each side may have names of its own for: where no name is the same, they say nothing about each other."""
 PriceOf = Callable[[CellKey, date, str], int | None]
 """Nano-USD for a million units of a meter, for a key on a day; None where it is not known."""
 
@@ -123,6 +125,7 @@ def shape_of(ledger: Sequence[LedgerCell], vendor: Sequence[VendorCell]) -> Shap
         for name in KEY_FIELDS
         if all(getattr(cell.key, name) is not None for cell in of_models)
         and all(getattr(cell.key, name) is not None for cell in ledger)
+        and not (name in _NAMED_BY_EACH and _have_nothing_in_common(name, ledger, of_models))
     )
     return Shape(
         shared=shared,
@@ -131,6 +134,11 @@ def shape_of(ledger: Sequence[LedgerCell], vendor: Sequence[VendorCell]) -> Shap
         states_amounts=not of_models or any(cell.amount_nanousd for cell in of_models),
         is_total=any(ALL in cell.amount_nanousd for cell in of_models),
     )
+
+
+def _have_nothing_in_common(name: str, ledger: Sequence[LedgerCell], vendor: Sequence[VendorCell]) -> bool:
+    ours, theirs = {getattr(cell.key, name) for cell in ledger}, {getattr(cell.key, name) for cell in vendor}
+    return bool(ours and theirs) and not ours & theirs
 
 
 def pair_cells(
@@ -151,11 +159,11 @@ def pair_cells(
             short[cell.key] = cell.key.only(shape.shared)
         series = series_of(short[cell.key], is_foreign=False)
         _add_ours(series.days.setdefault(cell.day, Pair()).ours, cell, shape)
-    keeps_keys = bool(shape.shared & {"key_id", "project", "account"})
     for one in vendor:
-        is_foreign = keeps_keys and registry.is_foreign(one.key)
         if one.key not in short:
             short[one.key] = one.key.only(shape.shared)
+        # What only a part of the statement names is no series of its own: its amounts are in that of the others.
+        is_foreign = registry.is_foreign(short[one.key])
         # Where nobody of ours can be beside it, nothing that is stated is summed over.
         key = one.key if is_foreign or not _is_of_models(one) else short[one.key]
         series = series_of(key, is_foreign=is_foreign)

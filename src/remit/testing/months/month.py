@@ -72,10 +72,9 @@ def generate(plan: Plan) -> Month:
     ]
     month = Month(settings=_settings(plan.first, registered, book))
     books = Books(book)
-    cases = list(_cases(plan, books))
     days = days_of(plan.first)
-    each = max(1, plan.entries // (len(cases) * len(days)))
-    for case, recipes in cases:
+    each = max(1, plan.entries // (len(registered) * len(days)))
+    for case, recipes in _cases(plan, books):
         for day in days:
             case.fill(day, case.draw(case.rng.randint(max(1, each - each // 4), each + each // 4), plan.kinds))
         for recipe in recipes:

@@ -66,7 +66,7 @@ def _within(series: Series, rest: Rest, about: Context, key: CellKey, lines: lis
     first = min(day for day, _ in amount)
     likely = likeliest(key, {series.key.model or ALL: sum(amount.values())}, about.grantees)
     return Claim(
-        cause=Cause.SHADOW_USE,
+        cause=Cause.WORKBENCH if key.key_id == "" else Cause.SHADOW_USE,
         amount=nonzero(amount),
         quantity=quantity,
         requests={

@@ -93,7 +93,14 @@ def missing_costs(series: Series, rest: Rest, about: Context) -> Claims:
         for day in rest.days()
         if day not in counted and series.days[day].theirs.cells and not series.days[day].theirs.amount
     ]
-    if days:
+    if not days:
+        return
+    never = not any(pair.theirs.amount for pair in series.days.values())
+    if never and series.key.tier == "priority":
+        # Of a tier that is bought ahead, some vendors never state costs (Anthropic: "cost report ... Priority Tier").
+        said: dict[str, str | int] = {"days_without_costs": len(days), "tier": "priority"}
+        yield all_of(Cause.COMMITTED_DRAWDOWN, rest, days, said, confidence="likely")
+    else:
         yield all_of(Cause.LATE_ROWS, rest, days, {"days_without_costs": len(days)})
 
 
