@@ -163,7 +163,11 @@ def test_a_login_is_renewed_and_ended(trial: Trial) -> None:
     kept = trial.looking.execute(
         "SELECT operation, reason, after ->> 'can_login' FROM audit WHERE subject_id = 'finance_lou' ORDER BY seq"
     ).fetchall()
-    assert kept == [("db reader make", "", "true"), ("db reader make", "lost", "true"), ("db reader end", "left", "false")]
+    assert kept == [
+        ("db reader make", "", "true"),
+        ("db reader make", "lost", "true"),
+        ("db reader end", "left", "false"),
+    ]
     assert second.password not in repr(second) and second.password not in second.url
     for name in ("Kim", "kim; DROP ROLE x", "", "k" * 41, "1kim", 'kim"'):
         with pytest.raises(ReaderError):
@@ -243,7 +247,9 @@ def test_columns_only_come(trial: Trial) -> None:
     """Every recorded column is there with its type and in its place, and every column is recorded."""
     recorded = [line for line in RECORDED.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     found = [f"{view.name}.{name} {type_}" for view in dictionary(trial.url) for name, type_, _ in view.columns]
-    assert found == recorded, f"add what is new at the end of its view in {RECORDED.name}; nothing else may change there"
+    assert found == recorded, (
+        f"add what is new at the end of its view in {RECORDED.name}; nothing else may change there"
+    )
 
 
 def test_views_keep_what_they_filter_from_functions_of_others(trial: Trial) -> None:

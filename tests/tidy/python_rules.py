@@ -24,6 +24,7 @@ DOMAIN_FOLDERS: Mapping[str, frozenset[str]] = {
     "leases": frozenset({"msgspec"}),
     "ledger": frozenset({"msgspec"}),
     "findings": frozenset(),
+    "reports": frozenset(),
 }
 IO_MODULES = (
     "asyncio", "http", "io", "multiprocessing", "os", "pathlib", "selectors", "shutil", "socket", "sqlite3", "ssl",

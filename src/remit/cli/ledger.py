@@ -2,9 +2,10 @@
 
 from cyclopts import App
 
-from remit.cli import ledger_look
+from remit.cli import ledger_look, ledger_reports
 from remit.cli.evidence import evidence
 from remit.cli.ledger_debts import debts
+from remit.cli.ledger_dictionary import dictionary
 
 app_command = App(
     name="ledger",
@@ -21,3 +22,14 @@ app_command.command(ledger_look.tail, sort_key=1)
 app_command.command(ledger_look.suspense, sort_key=2)
 app_command.command(debts, sort_key=3)
 app_command.command(evidence, sort_key=4)
+for number, command in enumerate(
+    (
+        ledger_reports.total,
+        ledger_reports.forecast,
+        ledger_reports.units,
+        ledger_reports.coverage,
+        ledger_reports.budget,
+        dictionary,
+    )
+):
+    app_command.command(command, sort_key=10 + number)

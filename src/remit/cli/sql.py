@@ -51,7 +51,7 @@ def sql(
     if format_ == "json":
         print_json([dict(zip(found.names, map(_plain, row), strict=True)) for row in found.rows])
     elif format_ == "csv":
-        print_csv(found.names, (map(lambda value: _cell(value, text_cell), row) for row in found.rows))
+        print_csv(found.names, ([_cell(value, text_cell) for value in row] for row in found.rows))
     else:
         numbers = [
             name

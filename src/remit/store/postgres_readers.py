@@ -59,7 +59,9 @@ class ViewMeaning:
 def login_of(reader: Reader, name: str) -> str:
     """The login of a person's name for a reader. Raises ReaderError for a name that is none."""
     if not _NAME.fullmatch(name):
-        raise ReaderError(f"`{name}` is no name for a login: a small letter, then small letters, digits and `_`, 40 at most")
+        raise ReaderError(
+            f"`{name}` is no name for a login: a small letter, then small letters, digits and `_`, 40 at most"
+        )
     return f"{reader}_{name}"
 
 
@@ -155,7 +157,9 @@ class PostgresReaders:
         return False
 
     def _keep(self, connection: psycopg.Connection, login: str, verb: str, actor: str, reason: str) -> None:
-        say(connection, Said(at=self._clock.now(), actor=actor, operation=f"db reader {verb}", reason=reason), "command")
+        say(
+            connection, Said(at=self._clock.now(), actor=actor, operation=f"db reader {verb}", reason=reason), "command"
+        )
         record_deed(connection, "db_reader", login, None, {"login": login, "can_login": verb == "make"})
 
     def _connect(self) -> psycopg.Connection:

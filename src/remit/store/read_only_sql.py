@@ -23,22 +23,26 @@ _AT_ONCE = 200
 
 # Words that stand before a bracket and call nothing, then functions that read nothing but their arguments.
 _WORDS = frozenset(
-    "all and any array as asc between by case cube desc distinct else end except exists filter from group grouping having in"
-    " intersect is join lateral like limit materialized not offset on or order over partition recursive rollup row select sets"
-    " some then union using values when where with within bigint bit char character date decimal double float int integer"
-    " interval numeric precision smallint text time timestamp timestamptz varchar zone ilike".split()
+    """
+    all and any array as asc between by case cube desc distinct else end except exists filter from group grouping
+    having in intersect is join lateral like limit materialized not offset on or order over partition recursive rollup
+    row select sets some then union using values when where with within bigint bit char character date decimal double
+    float int integer interval numeric precision smallint text time timestamp timestamptz varchar zone ilike
+    """.split()  # noqa: SIM905 - a list of a hundred literals would be a hundred lines
 )
 _FUNCTIONS = frozenset(
-    "abs age array_agg array_length array_position array_to_string avg bool_and bool_or btrim cardinality cast ceil ceiling"
-    " char_length coalesce concat concat_ws corr count cume_dist date_bin date_part date_trunc dense_rank div every exp extract"
-    " first_value floor generate_series greatest initcap json_agg json_build_object jsonb_agg jsonb_array_elements"
-    " jsonb_array_elements_text jsonb_array_length jsonb_build_array jsonb_build_object jsonb_each jsonb_each_text"
-    " jsonb_extract_path_text jsonb_object_agg jsonb_object_keys jsonb_typeof justify_days justify_hours lag last_value lead least"
-    " left length ln log lower ltrim make_date make_interval max min mod mode now nth_value ntile nullif overlay percent_rank"
-    " percentile_cont percentile_disc position power rank regr_intercept regr_r2 regr_slope replace reverse right round row_number"
-    " row_to_json rtrim sign split_part sqrt starts_with stddev stddev_pop stddev_samp string_agg string_to_array strpos substr"
-    " substring sum to_char to_date to_json to_jsonb to_timestamp translate trim trunc unnest upper var_pop var_samp variance"
-    " width_bucket".split()
+    """
+    abs age array_agg array_length array_position array_to_string avg bool_and bool_or btrim cardinality cast ceil
+    ceiling char_length coalesce concat concat_ws corr count cume_dist date_bin date_part date_trunc dense_rank div
+    every exp extract first_value floor generate_series greatest initcap json_agg json_build_object jsonb_agg
+    jsonb_array_elements jsonb_array_elements_text jsonb_array_length jsonb_build_array jsonb_build_object jsonb_each
+    jsonb_each_text jsonb_extract_path_text jsonb_object_agg jsonb_object_keys jsonb_typeof justify_days justify_hours
+    lag last_value lead least left length ln log lower ltrim make_date make_interval max min mod mode now nth_value
+    ntile nullif overlay percent_rank percentile_cont percentile_disc position power rank regr_intercept regr_r2
+    regr_slope replace reverse right round row_number row_to_json rtrim sign split_part sqrt starts_with stddev
+    stddev_pop stddev_samp string_agg string_to_array strpos substr substring sum to_char to_date to_json to_jsonb
+    to_timestamp translate trim trunc unnest upper var_pop var_samp variance width_bucket
+    """.split()  # noqa: SIM905 - a list of a hundred literals would be a hundred lines
 )
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*)|(?P<comment>/\*)|(?P<escaped>[eE]'(?:[^'\\]|\\.|'')*')|(?P<odd>[uU]&['"]|[bBxXnN]')
@@ -92,7 +96,9 @@ def readable_statement(text: str) -> str:
             continue
         name = value.lower() if kind == "name" else value[1:-1]
         if name not in _FUNCTIONS and (kind == "quoted" or name not in _WORDS):
-            raise StatementError(f"`{name}` cannot be called here: only functions that read nothing but their arguments")
+            raise StatementError(
+                f"`{name}` cannot be called here: only functions that read nothing but their arguments"
+            )
         if before == "." and (number < 2 or tokens[number - 2][1].lower() != "pg_catalog"):
             raise StatementError(f"`{name}` cannot be called here by a schema's name")
     return text[: tokens[-1][2]]

@@ -1,0 +1,1 @@
+"""Rows shaped for people and their tools: what the books say, in the columns others expect."""
