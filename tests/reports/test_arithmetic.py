@@ -39,7 +39,10 @@ def test_nothing_over_nothing_is_not_zero() -> None:
     assert unit_costs(row("m", requests=3)).per_request_nanousd == 0
 
 
-def series(count: int, amount: Any, today: date = NOW.date()) -> dict[date, int]:
+TODAY = NOW.date()
+
+
+def series(count: int, amount: Any, today: date = TODAY) -> dict[date, int]:
     days = (today - timedelta(days=back) for back in range(count, 0, -1))
     return {day: amount(day) for day in days}
 

@@ -2,7 +2,7 @@
 
 from cyclopts import App
 
-from remit.cli import ledger_look, ledger_reports
+from remit.cli import ledger_look, ledger_reports, ledger_statement
 from remit.cli.evidence import evidence
 from remit.cli.ledger_debts import debts
 from remit.cli.ledger_dictionary import dictionary
@@ -29,6 +29,8 @@ for number, command in enumerate(
         ledger_reports.units,
         ledger_reports.coverage,
         ledger_reports.budget,
+        ledger_statement.statement,
+        ledger_statement.sheet,
         dictionary,
     )
 ):
