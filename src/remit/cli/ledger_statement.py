@@ -35,7 +35,7 @@ def statement(
     from remit.grants.tree import Tree
     from remit.kernel.money import format_usd
     from remit.reports.page import page
-    from remit.reports.statement import Held, statement_of
+    from remit.reports.statement import Held, Holding, statement_of
     from remit.store.postgres_bookings import PostgresBookings
 
     span = _month(month)
@@ -43,15 +43,14 @@ def statement(
     authority = open_authority(where)
     with authority.repository.read() as reads:
         grants = [one for one in living(Tree(reads.load_tree()), None) if one.owner.lower() == owner.lower()]
-    found = statement_of(
-        authority.ledger,
-        PostgresBookings(authority.url),
-        owner,
-        span,
-        authority.clock.now(),
-        lines_of(authority, grants),
-        [Held(one.path, one.expires_at) for one in grants],
+    holding = Holding(
+        owner=owner,
+        spellings=tuple(one.owner for one in grants),
+        grants=tuple(Held(one.path, one.expires_at) for one in grants),
+        budget=tuple(lines_of(authority, grants)),
     )
+    bookings = PostgresBookings(authority.url)
+    found = statement_of(authority.ledger, bookings, holding, span, authority.clock.now())
     if not grants and not found.total.requests and not found.total.amount_nanousd:
         raise CommandError(f"`{owner}` owns no grant and was charged nothing in {month}")
     write_whole(out, page(found).encode())

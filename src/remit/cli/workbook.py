@@ -5,7 +5,7 @@ import io
 import os
 import tempfile
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,39 +17,47 @@ if TYPE_CHECKING:
     from remit.reports.sheet import Table
 
 _MOST_WIDE = 60
+_MOST_LONG = 32_767  # what a cell holds
+_DIGITS = 15
 
 
 def workbook(tables: "Sequence[Table]") -> bytes:
-    """One sheet a table. Amounts are written as the decimals they are. Raises CommandError without the package for it."""
+    """One sheet a table. Raises CommandError without the package for it.
+
+    A spreadsheet keeps 15 digits of a number. An amount that has more of them is written as text, which has all.
+    """
     try:
-        from openpyxl import Workbook
-        from openpyxl.cell import WriteOnlyCell
-        from openpyxl.styles import Font
-        from openpyxl.utils import get_column_letter
+        from xlsxwriter import Workbook
     except ImportError:
         raise CommandError("a workbook needs `remit[sheet]`; CSV does not") from None
-    book = Workbook(write_only=True)
-    for table in tables:
-        sheet = book.create_sheet(table.name)
-        sheet.freeze_panes = "A2"
-        for number, name in enumerate(table.columns, start=1):
-            longest = max((len(str(row[number - 1] or "")) for row in table.rows), default=0)
-            sheet.column_dimensions[get_column_letter(number)].width = min(max(longest, len(name)) + 2, _MOST_WIDE)
-
-        def cell(value: Any, *, bold: bool = False, sheet: Any = sheet) -> Any:
-            made = WriteOnlyCell(sheet, value=_safe(value))
-            if isinstance(value, Decimal):
-                made.number_format = "#,##0.00#######"
-            if bold:
-                made.font = Font(bold=True)
-            return made
-
-        sheet.append([cell(name, bold=True) for name in table.columns])
-        for row in table.rows:
-            sheet.append([cell(value) for value in row])
     out = io.BytesIO()
-    book.save(out)
+    with Workbook(out, {"in_memory": True}) as book:
+        bold, money = book.add_format({"bold": True}), book.add_format({"num_format": "#,##0.00#######"})
+        day, right = book.add_format({"num_format": "yyyy-mm-dd"}), book.add_format({"align": "right"})
+        for table in tables:
+            sheet = book.add_worksheet(table.name)
+            sheet.freeze_panes(1, 0)
+            for column, name in enumerate(table.columns):
+                longest = max((len(str(row[column] or "")) for row in table.rows), default=0)
+                sheet.set_column(column, column, min(max(longest, len(name)) + 2, _MOST_WIDE))
+                sheet.write_string(0, column, name, bold)
+            for number, row in enumerate(table.rows, start=1):
+                for column, value in enumerate(row):
+                    if isinstance(value, Decimal) and _digits(value) <= _DIGITS:
+                        sheet.write_number(number, column, value, money)
+                    elif isinstance(value, Decimal):
+                        sheet.write_string(number, column, f"{value:f}", right)
+                    elif isinstance(value, int):
+                        sheet.write_number(number, column, value)
+                    elif isinstance(value, date):
+                        sheet.write_datetime(number, column, datetime(value.year, value.month, value.day), day)  # noqa: DTZ001 - a day
+                    elif value is not None:
+                        sheet.write_string(number, column, _safe(value)[:_MOST_LONG])
     return out.getvalue()
+
+
+def _digits(value: Decimal) -> int:
+    return len(value.normalize().as_tuple().digits)
 
 
 def csv_tables(tables: "Sequence[Table]") -> bytes:

@@ -39,8 +39,8 @@ class Booking:
 class BookingReader(Protocol):
     """Reads what belongs to no call."""
 
-    def bookings(self, month: date, owner: str | None) -> list[Booking]:
-        """What was booked in a month, of an owner or of all, in the order of recording."""
+    def bookings(self, month: date, owners: Sequence[str] | None) -> list[Booking]:
+        """What was booked in a month, of these owners or of all, in the order of recording."""
         ...
 
 
@@ -50,6 +50,16 @@ class Held:
 
     path: str
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """What somebody answers for now, under every spelling of their name, and how its limits stand."""
+
+    owner: str
+    spellings: tuple[str, ...]
+    grants: tuple[Held, ...]
+    budget: tuple[BudgetLine, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +99,11 @@ def rows_booked_in(
 
 
 def statement_of(
-    ledger: LedgerReader,
-    bookings: BookingReader,
-    owner: str,
-    month: Span,
-    now: datetime,
-    budget: Sequence[BudgetLine],
-    held: Sequence[Held],
+    ledger: LedgerReader, bookings: BookingReader, holding: Holding, month: Span, now: datetime
 ) -> Statement:
     """The statement of an owner's charges: what their grants were charged while they answered for them."""
-    only = {"owner": [owner]}
+    owners = sorted({holding.owner, *holding.spellings})
+    only = {"owner": owners}
     rows = rows_booked_in(ledger, month, ("grant", "model", "day", *_TAGS), only)
     before = rows_booked_in(ledger, span_before(month), ("owner",), only)
     total = ReportRow((), **{name: sum(getattr(row, name) for row in rows) for name in REPORT_SUMS})
@@ -106,7 +111,7 @@ def statement_of(
     count = (month.until - month.since).days
     days = tuple((day, by_day.pop(day, 0)) for day in (month.since.date() + timedelta(days=n) for n in range(count)))
     made = Statement(
-        owner=owner,
+        owner=holding.owner,
         month=month.since.date(),
         made_at=now,
         is_over=now >= month.until,
@@ -117,15 +122,15 @@ def statement_of(
         days=days,
         earlier_nanousd=sum(by_day.values()),
         units=unit_costs(total),
-        budget=tuple(budget),
-        bookings=tuple(bookings.bookings(month.since.date(), owner)),
+        budget=holding.budget,
+        bookings=tuple(bookings.bookings(month.since.date(), owners)),
         todo=(),
     )
     untagged = {
         tag: sum(row.amount_nanousd - row.booked_nanousd for row in rows if row.group[number] is None)
         for number, tag in enumerate(_TAGS, start=3)
     }
-    return _with(made, todo=tuple(_todo(made, untagged, held)))
+    return _with(made, todo=tuple(_todo(made, untagged, holding.grants)))
 
 
 def _with(one: Statement, **fields: Any) -> Statement:
@@ -147,11 +152,11 @@ def _todo(one: Statement, untagged: dict[str, int], held: Sequence[Held]) -> lis
             f"{format_usd(one.total.suspense_nanousd, decimals=2)} is an upper bound: those calls did not say what they cost."
             " The vendor's statement settles them."
         )
-    for tag, amount in untagged.items():
-        if amount > 0:
-            found.append(
-                f"{format_usd(amount, decimals=2)} carries no tag {tag}: name it in the scope of the grant, or in the calls."
-            )
+    found += [
+        f"{format_usd(amount, decimals=2)} carries no tag {tag}: name it in the scope of the grant, or in the calls."
+        for tag, amount in untagged.items()
+        if amount > 0
+    ]
     retries = over(one.total.retries * MILLION, one.total.requests)
     if retries is not None and retries >= _RETRIES_PPM:
         found.append(f"{retries // 10_000} of 100 calls were repeated attempts: each of them may have been charged.")

@@ -1,5 +1,6 @@
 """What belongs to no call, in PostgreSQL: `remit.reports.statement.BookingReader`."""
 
+from collections.abc import Sequence
 from datetime import date
 
 from remit.reports.statement import Booking
@@ -14,8 +15,12 @@ class PostgresBookings:
     def __init__(self, url: str) -> None:
         self._url = url
 
-    def bookings(self, month: date, owner: str | None) -> list[Booking]:
-        """What was booked in a month, of an owner or of all, in the order of recording."""
+    def bookings(self, month: date, owners: Sequence[str] | None) -> list[Booking]:
+        """What was booked in a month, of these owners or of all, in the order of recording."""
         with connect(self._url, "remit_reader") as connection:
-            rows = dicts(connection.execute(query("bookings"), {"month": month, "owner": owner}))
+            rows = dicts(
+                connection.execute(
+                    query("bookings"), {"month": month, "owners": None if owners is None else list(owners)}
+                )
+            )
         return [Booking(**row) for row in rows]
