@@ -14,7 +14,7 @@ from remit.api.grants import found, seen
 from remit.api.ledger import Only, Under, ledger_of, names_of
 from remit.api.params import Injected, Since, grant_ref, require_offsets
 from remit.api.problems import PROBLEM_RESPONSES, refuse
-from remit.grants.model import GrantClass
+from remit.kernel.decisions import GrantClass
 from remit.kernel.periods import PeriodKind
 from remit.ledger.model import TIMES
 from remit.ledger.service import UnknownDimensionError, conditions

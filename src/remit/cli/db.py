@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from remit.cli.codes import EXIT_OK, CommandError
-from remit.cli.options import By, Json, Where
+from remit.cli.options import Actor, By, Json, Where
 
 app_command = App(
     name="db",
@@ -16,6 +16,7 @@ A login sees the views of engineering, finance or security, and nothing else of 
     help_epilogue="",
     group_commands="Commands",
 )
+Reason = Annotated[str, Parameter(help="Why; recorded with it.")]
 Name = Annotated[str, Parameter(help="Whose: a small letter, then small letters, digits and `_`.")]
 
 
@@ -29,7 +30,8 @@ def reader(
     print_sql: Annotated[
         bool, Parameter(help="Print SQL for whoever administers the database, and change nothing.")
     ] = False,
-    by: By | None = None,
+    actor: Actor = None,
+    reason: Reason = "",
     where: Where | None = None,
 ) -> int:
     """Make a login, or give one a new password, which is shown this once.
@@ -47,9 +49,8 @@ def reader(
             remark(f"password, shown this once: {password}")
             return EXIT_OK
         authority = open_authority(where)
-        said = (by or By()).authorship("remit db reader")
         made = PostgresReaders(authority.url, authority.clock).make(
-            for_, name, actor=said.actor.name, reason=said.reason
+            for_, name, actor=By(actor=actor).who().name, reason=reason
         )
     except ReaderError as error:
         raise CommandError(str(error)) from None
@@ -86,7 +87,8 @@ def readers(*, json: Json = False, where: Where | None = None) -> int:
 def end(
     login: Annotated[str, Parameter(help="The login, such as finance_kim.")],
     *,
-    by: By | None = None,
+    actor: Actor = None,
+    reason: Reason = "",
     where: Where | None = None,
 ) -> int:
     """End a login: it is refused from now on, and what it has open is closed."""
@@ -94,9 +96,8 @@ def end(
     from remit.store.postgres_readers import PostgresReaders, ReaderError
 
     authority = open_authority(where)
-    said = (by or By()).authorship("remit db end")
     try:
-        PostgresReaders(authority.url, authority.clock).end(login, actor=said.actor.name, reason=said.reason)
+        PostgresReaders(authority.url, authority.clock).end(login, actor=By(actor=actor).who().name, reason=reason)
     except ReaderError as error:
         raise CommandError(str(error)) from None
     print(f"{login} is ended")

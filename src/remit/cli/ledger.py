@@ -22,16 +22,11 @@ app_command.command(ledger_look.tail, sort_key=1)
 app_command.command(ledger_look.suspense, sort_key=2)
 app_command.command(debts, sort_key=3)
 app_command.command(evidence, sort_key=4)
-for number, command in enumerate(
-    (
-        ledger_reports.total,
-        ledger_reports.forecast,
-        ledger_reports.units,
-        ledger_reports.coverage,
-        ledger_reports.budget,
-        ledger_statement.statement,
-        ledger_statement.sheet,
-        dictionary,
-    )
-):
-    app_command.command(command, sort_key=10 + number)
+app_command.command(ledger_reports.total, sort_key=10)
+app_command.command(ledger_reports.forecast, sort_key=11)
+app_command.command(ledger_reports.units, sort_key=12)
+app_command.command(ledger_reports.coverage, sort_key=13)
+app_command.command(ledger_reports.budget, sort_key=14)
+app_command.command(ledger_statement.statement, sort_key=15)
+app_command.command(ledger_statement.sheet, sort_key=16)
+app_command.command(dictionary, sort_key=17)

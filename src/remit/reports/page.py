@@ -33,6 +33,7 @@ table { border-collapse: collapse; width: 100%; font-size: 14px; }
 th { text-align: left; font-weight: 600; color: #5a6475; font-size: 12px; border-bottom: 1px solid #cfd6e0; padding: 4px 12px 4px 0; }
 td { border-bottom: 1px solid #e8ecf1; padding: 6px 12px 6px 0; vertical-align: top; overflow-wrap: anywhere; }
 th.n, td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+td.k { white-space: nowrap; } td.g { min-width: 9em; }
 th:last-child, td:last-child { padding-right: 0; }
 tfoot td { font-weight: 650; border-bottom: 0; }
 .meter { display: block; height: 6px; width: 120px; background: #e8ecf1; border-radius: 3px; overflow: hidden; margin-top: 7px; }
@@ -47,6 +48,11 @@ footer { margin-top: 32px; border-top: 1px solid #cfd6e0; padding-top: 12px; }
   .tiles li, .todo, .meter, .meter i, .bar { print-color-adjust: exact; -webkit-print-color-adjust: exact; } @page { margin: 16mm; } }
 @media (max-width: 640px) { header { display: block; } .sum { text-align: left; margin-top: 12px; } .tiles { grid-template-columns: 1fr 1fr; } }
 """
+_KINDS = {
+    **dict.fromkeys(("calls", "upper bound", "charged", "share", "amount"), ' class="n"'),
+    **dict.fromkeys(("used", "what"), ' class="k"'),
+    **dict.fromkeys(("grant", "model"), ' class="g"'),
+}
 _VERDICTS = {
     "spent": "spent",
     "will_exceed": "expected to reach it",
@@ -130,7 +136,7 @@ def _shares(title: str, name: str, rows: Sequence[ReportRow], one: Statement) ->
     shown, rest = rows[:_MOST_ROWS], rows[_MOST_ROWS:]
     waits = any(row.suspense_nanousd for row in rows)
     body = [
-        [row.group[0] or "none", f"{row.requests:,}", *([_some(row.suspense_nanousd)] if waits else []),
+        [row.group[0] or "no call", f"{row.requests:,}", *([_some(row.suspense_nanousd)] if waits else []),
          _usd(row.amount_nanousd), _of(row.amount_nanousd, one.total.amount_nanousd)]
         for row in shown
     ]  # fmt: skip
@@ -177,13 +183,16 @@ def _bookings(bookings: Sequence[Booking]) -> str:
     if not bookings:
         return ""
     body = [
-        [f"{one.held_at:%Y-%m-%d}", one.kind, one.grant_path, " ".join(filter(None, (one.vendor, one.cause, one.note))),
-         one.booked_by or "", _usd(one.amount_nanousd)]
-        for one in bookings
-    ]  # fmt: skip
-    foot = ["total", "", "", "", "", _usd(sum(one.amount_nanousd for one in bookings))]
-    names = ["used", "what", "grant", "why", "booked by", "amount"]
-    return f"<section><h2>Adjustments and transfers</h2>{_table(names, body, foot, numbers=('amount',))}</section>"
+        [f"{one.held_at:%Y-%m-%d}", one.kind, one.grant_path, _why(one), _usd(one.amount_nanousd)] for one in bookings
+    ]
+    foot = ["total", "", "", "", _usd(sum(one.amount_nanousd for one in bookings))]
+    names = ["used", "what", "grant", "why, and who booked it", "amount"]
+    return f"<section><h2>Adjustments and transfers</h2>{_table(names, body, foot)}</section>"
+
+
+def _why(one: Booking) -> str:
+    words = " ".join(filter(None, (one.vendor, one.cause, one.note)))
+    return f"{words} ({one.booked_by})" if one.booked_by else words
 
 
 def _foot(one: Statement) -> str:
@@ -198,9 +207,8 @@ def _table(
     names: Sequence[str],
     body: Iterable[Sequence[str]],
     foot: Sequence[str],
-    numbers: Sequence[str] = ("calls", "upper bound", "charged", "share"),
 ) -> str:
-    kinds = [' class="n"' if name in numbers else "" for name in names]
+    kinds = [_KINDS.get(name, "") for name in names]
 
     def line(cells: Sequence[str], tag: str) -> str:
         made = (f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True))
