@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import select
 import socket
 import threading
 from pathlib import Path
@@ -132,17 +133,21 @@ def test_a_login_from_another_machine(cli: Cli, spent: str) -> None:
 
 
 class Tunnel:
-    """A port of this machine whose first connections reach a Unix socket, as `ssh -L` makes one."""
+    """A port of this machine that reaches a Unix socket, as `ssh -L` makes one."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept)]
 
     def __enter__(self) -> int:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads[0].start()
         return int(self._listener.getsockname()[1])
 
     def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
         self._listener.close()
 
     def _accept(self) -> None:
@@ -150,19 +155,21 @@ class Tunnel:
             try:
                 near, _ = self._listener.accept()
             except OSError:
-                return
-            far = socket.socket(socket.AF_UNIX)
-            far.connect(self._path)
-            for source, target in ((near, far), (far, near)):
-                threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
+                return  # it was shut down
+            self._threads.append(threading.Thread(target=self._carry, args=(near,)))
+            self._threads[-1].start()
 
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            return  # one of both has left
+    def _carry(self, near: socket.socket) -> None:
+        """Until one side leaves."""
+        with near, socket.socket(socket.AF_UNIX) as far:
+            far.connect(self._path)
+            other = {near: far, far: near}
+            while True:
+                for ready in select.select([near, far], [], [])[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    other[ready].sendall(data)
 
 
 def test_the_dictionary_is_the_page(cli: Cli, spent: str) -> None:

@@ -1,5 +1,6 @@
 """Engineering, finance and security read the ledger in SQL: each its views, over logins of their own, and nothing else."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from remit.store.postgres_readers import (
     login_script,
 )
 from remit.store.postgres_rollups import PostgresRollups
+from remit.store.postgres_tree import PostgresTree
 from tests.leases.trial import Trial, grant, usd
 from tests.store.database import fresh_database
 
@@ -197,6 +199,23 @@ def test_remit_works_after_it_was_closed(trial: Trial, logins: dict[Reader, NewL
     assert trial.take(hold) == [True] and trial.settle(hold.id, 0) == "settled"
     trial.write(grant("other", limits=(usd(5),)))
     PostgresRollups(trial.care._connect).fold()
+
+
+def test_a_notice_of_anybody_ends_no_gateways_watch(trial: Trial) -> None:
+    """A login may send notices; one that is no revision is passed over, and the next one is heard."""
+
+    async def watch() -> list[int | None]:
+        heard: asyncio.Queue[int | None] = asyncio.Queue()
+        task = asyncio.create_task(PostgresTree(trial.url).follow(heard.put))
+        found = [await heard.get()]
+        for payload in ("x", "", "-1", "9" * 30, "7"):
+            trial.looking.execute("SELECT pg_notify('remit_tree', %s)", (payload,))
+        found.append(await heard.get())
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return found
+
+    assert asyncio.run(watch()) == [None, 7]
 
 
 def test_the_views_sum_to_the_ledger(trial: Trial, logins: dict[Reader, NewLogin]) -> None:
