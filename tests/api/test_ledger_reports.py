@@ -31,7 +31,14 @@ def test_a_total_is_of_what_one_sees(plane: Plane, books: Books) -> None:
     assert found["sums"]["amount_nanousd"] == 20 == sum(row["amount_nanousd"] for row in found["by_vendor"])
     assert found["previous"] == {"since": "2026-05-01T00:00:00Z", "until": SINCE} and found["previous_to_date"] is None
     assert got(plane.admin, "total", period="month", under=books.name)["previous_to_date"] is not None
-    for wrong in ({"since": SINCE}, {**june, "period": "year"}, {"since": UNTIL, "until": SINCE}, {"period": "week"}):
+    for wrong in (
+        {"since": SINCE},
+        {**june, "period": "year"},
+        {"since": UNTIL, "until": SINCE},
+        {"period": "week"},
+        {"since": "0001-01-01T00:00:00Z", "until": UNTIL},
+        {"since": SINCE, "until": "9999-12-31T23:59:59Z"},
+    ):
         refused(plane.admin.get("/ledger/total", **wrong), 400, "malformed_request")
 
 

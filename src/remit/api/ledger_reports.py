@@ -172,12 +172,15 @@ class LedgerReports(Controller):
         now = services.clock.now()
         if since is None and until is None:
             span = total.calendar_span(period or "quarter", now)
-        elif since is None or until is None or period is not None or since >= until:
+        elif since is None or until is None or period is not None:
             raise refuse(
-                "malformed_request", "a span has `since` before `until`, and no `period`", status=400, field="since"
+                "malformed_request", "a span has `since` and `until`, and no `period`", status=400, field="since"
             )
         else:
-            span = total.Span(since, until)
+            try:
+                span = total.span_of(since, until)
+            except total.InvalidSpanError as error:
+                raise refuse("malformed_request", str(error), status=400, field="since") from None
         answer = total.total_of(ledger_of(services, request.user, under), span, now)
         return msgspec.convert(answer, TotalGiven, from_attributes=True)
 

@@ -45,7 +45,7 @@ def total(
     """
     from remit.cli.output import print_json
     from remit.cli.session import open_authority
-    from remit.reports.total import Span, calendar_span, total_of
+    from remit.reports.total import InvalidSpanError, calendar_span, span_of, total_of
 
     if month + quarter + year + (since is not None or until is not None) > 1:
         raise CommandError("give one of --month, --quarter, --year, or --since with --until")
@@ -56,9 +56,10 @@ def total(
     else:
         if since is None:
             raise CommandError("--until needs --since")
-        span = Span(parse_moment(since, "--since"), now if until is None else parse_moment(until, "--until"))
-        if span.since >= span.until:
-            raise CommandError(f"--since `{since}` is not before --until `{until or 'now'}`")
+        try:
+            span = span_of(parse_moment(since, "--since"), now if until is None else parse_moment(until, "--until"))
+        except InvalidSpanError as error:
+            raise CommandError(f"--since and --until: {error}") from None
     found = total_of(authority.ledger, span, now)
     if json:
         print_json(found)

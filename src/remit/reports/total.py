@@ -12,6 +12,11 @@ from remit.ledger.service import spend_report
 Calendar = Literal["month", "quarter", "year"]
 _MONTHS: dict[Calendar, int] = {"month": 1, "quarter": 3, "year": 12}
 _DAY = timedelta(days=1)
+_LONGEST = timedelta(days=36_525)
+
+
+class InvalidSpanError(ValueError):
+    """Two instants that are no span that can be compared with the one before; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,15 @@ def calendar_span(kind: Calendar, now: datetime) -> Span:
     first = (now.month - 1) // months * months + 1
     since = datetime(now.year, first, 1, tzinfo=UTC)
     return Span(since, _months_later(since, months))
+
+
+def span_of(since: datetime, until: datetime) -> Span:
+    """The span between two instants. Raises InvalidSpanError."""
+    if since >= until:
+        raise InvalidSpanError("a span begins before it ends")
+    if since.year < 1970 or until - since > _LONGEST:
+        raise InvalidSpanError("a span begins in 1970 or later, and has a hundred years at most")
+    return Span(since.astimezone(UTC), until.astimezone(UTC))
 
 
 def span_before(span: Span) -> Span:
