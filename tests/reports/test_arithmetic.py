@@ -78,16 +78,22 @@ def test_only_eight_weeks_before_today_count() -> None:
     assert to_come(more, NOW, JULY) == to_come(days, NOW, JULY)
 
 
-@pytest.mark.parametrize("shape", ["normal", "skewed"])
+@pytest.mark.parametrize("shape", ["normal", "skewed", "following"])
 @pytest.mark.parametrize("known", [14, 28, 56])
 def test_the_band_holds_nine_in_ten(shape: str, known: int) -> None:
-    """On simulated spend with weekdays and noise, the band has the month's rest in it about nine times in ten."""
+    """On simulated spend with weekdays and noise, the band has the month's rest in it about nine times in ten.
+
+    A little less often where a dear day makes the next one dear: how much it does is known from a few weeks only.
+    """
+    before = 0.0
     chance = random.Random(f"{shape} {known}")
     start = datetime(2026, 6, 11, tzinfo=UTC)
 
     def amount(day: date) -> int:
+        nonlocal before
         mean = 40_000_000 if day.weekday() >= 5 else 100_000_000
-        noise = chance.gauss(1, 0.2) if shape == "normal" else chance.gammavariate(4, 0.25)
+        before = 0.6 * before + chance.gauss(0, 0.16)
+        noise = {"normal": chance.gauss(1, 0.2), "skewed": chance.gammavariate(4, 0.25), "following": 1 + before}[shape]
         return max(round(mean * noise), 0)
 
     inside = 0
@@ -97,7 +103,7 @@ def test_the_band_holds_nine_in_ten(shape: str, known: int) -> None:
         rest = sum(amount(start.date() + timedelta(days=n)) for n in range(20))
         inside += found.low_nanousd <= rest <= found.high_nanousd
     # Weekdays here differ in how much they vary, and skewed ones are not normal: the model is a little wrong on purpose.
-    assert 0.84 <= inside / 400 <= 0.97
+    assert (0.78 if shape == "following" else 0.86) <= inside / 400 <= 0.96
 
 
 def test_a_forecast_is_never_less_than_what_was_spent() -> None:

@@ -3,16 +3,17 @@
 The model: what a day costs is the mean of its weekday over the last eight whole weeks known, and what differs from that is chance,
 the same every day. That is a regression on seven weekdays, and the band is its prediction interval: with `n` days known, `h` to come
 and `k` of them on a weekday that was seen `m` times, the variance of the sum to come is `s^2 * (h + sum(k^2 / m))`, where `s^2` is the
-residuals' sum of squares over `n - 7`; Student's t with `n - 7` degrees of freedom makes it 90 percent. Nothing in it is left to chance,
-so the same books make the same forecast.
+residuals' sum of squares over `n - 7`; Student's t with `n - 7` degrees of freedom makes it 90 percent. Where a dear day tends to be
+followed by another (the residuals' correlation `r` from day to day is above zero), the variance is larger by `(1 + r) / (1 - r)`,
+as it is of a sum of an autoregressive series. Nothing in it is left to chance, so the same books make the same forecast.
 
-What it does not know: growth within the eight weeks, holidays, prices, and that a dear day may be followed by another. Where those
-rule, the band is too narrow.
+What it does not know: growth within the eight weeks, holidays, prices. Where those rule, the band is too narrow.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from math import isqrt
 
 from remit.kernel.money import divide_half_even
@@ -66,12 +67,17 @@ def to_come(days: Mapping[date, int], now: datetime, until: datetime) -> ToCome 
         return None
     weekdays: list[list[int]] = [[amount for day, amount in known if day.weekday() == number] for number in range(7)]
     means = [divide_half_even(sum(amounts), len(amounts)) for amounts in weekdays]
-    squares = sum((amount - means[day.weekday()]) ** 2 for day, amount in known)
+    residuals = [amount - means[day.weekday()] for day, amount in known]
+    squares = sum(residual**2 for residual in residuals)
+    # How far a dear day is followed by another; never taken for nearly certain.
+    follows = min(max(sum(one * two for one, two in pairwise(residuals)), 0), squares * 4 // 5)
     coming = _coming(now, until.astimezone(UTC))
     expected = divide_half_even(sum(means[number] * seconds for number, seconds in enumerate(coming)), _SECONDS)
     freedom = len(known) - 7
     # In squared seconds, so that the remainder of today counts as the part of a day that it is.
     spread = sum(coming) * _SECONDS + sum(seconds**2 // len(weekdays[number]) for number, seconds in enumerate(coming))
+    if follows:
+        spread = spread * (squares + follows) // (squares - follows)
     deviation = isqrt(squares * spread // freedom) // _SECONDS
     half = deviation * _T[min(freedom - 7, len(_T) - 1)] // 1000
     # What was never below zero on any day will not be.
