@@ -60,6 +60,7 @@ UNSAID = (
     "stands twice",
     "an instant out of range",
     "is not known here",
+    "a span ",  # `since` before `until`, both, and no `period` with them
     "dimension_unknown",
     "invalid_request",  # the form of an exchange of tokens is RFC 8693's
 )

@@ -156,4 +156,4 @@ def test_an_older_folder_that_trusted_everybody_does_so_no_more(folder: Path) ->
     access.write_text("local all all trust\n")
     with serving(folder / "data") as url, psycopg.connect(url) as connection:
         rules = connection.execute("SELECT type, auth_method FROM pg_hba_file_rules").fetchall()
-    assert rules == [("local", "peer")]
+    assert rules == [("local", "scram-sha-256"), ("local", "peer")]

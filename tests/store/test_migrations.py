@@ -98,7 +98,10 @@ def test_a_user_who_is_no_superuser_may_migrate_where_the_roles_exist() -> None:
     url = empty_database()
     database = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
     fresh_database()  # the roles exist
-    execute(url, "CREATE ROLE plain_migrator LOGIN IN ROLE remit_owner, remit_authority, remit_gateway, remit_reader")
+    roles = (
+        "remit_owner, remit_authority, remit_gateway, remit_reader, remit_engineering, remit_finance, remit_security"
+    )
+    execute(url, f"CREATE ROLE plain_migrator LOGIN IN ROLE {roles}")
     execute(url, f'GRANT CREATE ON DATABASE "{database}" TO plain_migrator')
     execute(url, "GRANT CREATE ON SCHEMA public TO plain_migrator")
     execute(url, f'GRANT CREATE ON DATABASE "{database}" TO remit_owner')

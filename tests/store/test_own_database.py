@@ -91,7 +91,9 @@ def test_roles_of_somebody_else_are_asked_for(server: str, admin: str) -> None:
     url = make_conninfo(server, user="other_admin", dbname="other")
     with pytest.raises(MigrationError, match="`GRANT remit_owner TO other_admin WITH INHERIT TRUE, SET TRUE`"):
         migrate(url)
-    roles = "remit_owner, remit_authority, remit_gateway, remit_reader"
+    roles = (
+        "remit_owner, remit_authority, remit_gateway, remit_reader, remit_engineering, remit_finance, remit_security"
+    )
     execute(server, f"GRANT {roles} TO other_admin WITH INHERIT TRUE, SET TRUE")
     done: list[Any] = migrate(url)
     assert done == [name for name, _ in migrations()]

@@ -66,6 +66,7 @@ CALLABLE: dict[Role, set[str]] = {
     },
 }  # fmt: skip
 ROLES: tuple[Role, ...] = ("remit_gateway", "remit_reader", "remit_authority")
+PEOPLE = ("remit_engineering", "remit_finance", "remit_security")
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,20 @@ def test_a_role_has_the_rights_it_needs_and_no_others(owner: psycopg.Connection,
         (role,),
     ).fetchall()
     assert {row[0] for row in callable_} == CALLABLE[role]
+
+
+@pytest.mark.parametrize("role", PEOPLE)
+def test_people_have_no_right_in_this_schema(owner: psycopg.Connection, role: str) -> None:
+    """Who reads the views has no table here, and one function, which is pure and which they cannot name."""
+    for right in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES"):
+        assert rights(owner, role, right) == set()  # type: ignore[arg-type]
+    callable_ = owner.execute(
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'remit'::regnamespace"
+        " AND has_function_privilege(%s, oid, 'EXECUTE')",
+        (role,),
+    ).fetchall()
+    assert callable_ == [("is_charged",)]
+    assert owner.execute("SELECT has_schema_privilege(%s, 'remit', 'USAGE')", (role,)).fetchone() == (False,)
 
 
 def test_public_has_nothing(owner: psycopg.Connection) -> None:

@@ -30,6 +30,7 @@ from remit.api.hooks import hear
 from remit.api.jobs import jobs, retry_failed_job
 from remit.api.keys import Keys
 from remit.api.ledger import Ledger
+from remit.api.ledger_reports import LedgerReports
 from remit.api.outcomes import Outcomes
 from remit.api.params import refuse_odd_parameters
 from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusal, on_unreachable
@@ -75,6 +76,7 @@ def make_app(services: Services) -> Edge:
             read_focus,
             Outcomes,
             Proofs,
+            LedgerReports,
             Roles,
             People,
             Tokens,

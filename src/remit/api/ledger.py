@@ -52,14 +52,10 @@ class Ledger(Controller):
     ) -> Response[ReportGiven]:
         """Charges by group, largest first; `booked_nanousd` is the part that is no call's cost."""
         require_offsets(since=since, until=until)
-        names = [name.strip() for name in by.split(",")]
-        if len(names) > _MAX_DIMENSIONS:
-            raise refuse(
-                "malformed_request", f"a report has at most {_MAX_DIMENSIONS} dimensions", status=400, field="by"
-            )
+        names = names_of(by)
         try:
             report = spend_report(
-                _ledger_of(services, request.user, under),
+                ledger_of(services, request.user, under),
                 names,
                 since,
                 until,
@@ -90,11 +86,19 @@ class Ledger(Controller):
         limit: PageSize = 100,
     ) -> EntryPage:
         """Entries after a sequence number, oldest first."""
-        entries = _ledger_of(services, request.user, under).tail(limit, after)
+        entries = ledger_of(services, request.user, under).tail(limit, after)
         return EntryPage(entries=entries, next=entries[-1]["seq"] if len(entries) == limit else None)
 
 
-def _ledger_of(services: Services, actor: Actor, under: str | None) -> PostgresLedger:
+def names_of(by: str) -> list[str]:
+    """Names separated by commas. Raises Refusal for more of them than a report has."""
+    names = [name.strip() for name in by.split(",")]
+    if len(names) > _MAX_DIMENSIONS:
+        raise refuse("malformed_request", f"a report has at most {_MAX_DIMENSIONS} dimensions", status=400, field="by")
+    return names
+
+
+def ledger_of(services: Services, actor: Actor, under: str | None) -> PostgresLedger:
     """The part of the ledger that a person sees."""
     sight = seen(services, actor, "read_ledger")
     if under is not None:

@@ -2,9 +2,10 @@
 
 from cyclopts import App
 
-from remit.cli import ledger_look, ledger_seal, ledger_verify
+from remit.cli import ledger_look, ledger_reports, ledger_seal, ledger_statement, ledger_verify
 from remit.cli.evidence import evidence
 from remit.cli.ledger_debts import debts
+from remit.cli.ledger_dictionary import dictionary
 from remit.cli.ledger_focus import focus
 
 app_command = App(
@@ -30,3 +31,11 @@ app_command.command(ledger_seal.key, sort_key=8)
 app_command.command(ledger_verify.verify, sort_key=9)
 app_command.command(ledger_verify.export, sort_key=10)
 app_command.command(ledger_seal.prove, sort_key=11)
+app_command.command(ledger_reports.total, sort_key=12)
+app_command.command(ledger_reports.forecast, sort_key=13)
+app_command.command(ledger_reports.units, sort_key=14)
+app_command.command(ledger_reports.coverage, sort_key=15)
+app_command.command(ledger_reports.budget, sort_key=16)
+app_command.command(ledger_statement.statement, sort_key=17)
+app_command.command(ledger_statement.sheet, sort_key=18)
+app_command.command(dictionary, sort_key=19)

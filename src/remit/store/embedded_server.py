@@ -20,7 +20,9 @@ from remit.settings import SettingsError
 
 _ACCESS = """\
 # Written by Remit at every start. The kernel says who is at the other end of the socket, and only the user of
-# pg_ident.conf is let in, wherever the socket can be reached from.
+# pg_ident.conf is let in, wherever the socket can be reached from. Readers' logins come with their password instead, over the
+# socket as well: whoever is let in to it, as by a tunnel of ssh, can use one.
+local all "/^(engineering|finance|security)_" scram-sha-256
 local all all peer map=remit
 """
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -175,7 +176,9 @@ class PostgresTree:
                     await connection.execute("LISTEN remit_tree")
                     await changed(None)
                     async for notice in connection.notifies():
-                        await changed(int(notice.payload))
+                        # Every login of the database can send a notice, of anything.
+                        if re.fullmatch(r"[0-9]{1,18}", notice.payload):
+                            await changed(int(notice.payload))
             except (psycopg.Error, OSError) as error:
                 _log.warning("tree_not_followed", error=str(error))
             await asyncio.sleep(_RETRY_SECONDS)

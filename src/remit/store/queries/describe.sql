@@ -2,21 +2,23 @@
 WITH relations AS (
     SELECT c.oid, c.relname, c.relkind, c.relowner, c.relacl, c.reloptions,
            CASE c.relkind WHEN 'c' THEN 'type ' WHEN 'S' THEN 'sequence ' ELSE 'table ' END
-           || CASE c.relnamespace WHEN 'remit'::regnamespace THEN '' ELSE 'remit_jobs.' END || c.relname AS subject
+           || CASE c.relnamespace WHEN 'remit'::regnamespace THEN '' ELSE c.relnamespace::regnamespace || '.' END
+           || c.relname AS subject
     FROM pg_class AS c
-    WHERE (c.relnamespace = 'remit'::regnamespace OR c.oid = 'remit_jobs.job_errors'::regclass)
+    WHERE (c.relnamespace IN ('remit'::regnamespace, 'chargeback'::regnamespace) OR c.oid = 'remit_jobs.job_errors'::regclass)
       AND c.relkind IN ('r', 'c', 'S', 'v', 'm', 'p', 'f')
 ), functions AS (
     SELECT p.*, 'function ' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS subject
     FROM pg_proc AS p WHERE p.pronamespace = 'remit'::regnamespace
 ), lines (subject, rank, position, line) AS (
-    SELECT 'schema remit', 0, '', ''
+    SELECT 'schema ' || n.nspname, 0, '', '' FROM pg_namespace AS n WHERE n.nspname IN ('remit', 'chargeback')
     UNION ALL
-    SELECT 'schema remit', 1, '', 'owner ' || pg_get_userbyid(n.nspowner) FROM pg_namespace AS n WHERE n.nspname = 'remit'
+    SELECT 'schema ' || n.nspname, 1, '', 'owner ' || pg_get_userbyid(n.nspowner)
+    FROM pg_namespace AS n WHERE n.nspname IN ('remit', 'chargeback')
     UNION ALL
-    SELECT 'schema remit', 2, a.grantee::regrole::text, 'grant ' || a.privilege_type || ' to '
+    SELECT 'schema ' || n.nspname, 2, a.grantee::regrole::text, 'grant ' || a.privilege_type || ' to '
            || CASE a.grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(a.grantee) END
-    FROM pg_namespace AS n, aclexplode(n.nspacl) AS a WHERE n.nspname = 'remit' AND a.grantee <> n.nspowner
+    FROM pg_namespace AS n, aclexplode(n.nspacl) AS a WHERE n.nspname IN ('remit', 'chargeback') AND a.grantee <> n.nspowner
     UNION ALL
     -- Of procrastinate's schema: which one it is, and who may do what there.
     SELECT 'schema remit_jobs', 0, '', ''

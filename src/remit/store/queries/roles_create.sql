@@ -4,7 +4,8 @@ DO $$
 DECLARE
     role_name text;
 BEGIN
-    FOREACH role_name IN ARRAY ARRAY['remit_owner', 'remit_authority', 'remit_gateway', 'remit_reader'] LOOP
+    FOREACH role_name IN ARRAY ARRAY['remit_owner', 'remit_authority', 'remit_gateway', 'remit_reader',
+                                       'remit_engineering', 'remit_finance', 'remit_security'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
