@@ -17,6 +17,7 @@ from remit.api.auth import PersonAuthentication
 from remit.api.bodies import MAX_BODY_BYTES, StrictRequest
 from remit.api.capabilities import Capabilities
 from remit.api.care import doctor, gateways, health, notifications
+from remit.api.cost_rules import CostRules
 from remit.api.debts import debts
 from remit.api.delegation import Delegation
 from remit.api.deliveries import dead_letters, retry_dead_letter
@@ -36,6 +37,7 @@ from remit.api.roles import People, Roles, Tokens
 from remit.api.scim import SCIM_ROUTES
 from remit.api.services import Services
 from remit.api.sign_in_routes import begin_sign_in, end_sign_in
+from remit.api.tags import Tags
 from remit.api.tickets import Tickets
 from remit.api.token import exchange_token
 from remit.api.trips import Trips, security_feed
@@ -61,6 +63,7 @@ def make_app(services: Services) -> Edge:
             Delegation,
             apply_manifest,
             Keys,
+            Tags,
             Capabilities,
             exchange_token,
             Revocations,
@@ -69,6 +72,7 @@ def make_app(services: Services) -> Edge:
             security_feed,
             Ledger,
             read_focus,
+            CostRules,
             Roles,
             People,
             Tokens,

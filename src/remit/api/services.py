@@ -5,12 +5,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
 
+from remit.api.allocating import AllocatingService
 from remit.api.exchange import Exchange
 from remit.api.hearing import Hearing
 from remit.api.people import PeopleService
 from remit.api.roster import RosterService
 from remit.api.sign_in import SignIn
 from remit.findings.model import Finding
+from remit.grants.governing import VocabularyService
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
@@ -22,6 +24,7 @@ from remit.reports.focus.names import Naming
 from remit.reports.focus.ports import FocusReader
 from remit.store.kept import KeptConnections
 from remit.store.postgres_audit import PostgresAudit
+from remit.store.postgres_cost_rules import PostgresCostRules
 from remit.store.postgres_deliveries import PostgresDeliveries
 from remit.store.postgres_jobs import PostgresJobs
 from remit.store.postgres_keys import PostgresKeys
@@ -31,6 +34,7 @@ from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
+from remit.store.postgres_vocabulary import PostgresVocabulary
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 
@@ -58,6 +62,10 @@ class Services:
     findings: Callable[[], list[Finding]]
     notifications: PostgresNotifications
     trips: PostgresTrips
+    vocabulary: PostgresVocabulary
+    vocabulary_over: Callable[[WriteUnit], VocabularyService]
+    cost_rules: PostgresCostRules
+    allocating_over: Callable[[WriteUnit], AllocatingService]
     people: PeopleService
     people_store: PostgresPeople
     people_over: Callable[[PostgresPeople], PeopleService]

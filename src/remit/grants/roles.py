@@ -27,6 +27,8 @@ Right = Literal[
     "end",
     "write_grants",
     "give_roles",
+    "write_tags",
+    "allocate",
 ]
 RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
 
@@ -35,7 +37,9 @@ _READS: Final[frozenset[Right]] = frozenset(
 )
 RIGHTS_OF: Final[Mapping[Role, frozenset[Right]]] = {
     "org_owner": frozenset(RIGHTS),
-    "finance": frozenset({"read_grants", "read_ledger", "read_tickets", "apply_evidence", "decide_debt"}),
+    "finance": frozenset(
+        {"read_grants", "read_ledger", "read_tickets", "apply_evidence", "decide_debt", "write_tags", "allocate"}
+    ),
     "security": _READS | {"end"},
     "auditor": _READS,
     "approver": frozenset({"read_grants", "read_ledger", "read_tickets", "decide_tickets", "decide_debt"}),
