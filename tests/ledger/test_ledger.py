@@ -122,7 +122,6 @@ def test_healthy_books_have_no_differences(trial: Trial) -> None:
     """The doctor looks at something and finds nothing."""
     move = Transfer(
         id="xfer_1",
-        amount_nanousd=5,
         held_at=trial.clock.now(),
         sources=[(Bearer(grant_id="grant_a"), 5)],
         parts=[Part(bearer=Bearer(grant_id="grant_b"), amount_nanousd=5)],

@@ -53,8 +53,8 @@ def not_allowed_text(tag: GovernedTag, value: str) -> str:
     shown = value if len(value) <= 80 else f"{value[:80]}..."
     verb = "is a retired value of" if value in tag.retired else "is no allowed value of"
     near = nearest(tag, value)
-    hint = f"; did you mean `{near}`?" if near else ""
-    return f"`{shown}` {verb} the tag `{tag.name}`{hint}; `{tag.owner}` says which are"
+    hint = f"; did you mean `{near}`? " if near else "; "
+    return f"`{shown}` {verb} the tag `{tag.name}`{hint}`{tag.owner}` says which are"
 
 
 def labels_problem(

@@ -198,7 +198,7 @@ def _bearer(target: Target, source: Bearer | None, facts: MonthFacts) -> Bearer:
 
 
 def _key(bearer: Bearer) -> tuple[Any, ...]:
-    return (bearer.grant_id, sorted(bearer.tags.items()))
+    return (bearer.grant_id, tuple(sorted(bearer.tags.items())))
 
 
 # What a rule may say ---------------------------------------------------------------------------------------------
