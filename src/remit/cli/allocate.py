@@ -208,7 +208,7 @@ def _moved(told: "Mapping[str, Any]", paths: "Mapping[str, str]", verb: str, *, 
         return EXIT_OK
     shown = table("grant", "tags", "amount", "share", right=("amount",))
     for sign, moved in ((-1, told["sources"]), (1, told["parts"])):
-        for one in moved:
+        for one in sorted(moved, key=lambda each: (paths.get(each["grant_id"], ""), sorted(each["tags"].items()))):
             share = "" if one["weight"] is None else f"{one['weight']:,} of {one['of']:,} {one['unit']}"
             tags = ", ".join(f"{key}={value}" for key, value in sorted(one["tags"].items()))
             grant = paths.get(one["grant_id"], one["grant_id"])
