@@ -104,7 +104,7 @@ class CostRulePage(Given, frozen=True, kw_only=True):
     cost_rules: list[CostRuleGiven]
 
 
-class MovedGiven(Given, frozen=True, kw_only=True):
+class CostMovedGiven(Given, frozen=True, kw_only=True):
     """An amount that leaves or arrives; `weight` of `of`, in `unit`, is the share of what arrives."""
 
     grant_id: str
@@ -125,8 +125,8 @@ class AllocatedGiven(Given, frozen=True, kw_only=True):
     booked_in: str
     transfer_id: str | None
     amount_nanousd: int
-    sources: list[MovedGiven]
-    parts: list[MovedGiven]
+    sources: list[CostMovedGiven]
+    parts: list[CostMovedGiven]
     entry_ids: list[str]
 
 
@@ -259,11 +259,11 @@ def allocated_given(one: Allocated) -> AllocatedGiven:
         transfer_id=None if moved is None else moved.id,
         amount_nanousd=sum(amount for _, amount in sources),
         sources=[
-            MovedGiven(grant_id=bearer.grant_id, tags=dict(bearer.tags), amount_nanousd=amount)
+            CostMovedGiven(grant_id=bearer.grant_id, tags=dict(bearer.tags), amount_nanousd=amount)
             for bearer, amount in sources
         ],
         parts=[
-            MovedGiven(
+            CostMovedGiven(
                 grant_id=part.bearer.grant_id,
                 tags=dict(part.bearer.tags),
                 amount_nanousd=part.amount_nanousd,
