@@ -1,6 +1,7 @@
 """Cost rules over HTTP and on a real database: who may, what is posted, once for each month, in an open month."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from itertools import count
 from typing import Any
@@ -146,6 +147,31 @@ def test_what_comes_later_is_moved_later(books: Books, fin: Caller) -> None:
     assert [(one["revision"], one["method"], one["month"]) for (one,) in entries] == [
         (1, "by_use", f"{books.month:%Y-%m}")
     ] * 6
+
+
+def test_what_is_divided_is_no_use_of_its_own(books: Books, fin: Caller) -> None:
+    """Who selects all charges divides by those of others: the source gets no part of itself."""
+    grants = [f"{books.root}/platform", f"{books.root}/lab"]
+    books.rule(fin, use={"measure": "amount", "only": {"grant": grants}})
+    (part,) = books.post(fin).json()["parts"]
+    assert (part["grant_id"], part["weight"], part["of"]) == (books.ids["lab"], 50, 50)
+
+
+def test_use_by_the_values_of_a_tag(books: Books, fin: Caller) -> None:
+    """Each grant pays under the value it was used for, and under none where it was used for none."""
+    books.charge("search", 0, 6, feature="maps")
+    books.rule(fin, use={"measure": "tokens", "only": {"grant": [f"{books.root}/search"]}, "by": "feature"})
+    parts = {part["tags"].get("feature"): part["amount_nanousd"] for part in books.post(fin).json()["parts"]}
+    assert parts == {"maps": 67, None: 33} and books.teams() == [0, 130, 40, 50]
+
+
+def test_who_posts_at_the_same_time_posts_once(books: Books, fin: Caller) -> None:
+    """Of several at once, under keys of their own, one moves the cost and the others find nothing left."""
+    books.rule(fin)
+    with ThreadPoolExecutor(4) as pool:
+        answers = [one.json() for one in pool.map(lambda _: books.post(fin), range(4))]
+    assert sorted(one["amount_nanousd"] for one in answers) == [0, 0, 0, 100]
+    assert books.teams() == [0, 80, 73, 67]
 
 
 def test_two_rules_share_one_source(books: Books, fin: Caller) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
+from types import MappingProxyType
 
 from remit.grants.model import Actor, Grant, Problem, same_person
 from remit.grants.ports import GrantReads
@@ -18,7 +19,7 @@ MAX_RETIRED = 2_000
 MAX_DESCRIPTION = 500
 _NEAR = 64  # of how many values the nearest is looked for: callers choose what is compared
 _NEAR_LENGTH = 3
-NOTHING_GOVERNED: Mapping[str, GovernedTag] = {}
+NOTHING_GOVERNED: Mapping[str, GovernedTag] = MappingProxyType({})
 
 
 def governing(tags: Iterable[GovernedTag], node_ids: Collection[str]) -> Mapping[str, GovernedTag]:

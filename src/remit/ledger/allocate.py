@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 from remit.kernel.names import TAG_NAME
@@ -21,7 +22,7 @@ _UNITS: Final[Mapping[str, str]] = {"amount": "nano-USD", "tokens": "tokens", "r
 _MAX_CONDITIONS = 16
 _MAX_VALUES = 200
 _MAX_TEXT = 200
-_NOWHERE: Mapping[str, str] = {}
+_NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Target:
     """
 
     grant_id: str | None
-    tags: Mapping[str, str] = field(default_factory=lambda: _NOWHERE)
+    tags: Mapping[str, str] = field(default_factory=lambda: _NO_TAGS)
     ppm: int | None = None
 
 

@@ -45,7 +45,7 @@ class PostgresCostRules:
             "source": {name: list(values) for name, values in rule.source.items()},
             "method": rule.method,
             "use": None if rule.use is None else asdict(rule.use),
-            "targets": [asdict(one) for one in rule.targets],
+            "targets": [{"grant_id": one.grant_id, "tags": dict(one.tags), "ppm": one.ppm} for one in rule.targets],
         }
         with self._opens() as connection:
             connection.execute(
