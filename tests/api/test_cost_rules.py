@@ -174,6 +174,16 @@ def test_who_posts_at_the_same_time_posts_once(books: Books, fin: Caller) -> Non
     assert books.teams() == [0, 80, 73, 67]
 
 
+def test_a_source_may_keep_a_part(books: Books, fin: Caller) -> None:
+    """A target that is the source itself keeps its share, and is not asked for it again."""
+    targets = [{"grant": f"{books.root}/{team}"} for team in ("platform", "search")]
+    assert books.rule(fin, method="even", use=None, targets=targets).is_success
+    books.post(fin)
+    assert books.teams() == [50, 80, 40, 50]
+    assert books.post(fin).json()["transfer_id"] is None
+    assert books.teams() == [50, 80, 40, 50]
+
+
 def test_two_rules_share_one_source(books: Books, fin: Caller) -> None:
     """What one rule moved away is not there for another, whatever it is selected by."""
     books.rule(fin)

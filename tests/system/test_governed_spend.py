@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from tests.cli.conftest import HELLO, Cli, plain_environment
-from tests.system.harness import SIM_PRICES, System
+from tests.system.harness import SIM_PRICES, System, root
 
 HOWTO = Path(__file__).resolve().parents[2] / "docs" / "howto"
 
@@ -123,3 +123,30 @@ def test_the_pages_can_be_followed(dated: System, shell: Cli) -> None:
     assert found == limits
     dated.assert_books_agree()
     assert shell("doctor").code == 0
+
+
+def test_the_commands_around_it(dated: System, shell: Cli) -> None:
+    """A name with any value, one for a part of the tree, lists, ends; what is missing or wrong is one line and a code."""
+    dated.apply({"other": root("5.00")})
+    assert "terms_missing" in shell("tag", "set", "tenant", "--owner", "fin@acme.example").err
+    told = ("--owner", "fin@acme.example", "--description", "who for")
+    made = shell.ok("tag", "set", "tenant", *told, "--any", "--under", "other", "--json").json()
+    assert (made["values"], made["revision"], made["replayed"]) == (None, 1, False)
+    listed = {one["name"]: one for one in shell.ok("tag", "list", "--json").json()}
+    assert listed["tenant"]["grant_id"] == made["grant_id"] is not None
+    assert "other" in shell.ok("tag", "list").out
+    assert shell.ok("tag", "set", "tenant", "--value", "t-1", "--json").json()["grant_id"] == made["grant_id"]
+    assert shell.ok("tag", "set", "tenant", "--value", "t-2", "--json").json()["values"] == ["t-1", "t-2"]
+    assert "tag_value_unknown" in shell("tag", "retire", "tenant", "t-3").err
+    assert shell.ok("tag", "retire", "tenant").out == "tag tenant is free again\n"
+    assert shell("tag", "retire", "tenant").code == 2 and "tenant (free)" in shell.ok("tag", "list", "--all").out
+    rule = ("allocate", "set", "half", *told, "--source", "grant=other", "--method", "fixed")
+    assert "shares_invalid" in shell(*rule, "--to", "other:500000").err
+    assert shell(*rule, "--to", "never:1000000").code == 2 and shell(*rule, "--use", "team=x").code == 2
+    assert shell.ok(*rule, "--to", "other,team=a:250000", "--to", ".,team=b:750000").code == 0
+    assert "other,team=a:250000, .,team=b:750000" in shell.ok("allocate", "list").out
+    assert shell.ok("allocate", "list", "--json").json()[0]["targets"][0]["ppm"] == 250_000
+    assert "nothing left to move" in shell.ok("allocate", "preview", "half", "--month", "2026-10").out
+    assert shell("allocate", "preview", "half", "--month", "2026-13").code == 2
+    assert "rule half is retired" in shell.ok("allocate", "retire", "half").out
+    assert shell("allocate", "post", "half", "--month", "2026-10").code == 2
