@@ -174,6 +174,19 @@ class Ground:
         assert self.plane.authority.sealer().seal() is not None
         return made
 
+    def tag(self) -> str:
+        """A governed tag."""
+        name = f"tag{next(_numbers)}"
+        body = {"owner": self.owner_name, "description": "what for", "values": ["a", "b"], "reason": "ground"}
+        assert self.admin.write("PUT", f"/tags/{name}", body).is_success
+        return name
+
+    def cost_rule(self) -> str:
+        """A rule that divides cost."""
+        name = f"rule{next(_numbers)}"
+        assert self.admin.write("PUT", f"/cost-rules/{name}", {"reason": "ground", **_cost_rule(self)}).is_success
+        return name
+
     def new_grant(self) -> dict[str, Any]:
         return {
             "path": self.free(),
@@ -181,6 +194,18 @@ class Ground:
             "limits": [usd(USD)],
             "expires_at": "2097-01-01T00:00:00Z",
         }
+
+
+def _cost_rule(ground: Ground) -> dict[str, Any]:
+    source = {"grant": [ground.other]}
+    targets = [{"grant": ground.team, "ppm": 1_000_000}]
+    return {
+        "owner": ground.owner_name,
+        "description": "d",
+        "source": source,
+        "method": "fixed",
+        "targets": targets,
+    }
 
 
 def _manifest(ground: Ground) -> dict[str, Any]:
@@ -242,6 +267,12 @@ GOOD: dict[tuple[str, str], Callable[[Ground], Good]] = {
     ("POST", "/keys/{key}/rotate"): lambda on: Good(path={"key": on.a_key()}),
     ("POST", "/keys/{key}/revoke"): lambda on: Good(path={"key": on.a_key()}),
     ("POST", "/capabilities"): lambda on: Good({"grant": on.team, "purpose": "a run"}),
+    ("GET", "/tags"): lambda on: Good(query={"retired": True}),
+    ("GET", "/tags/{tag}"): lambda on: Good(path={"tag": on.tag()}),
+    ("PUT", "/tags/{tag}"): lambda on: Good(
+        {"owner": on.owner_name, "description": "what for", "values": ["a", "c"], "under": on.team}, {"tag": on.tag()}
+    ),
+    ("POST", "/tags/{tag}/retire"): lambda on: Good({"values": ["a"]}, {"tag": on.tag()}),
     ("POST", "/revocations"): lambda on: Good({"subject": on.a_key()}),
     ("GET", "/revocations/{revocation}"): lambda on: Good(path={"revocation": on.revocation()}),
     ("GET", "/tickets"): lambda on: Good(),
@@ -305,6 +336,12 @@ GOOD: dict[tuple[str, str], Callable[[Ground], Good]] = {
     ("GET", "/ledger/units"): lambda on: Good(query={"under": on.used, "by": "team,model"}),
     ("GET", "/ledger/coverage"): lambda on: Good(query={"under": on.used, "tags": "team"}),
     ("GET", "/ledger/budget"): lambda on: Good(query={"under": on.used}),
+    ("GET", "/cost-rules"): lambda on: Good(),
+    ("GET", "/cost-rules/{rule}"): lambda on: Good(path={"rule": on.cost_rule()}),
+    ("PUT", "/cost-rules/{rule}"): lambda on: Good(_cost_rule(on), {"rule": on.cost_rule()}),
+    ("POST", "/cost-rules/{rule}/retire"): lambda on: Good(path={"rule": on.cost_rule()}),
+    ("GET", "/cost-rules/{rule}/preview"): lambda on: Good(path={"rule": on.cost_rule()}, query={"month": "2026-10"}),
+    ("POST", "/cost-rules/{rule}/post"): lambda on: Good({"month": "2026-10"}, {"rule": on.cost_rule()}),
     ("GET", "/doctor"): lambda on: Good(),
     ("GET", "/gateways"): lambda on: Good(),
     ("GET", "/notifications"): lambda on: Good(),

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +16,9 @@ from remit.capabilities.encoding import Frame, decode_token, encode_token
 from remit.capabilities.model import Limit
 from remit.grants.keys import NewKey
 from remit.grants.service import Authorship, NotWritten
+from remit.grants.vocabulary_model import GovernedTag, TagTerms
 from remit.sdk import attenuate
+from remit.store.postgres_writes import WriteUnit
 from tests.system.harness import ADMIN, SIM_PRICES, System
 
 CLOCK_AT = "2027-03-05T12:00:00Z"
@@ -180,6 +182,22 @@ def tags_missing(stage: Stage) -> Answer:
     return stage.chat(stage.key("tagged", required_tags=["feature", "tenant"]), headers={"remit-tags": "tenant=t-17"})
 
 
+def value_not_allowed(stage: Stage) -> Answer:
+    key, authority = stage.key("governed"), stage.system.authority
+    terms = TagTerms(owner="fin@acme.example", description="d", values=["search"])
+
+    def govern(unit: WriteUnit) -> tuple[GovernedTag, dict[str, Any]]:
+        with unit.grants.read() as reads:
+            grant = reads.find("acme/governed")
+        assert grant is not None
+        set_ = authority.vocabulary_over(unit).set("feature", replace(terms, grant_id=grant.id), ADMIN, "order")
+        assert isinstance(set_, GovernedTag), set_
+        return set_, {}
+
+    authority.writes.once("govern", {"actor": ADMIN.name, "operation": "tag set", "reason": "order"}, govern)
+    return stage.chat(key, headers={"remit-tags": "feature=serch"})
+
+
 def class_mismatch(stage: Stage) -> Answer:
     key = stage.key("lab", **{"class": "experimentation"})
     return stage.chat(key, headers={"remit-tags": "environment=production"})
@@ -280,7 +298,7 @@ SCENES: dict[str, list[Scene]] = {
     "grant_expired": [grant_expired],
     "surface_not_allowed": [surface_not_allowed],
     "model_not_allowed": [model_not_allowed],
-    "tags_missing": [tags_missing],
+    "tags_missing": [tags_missing, value_not_allowed],
     "class_mismatch": [class_mismatch],
     "policy_forbidden": [policy_forbidden, too_many_children, stopped],
     "shape_exceeded": [shape_exceeded],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from remit.grants.model import Problem
 from remit.kernel.usage import Usage
-from remit.ledger.accounting import Adjustment, Bearer, Transfer, transfer_entries
+from remit.ledger.accounting import Adjustment, Bearer, Part, Transfer, transfer_entries
 from remit.ledger.service import check_books, spend_report
 from remit.store.postgres_accounting import Posted, PostgresAccounting
 from tests.leases.trial import Trial, as_json, grant, usd
@@ -32,10 +32,12 @@ BILL = Adjustment(
 )
 MOVE = Transfer(
     id="xfer_1",
-    amount_nanousd=30,
     held_at=IN_MARCH,
-    source=Bearer(grant_id="grant_a", tags={"team": "search"}),
-    parts=[(Bearer(grant_id="grant_b", tags={"team": "ads"}), 20), (Bearer(grant_id="grant_root"), 10)],
+    sources=[(Bearer(grant_id="grant_a", tags={"team": "search"}), 30)],
+    parts=[
+        Part(bearer=Bearer(grant_id="grant_b", tags={"team": "ads"}), amount_nanousd=20),
+        Part(bearer=Bearer(grant_id="grant_root"), amount_nanousd=10),
+    ],
     rule="shared-cache",
     method="fixed",
 )
@@ -209,9 +211,10 @@ def test_grants_and_vendors_always_agree(trial: Trial) -> None:
     )
     def whatever(amounts: list[int], bills: list[int]) -> None:
         owed = accounts(trial).get("vendor:openai", 0)
-        parts = [(Bearer(grant_id=("grant_a", "grant_b")[n % 2]), amount) for n, amount in enumerate(amounts)]
+        bearers = [Bearer(grant_id=("grant_a", "grant_b")[n % 2]) for n in range(len(amounts))]
+        parts = [Part(bearer=one, amount_nanousd=amount) for one, amount in zip(bearers, amounts, strict=True)]
         key = f"any {next(numbers)}"
-        move = replace(MOVE, id=key, amount_nanousd=sum(amounts), parts=parts)
+        move = replace(MOVE, id=key, sources=[(Bearer(grant_id="grant_a"), sum(amounts))], parts=parts)
         assert isinstance(post(trial, move, *(replace(BILL, amount_nanousd=one) for one in bills), key=key), Posted)
         after = accounts(trial)
         charged = sum(amount for account, amount in after.items() if account.startswith("grant:"))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from remit.ledger.accounting import Bearer, Transfer
+from remit.ledger.accounting import Bearer, Part, Transfer
 from remit.ledger.model import ReportRow
 from remit.ledger.service import ReportMismatchError, UnknownDimensionError, check_books, spend_report
 from remit.store.connect import connect
@@ -122,10 +122,9 @@ def test_healthy_books_have_no_differences(trial: Trial) -> None:
     """The doctor looks at something and finds nothing."""
     move = Transfer(
         id="xfer_1",
-        amount_nanousd=5,
         held_at=trial.clock.now(),
-        source=Bearer(grant_id="grant_a"),
-        parts=[(Bearer(grant_id="grant_b"), 5)],
+        sources=[(Bearer(grant_id="grant_a"), 5)],
+        parts=[Part(bearer=Bearer(grant_id="grant_b"), amount_nanousd=5)],
         rule="r",
         method="even",
     )

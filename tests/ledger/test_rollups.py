@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from remit.grants.model import Limit
-from remit.ledger.accounting import Adjustment, Bearer, Transfer
+from remit.ledger.accounting import Adjustment, Bearer, Part, Transfer
 from remit.ledger.model import REPORT_SUMS
 from remit.ledger.service import check_books, spend_report
 from remit.ledger.slices import slices
@@ -158,13 +158,15 @@ class Life:
         self.post(Adjustment(grant_id="grant_root", vendor="v2", amount_nanousd=-5, held_at=self.some(), cause="late"))
 
     def move(self) -> None:
-        parts = [(Bearer(grant_id="grant_a", tags={"team": "x"}), 4), (Bearer(grant_id="grant_b"), 3)]
-        source = Bearer(grant_id="grant_root")
+        parts = [
+            Part(bearer=Bearer(grant_id="grant_a", tags={"team": "x"}), amount_nanousd=4),
+            Part(bearer=Bearer(grant_id="grant_b"), amount_nanousd=3),
+        ]
+        sources = [(Bearer(grant_id="grant_root"), 7)]
         move = Transfer(
             id=f"t{self.number}",
-            amount_nanousd=7,
             held_at=self.some(),
-            source=source,
+            sources=sources,
             parts=parts,
             rule="r",
             method="m",

@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from remit.cli.workbook import csv_tables, workbook
-from remit.ledger.accounting import Adjustment, Bearer, Transfer
+from remit.ledger.accounting import Adjustment, Bearer, Part, Transfer
 from remit.ledger.months import Bill, Month
 from remit.reports.budget import Used, budget_of
 from remit.reports.coverage import coverage_of
@@ -82,8 +82,11 @@ def trial() -> Iterator[Trial]:
         note=f"outage {EVIL}",
     )  # fmt: skip
     move = Transfer(
-        id="t1", amount_nanousd=3_000_000_000, held_at=NOW - timedelta(days=8), source=Bearer(grant_id=root.id),
-        parts=[(Bearer(grant_id=search.id), 2_000_000_000), (Bearer(grant_id=lab.id), 1_000_000_000)],
+        id="t1", held_at=NOW - timedelta(days=8), sources=[(Bearer(grant_id=root.id), 3_000_000_000)],
+        parts=[
+            Part(bearer=Bearer(grant_id=search.id), amount_nanousd=2_000_000_000),
+            Part(bearer=Bearer(grant_id=lab.id), amount_nanousd=1_000_000_000),
+        ],
         rule="shared platform", method="by use",
     )  # fmt: skip
     books.post([credit, move], by="fin@acme.example", reason="r", key="k", source="command")

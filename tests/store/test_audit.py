@@ -46,10 +46,12 @@ def test_nobody_writes_unnamed(url: str, authority: psycopg.Connection) -> None:
     with psycopg.connect(url, autocommit=True, options="-c search_path=remit") as owner:
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="nobody said who"):
             owner.execute(JOIN, ("a@a.example", "a"))
-        tables = owner.execute("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgfoid = 'audit_change'::regproc")
+        tables = owner.execute(
+            "SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgfoid IN ('audit_change'::regproc, 'audit_revision'::regproc)"
+        )
         assert {row[0] for row in tables.fetchall()} == {
             "grants", "access_keys", "issuer_keys", "people", "people_tokens", "role_bindings", "tickets", "revocations",
-            "trip_ends", "capability_blocks",
+            "trip_ends", "capability_blocks", "tag_revisions", "cost_rule_revisions",
         }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from remit.cli.ledger_dictionary import page
-from remit.ledger.accounting import Adjustment, Bearer, Transfer
+from remit.ledger.accounting import Adjustment, Bearer, Part, Transfer
 from remit.ledger.service import spend_report
 from remit.store.postgres_accounting import PostgresAccounting
 from remit.store.postgres_readers import (
@@ -52,8 +52,8 @@ def trial() -> Iterator[Trial]:
     books = PostgresAccounting(made.care._connect, made.clock)
     bill = Adjustment(grant_id=leaf.id, vendor="openai", amount_nanousd=-5, held_at=made.clock.now(), cause="credit")
     move = Transfer(
-        id="t1", amount_nanousd=7, held_at=made.clock.now(), source=Bearer(grant_id=leaf.id),
-        parts=[(Bearer(grant_id=root.id, tags={"team": "x"}), 7)], rule="r", method="m",
+        id="t1", held_at=made.clock.now(), sources=[(Bearer(grant_id=leaf.id), 7)],
+        parts=[Part(bearer=Bearer(grant_id=root.id, tags={"team": "x"}), amount_nanousd=7)], rule="r", method="m",
     )  # fmt: skip
     books.post([bill, move], by="fin@acme.example", reason="r", key="k", source="command")
     yield made

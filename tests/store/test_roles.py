@@ -19,10 +19,12 @@ TABLES = (
     "outcomes", "outcome_events", "outcome_joins",
     "ledger_tiles", "ledger_seals", "ledger_checkpoints",
     "statements", "statement_lines", "statement_raw",
+    "tag_revisions", "cost_rule_revisions",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
-    "remit_gateway": {"tree_state", "grants", "issuer_keys", "access_keys", "revocations", "trips", "trip_ends"},
+    "remit_gateway": {"tree_state", "grants", "issuer_keys", "access_keys", "revocations", "trips", "trip_ends",
+                      "governed_tags"},  # tags: not who changed them and why
     "remit_reader": {"tree_state", "grants", "grant_revisions", "issuer_keys", "buckets", "holds", "entries",
                      "notifications", "capability_blocks", "revocations", "gateways", "tickets", "ticket_events",
                      "graces", "break_glasses", "people", "role_bindings", "trips", "trip_ends", "security_attempts",
@@ -30,8 +32,9 @@ READABLE: dict[Role, set[str]] = {
                      "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "entry_facts", "month_events",
                      "billing_months", "reconciliations", "drift", "reconciliation_postings",
                      "outcomes", "outcome_events", "outcome_joins", "ledger_tiles", "ledger_seals",
-                     "ledger_checkpoints", "statements", "statement_lines"},
-    "remit_authority": {*TABLES, "postings", "entry_facts", "billing_months"} - {"replaced_buckets", "used_proofs"},
+                     "ledger_checkpoints", "statements", "statement_lines", "tag_revisions", "tag_names",
+                     "governed_tags", "cost_rule_revisions", "cost_rules"},
+    "remit_authority": {*TABLES, "postings", "entry_facts", "billing_months", "tag_names", "governed_tags", "cost_rules"} - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
@@ -42,7 +45,7 @@ INSERTABLE: dict[Role, set[str]] = {
                         "ticket_threads", "heard", "reconciliations", "drift", "reconciliation_postings",
                         "outcomes", "outcome_events", "outcome_joins",
                         "ledger_tiles", "ledger_seals", "ledger_checkpoints",
-                        "statements", "statement_lines", "statement_raw"},
+                        "statements", "statement_lines", "statement_raw", "tag_revisions", "cost_rule_revisions"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
@@ -56,13 +59,14 @@ CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",
                       "forget_gateway", "trip_breaker", "note_attempts"},
     "remit_reader": {"ledger_sum", "repaid_sum", "is_spend", "is_charged", "hash_of", "audit_hash_of", "audited_form",
-                     "booked_month", "dims_of", "booked_in", "open_suspense"},
+                     "booked_month", "dims_of", "booked_in", "open_suspense", "charged_in", "meets"},
     "remit_authority": {
         "take_holds", "finish_holds", "abandon_hold", "report_to_security", "ledger_sum", "is_spend", "hash_of",
         "lock_tree", "align_grant", "apply_evidence", "expire_holds", "page_forecasts", "drop_spent_rate_buckets",
         "drop_spent_blocks", "settle_debt", "return_overpaid", "repaid_sum", "audit_refusal", "audit_deed",
         "audit_hash_of", "audited_form", "prices_moved", "is_charged", "booked_month", "post_entries", "settled_seq",
         "fold_entries", "dims_of", "booked_in", "open_suspense", "close_month", "reopen_month",
+        "charged_in", "meets",
     },
 }  # fmt: skip
 ROLES: tuple[Role, ...] = ("remit_gateway", "remit_reader", "remit_authority")

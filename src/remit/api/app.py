@@ -18,6 +18,7 @@ from remit.api.bodies import MAX_BODY_BYTES, StrictRequest
 from remit.api.books import Months, Reconciliations
 from remit.api.capabilities import Capabilities
 from remit.api.care import doctor, gateways, health, notifications
+from remit.api.cost_rules import CostRules
 from remit.api.debts import debts
 from remit.api.delegation import Delegation
 from remit.api.deliveries import dead_letters, retry_dead_letter
@@ -41,6 +42,7 @@ from remit.api.scim import SCIM_ROUTES
 from remit.api.services import Services
 from remit.api.sign_in_routes import begin_sign_in, end_sign_in
 from remit.api.statements import Statements
+from remit.api.tags import Tags
 from remit.api.tickets import Tickets
 from remit.api.token import exchange_token
 from remit.api.trips import Trips, security_feed
@@ -66,6 +68,7 @@ def make_app(services: Services) -> Edge:
             Delegation,
             apply_manifest,
             Keys,
+            Tags,
             Capabilities,
             exchange_token,
             Revocations,
@@ -77,6 +80,7 @@ def make_app(services: Services) -> Edge:
             Outcomes,
             Proofs,
             LedgerReports,
+            CostRules,
             Roles,
             People,
             Tokens,

@@ -35,6 +35,8 @@ _STATUSES: Final[Mapping[str, int]] = {
     "too_many_tokens": 409,
     "too_many_tickets": 409,
     "unknown_trip": 404,
+    "unknown_tag": 404,
+    "unknown_cost_rule": 404,
     "unknown_dead_letter": 404,
     "unknown_job": 404,
     "unknown_statement": 404,

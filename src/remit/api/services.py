@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
 
+from remit.api.allocating import AllocatingService
 from remit.api.exchange import Exchange
 from remit.api.hearing import Hearing
 from remit.api.people import PeopleService
@@ -12,6 +13,7 @@ from remit.api.reconciling import Reconciling
 from remit.api.roster import RosterService
 from remit.api.sign_in import SignIn
 from remit.findings.model import Finding
+from remit.grants.governing import VocabularyService
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository
@@ -23,6 +25,7 @@ from remit.reports.focus.names import Naming
 from remit.reports.focus.ports import FocusReader
 from remit.store.kept import KeptConnections
 from remit.store.postgres_audit import PostgresAudit
+from remit.store.postgres_cost_rules import PostgresCostRules
 from remit.store.postgres_deliveries import PostgresDeliveries
 from remit.store.postgres_jobs import PostgresJobs
 from remit.store.postgres_keys import PostgresKeys
@@ -35,6 +38,7 @@ from remit.store.postgres_seals import PostgresSeals
 from remit.store.postgres_statements import PostgresStatements
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
+from remit.store.postgres_vocabulary import PostgresVocabulary
 from remit.store.postgres_writes import PostgresWrites, WriteUnit
 
 
@@ -63,6 +67,10 @@ class Services:
     notifications: PostgresNotifications
     trips: PostgresTrips
     outcomes: PostgresOutcomes
+    vocabulary: PostgresVocabulary
+    vocabulary_over: Callable[[WriteUnit], VocabularyService]
+    cost_rules: PostgresCostRules
+    allocating_over: Callable[[WriteUnit], AllocatingService]
     people: PeopleService
     people_store: PostgresPeople
     people_over: Callable[[PostgresPeople], PeopleService]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from remit.api.allocating import AllocatingService
 from remit.api.people import NewPerson, PeopleService
 from remit.api.roster import RosterService
 from remit.bootstrap.key_files import (
@@ -40,6 +41,7 @@ from remit.capabilities.issuer_keys import (
 )
 from remit.findings.model import Finding
 from remit.findings.rules import findings
+from remit.grants.governing import VocabularyService
 from remit.grants.keys import KeyService, KeyStore
 from remit.grants.minting import BlockIssuer, CapabilityService, CapabilityStore
 from remit.grants.ports import GrantRepository, Said
@@ -69,6 +71,7 @@ from remit.store.postgres_audit import PostgresAudit
 from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_chains import PostgresChains
+from remit.store.postgres_cost_rules import PostgresCostRules
 from remit.store.postgres_deliveries import PostgresDeliveries
 from remit.store.postgres_findings import PostgresFindings
 from remit.store.postgres_focus import open_month
@@ -86,6 +89,7 @@ from remit.store.postgres_seals import PostgresSeals
 from remit.store.postgres_statements import PostgresStatements
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
+from remit.store.postgres_vocabulary import PostgresVocabulary
 from remit.store.postgres_writes import PostgresWrites, WriteUnit, job_transaction
 
 if TYPE_CHECKING:
@@ -134,6 +138,7 @@ class Authority:
     ) -> None:
         self.settings = settings
         self.url = url
+        self._source: AuditSource = source
         self.clock = clock or make_clock(settings)
         self.repository = PostgresGrants(url, source)
         self.grants = GrantService(self.repository, self.clock)
@@ -147,6 +152,8 @@ class Authority:
         self.audit = PostgresAudit(self._opens)
         self.trips = PostgresTrips(self._opens)
         self.outcomes = PostgresOutcomes(self._opens, url)
+        self.vocabulary = PostgresVocabulary(self._opens)
+        self.cost_rules = PostgresCostRules(self._opens)
         self.deliveries = PostgresDeliveries(self._opens, self.clock)
         self.jobs = PostgresJobs(self._opens)
         self.seals = PostgresSeals(self._opens)
@@ -226,6 +233,14 @@ class Authority:
         self.key_store.make_issuer_known(
             issuer_key_of(load_or_create_issuer_key(self.settings.data_dir)), self.clock.now()
         )
+
+    def vocabulary_over(self, unit: WriteUnit) -> VocabularyService:
+        """The service that writes the vocabulary of tags, inside one write."""
+        return VocabularyService(unit.vocabulary, unit.roster, self.clock)
+
+    def allocating_over(self, unit: WriteUnit) -> AllocatingService:
+        """The service that divides cost between those who pay, inside one write."""
+        return AllocatingService(unit, self.clock, self._source)
 
     def rotate_issuer_key(self, unit: WriteUnit) -> str:
         """A new issuer key in place of the one that signs; its kid. The last thing done in its write.
@@ -320,6 +335,10 @@ class Authority:
             notifications=PostgresNotifications(self.url),
             trips=PostgresTrips(connections.use),
             outcomes=PostgresOutcomes(connections.use, self.url),
+            vocabulary=PostgresVocabulary(connections.use),
+            vocabulary_over=self.vocabulary_over,
+            cost_rules=PostgresCostRules(connections.use),
+            allocating_over=self.allocating_over,
             people=self.people_over(PostgresPeople(connections.use)),
             people_store=PostgresPeople(connections.use),
             people_over=self.people_over,

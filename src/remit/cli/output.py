@@ -40,6 +40,8 @@ _NOTHING_SUCH = (
     "unknown_subject",
     "ticket_unknown",
     "unknown_trip",
+    "unknown_tag",
+    "unknown_cost_rule",
     "unknown_job",
     "unknown_statement",
     "unknown_dead_letter",

@@ -8,6 +8,7 @@ from remit.gateway.bearer import BearerPolicy, forbidden
 from remit.gateway.deployments import Deployment
 from remit.gateway.principal import Principal
 from remit.grants.tags import ResolvedTags, check_tags, class_contradiction, resolve_tags
+from remit.grants.vocabulary import first_not_allowed, nearest, not_allowed_text
 from remit.kernel.decisions import RefusalCode, Refused
 from remit.kernel.names import model_matches
 from remit.pricing.book import PriceBook
@@ -62,10 +63,14 @@ class Rulebook:
 
 @dataclass(frozen=True, slots=True)
 class CallerTags:
-    """What a caller says of a request. `overridden` are values in `metadata` that the header states otherwise."""
+    """What a caller says of a request. `overridden` are values in `metadata` that the header states otherwise.
+
+    `unusable` are those that can be no tag; they are left alone unless their name is governed.
+    """
 
     values: Mapping[str, str]
     overridden: Mapping[str, str] = field(default_factory=dict)
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
 
 def caller_tags(header: Mapping[str, str], metadata: Mapping[str, str]) -> CallerTags:
@@ -75,7 +80,8 @@ def caller_tags(header: Mapping[str, str], metadata: Mapping[str, str]) -> Calle
     """
     usable = {name: value for name, value in metadata.items() if check_tags({name: value}) is None}
     overridden = {name: value for name, value in usable.items() if header.get(name, value) != value}
-    return CallerTags({**usable, **header}, overridden)
+    unusable = {} if len(usable) == len(metadata) else {n: v for n, v in metadata.items() if n not in usable}
+    return CallerTags({**usable, **header}, overridden, unusable)
 
 
 def decide(
@@ -257,6 +263,8 @@ def _check_tags(principal: Principal, tags: CallerTags) -> ResolvedTags | Refuse
         return replace(
             _refused(principal, RefusalCode.tags_missing, detail), extra={"missing_tags": list(resolved.missing)}
         )
+    if principal.leaf.governed and (refused := _value_not_allowed(principal, tags)):
+        return refused
     # Wherever it is said: a label may not book an experiment as production either, nor one tag hide another.
     for said in (resolved.tags, tags.values, tags.overridden):
         contradiction = class_contradiction(grant.grant_class, said)
@@ -266,6 +274,22 @@ def _check_tags(principal: Principal, tags: CallerTags) -> ResolvedTags | Refuse
         detail = f"tag `{name}={value}` contradicts the class {grant.grant_class} of `{grant.leaf.path}`"
         return replace(_refused(principal, RefusalCode.class_mismatch, detail), extra={"tag": name, "value": value})
     return resolved
+
+
+def _value_not_allowed(principal: Principal, tags: CallerTags) -> Refused | None:
+    """A value of a governed name that is not allowed, also one that another wins over: nothing a caller says is dropped.
+
+    What the grant's own scope fixes was allowed when it was written; where it is no more, the grant goes on and is reported.
+    """
+    said = (tags.values, tags.overridden, tags.unusable, principal.verified.labels)
+    found = first_not_allowed(principal.leaf.governed, said)
+    if found is None:
+        return None
+    tag, value = found
+    extra = {"tag": tag.name, "value": value[:128], "nearest": nearest(tag, value), "tag_owner": tag.owner}
+    node = principal.leaf.grant.leaf
+    detail = not_allowed_text(tag, value)
+    return Refused(code=RefusalCode.tags_missing, detail=detail, path=node.path, owner=node.owner, extra=extra)
 
 
 def _output_or_tools_problem(principal: Principal, request: ChatRequest) -> str | None:

@@ -1,11 +1,14 @@
 """The tree as one gateway process knows it: indexes over one revision, nothing that outlives it."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from remit.capabilities.chain import first_block_id
 from remit.capabilities.model import IssuerKeys, Verified, VerifiedBlock, issuer_key_ring
 from remit.grants.effective import EffectiveGrant, effective
 from remit.grants.tree import Tree
+from remit.grants.vocabulary import NOTHING_GOVERNED, governing
+from remit.grants.vocabulary_model import GovernedTag
 from remit.leases.model import NodeTerms
 from remit.leases.terms import terms_of_block, terms_of_grant
 from remit.store.postgres_tree import KnownKey, StoredTree
@@ -13,10 +16,14 @@ from remit.store.postgres_tree import KnownKey, StoredTree
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A grant with everything above it: what it may do, and the terms of its nodes from root to leaf."""
+    """A grant with everything above it: what it may do, and the terms of its nodes from root to leaf.
+
+    `governed` are the tags whose values are restricted there.
+    """
 
     grant: EffectiveGrant
     terms: tuple[NodeTerms, ...]
+    governed: Mapping[str, GovernedTag] = field(default_factory=lambda: NOTHING_GOVERNED)
 
     def terms_with(self, blocks: tuple[VerifiedBlock, ...]) -> tuple[NodeTerms, ...]:
         """The terms of the path followed by those of the capability's blocks that have limits."""
@@ -51,6 +58,7 @@ class TreeSnapshot:
         dead = {("block", revoked[name]) for kind, name in self._cut if kind == "key" and name in revoked}
         self._cut |= dead
         self._tree = Tree(stored.grants)
+        self._tags = stored.tags
         self._leaves: dict[str, Leaf] = {}
 
     def leaf(self, grant_id: str) -> Leaf | None:
@@ -61,7 +69,8 @@ class TreeSnapshot:
             if grant is None or grant.id != grant_id:
                 return None
             nodes = self._tree.path_to(grant)
-            leaf = Leaf(effective(nodes), tuple(terms_of_grant(node) for node in nodes))
+            governed = governing(self._tags, {node.id for node in nodes})
+            leaf = Leaf(effective(nodes), tuple(terms_of_grant(node) for node in nodes), governed)
             self._leaves[grant_id] = leaf
         return leaf
 

@@ -1,15 +1,17 @@
 """Access keys: short secrets that stand for a capability issued from a grant. Created, rotated, revoked here only."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from remit.capabilities.access_keys import new_access_key
 from remit.capabilities.model import IssuerKey, Limit, StoredCapability
-from remit.grants.minting import BlockIssuer, BlockRecord, Narrowing, permitted_grant
+from remit.grants.minting import NO_LABELS, BlockIssuer, BlockRecord, Narrowing, permitted_grant
 from remit.grants.model import Actor, Grant, Problem
 from remit.grants.ports import GrantRepository
 from remit.grants.tree import Tree
+from remit.grants.vocabulary import labels_problem
 
 # The grant's own expiry binds whatever the key says; the key outlives it so that a renewal revives the key as well.
 DEFAULT_LIFE = timedelta(days=3 * 366)
@@ -84,7 +86,7 @@ class KeyService:
         labels: dict[str, str] | None = None,
     ) -> NewKey | Problem:
         """Issues a capability from a grant and a short key that stands for it."""
-        grant, problem = self._grant_for(grant_ref, actor, "make keys for")
+        grant, problem = self._grant_for(grant_ref, actor, "make keys for", labels=labels or {})
         if grant is None:
             assert problem is not None
             return problem
@@ -172,12 +174,15 @@ class KeyService:
         return NewKey(key=key, text=fresh.text, token=token)
 
     def _grant_for(
-        self, grant_ref: str, actor: Actor, deed: str, *, living: bool = True
+        self, grant_ref: str, actor: Actor, deed: str, *, living: bool = True, labels: Mapping[str, str] = NO_LABELS
     ) -> tuple[Grant, None] | tuple[None, Problem]:
         with self._grants.read() as reads:
-            tree = Tree(reads.load_tree())
+            tree, tags = Tree(reads.load_tree()), reads.vocabulary()
         grant = permitted_grant(tree, grant_ref, actor, deed, living=living)
-        return (None, grant) if isinstance(grant, Problem) else (grant, None)
+        if isinstance(grant, Problem):
+            return None, grant
+        problem = labels_problem(tags, tree.path_to(grant), labels, "labels")
+        return (grant, None) if problem is None else (None, problem)
 
 
 def _not_living(key_id: str) -> Problem:

@@ -15,13 +15,14 @@ from remit.grants.ports import GrantRepository
 from remit.grants.roles import Right, may, owner_may
 from remit.grants.standing import standing_of
 from remit.grants.tree import Tree
+from remit.grants.vocabulary import labels_problem
 from remit.kernel.clock import Clock
 
 CLOCK_LEEWAY_SECONDS = 60
 DEFAULT_TTL = timedelta(hours=1)
 MAX_PURPOSE = 1_024
 DEFAULT_DELEGATE = Delegate(max_depth=7, max_children=64, max_ttl_seconds=7 * 24 * 3600)
-_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class Narrowing:
     limits: tuple[Limit, ...] = ()
     models: tuple[str, ...] | None = None
     surfaces: tuple[str, ...] | None = None
-    labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     delegate: Delegate = DEFAULT_DELEGATE
 
 
@@ -208,10 +209,12 @@ class CapabilityService:
         that is refused.
         """
         with self._grants.read() as reads:
-            tree = Tree(reads.load_tree())
+            tree, tags = Tree(reads.load_tree()), reads.vocabulary()
         grant = permitted_grant(tree, grant_ref, actor, "mint capabilities for")
         if isinstance(grant, Problem):
             return grant
+        if problem := labels_problem(tags, tree.path_to(grant), narrowing.labels, "labels"):
+            return problem
         not_after = self._end(tree, grant, ttl, expires_at)
         if isinstance(not_after, Problem):
             return not_after

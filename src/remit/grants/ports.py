@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from remit.grants.model import Grant, Problem, Revision
 from remit.grants.usage import Used
+from remit.grants.vocabulary_model import GovernedTag
 
 
 class StaleRevisionError(Exception):
@@ -67,6 +68,10 @@ class GrantReads(Protocol):
 
     def left(self, names: Iterable[str]) -> frozenset[str]:
         """Which of these people left, by their names without case: they can own nothing new."""
+        ...
+
+    def vocabulary(self) -> Sequence[GovernedTag]:
+        """The tag names that are governed."""
         ...
 
 

@@ -32,6 +32,8 @@ Right = Literal[
     "write_grants",
     "give_roles",
     "assert_outcomes",
+    "write_tags",
+    "allocate",
 ]
 RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
 
@@ -51,6 +53,8 @@ RIGHTS_OF: Final[Mapping[Role, frozenset[Right]]] = {
             "close_books",
             "decide_books",
             "decide_debt",
+            "write_tags",
+            "allocate",
         }
     ),
     "security": _READS | {"end"},

@@ -18,6 +18,7 @@ from remit.grants.rules import change_problems, state_problems
 from remit.grants.serialise import format_instant, from_body, to_body, to_plain
 from remit.grants.tree import Tree
 from remit.grants.usage import Usage
+from remit.grants.vocabulary import scope_problems
 from remit.kernel.clock import Clock
 from remit.kernel.decisions import Dimension
 from remit.kernel.ids import new_id
@@ -121,7 +122,7 @@ class GrantService:
                 return [_unknown(grant_ref)]
             new = apply_edit(old, edit, now)
             judged = self._judge(tree, [new], actor, now, lambda ids: Usage(reads.used(ids, now), now))
-            return judged or owner_problems(reads, tree, [new], now)
+            return judged or [*owner_problems(reads, tree, [new], now), *scope_problems(reads, tree, [new])]
 
     def renew(self, grant_ref: str, expires_at: datetime, by: Authorship) -> Answer:
         """Move the expiry later; an expired grant becomes active again."""
@@ -309,7 +310,7 @@ class GrantService:
             decided = decide(tree, now, lambda ids: Usage(unit.used(ids, now), now))
             problems = [one for one in decided if isinstance(one, Problem)]
             grants = tuple(one for one in decided if isinstance(one, Grant))
-            problems += owner_problems(unit, tree, grants, now)
+            problems += [*owner_problems(unit, tree, grants, now), *scope_problems(unit, tree, grants)]
             if problems:
                 about = next((request[name] for name in ("grant", "path", "source") if name in request), None)
                 unit.refused(about, problems)

@@ -25,7 +25,7 @@ class RefusalCode(Enum):
     grant_expired = (403, False, "the grant has expired")
     surface_not_allowed = (403, False, "this surface is not allowed")
     model_not_allowed = (403, False, "this model is not allowed")
-    tags_missing = (400, False, "required tags are missing")
+    tags_missing = (400, False, "tags are missing or not allowed")
     class_mismatch = (403, False, "the tags contradict the grant's class")
     policy_forbidden = (403, False, "a policy forbids this request")
     shape_exceeded = (400, False, "the request is larger than the grant allows")

@@ -1,7 +1,7 @@
 """What is booked and belongs to no call: a vendor's adjustments, and transfers between those who pay."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -50,19 +50,39 @@ class Bearer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
-    """Moves an amount, in nano-USD, from one bearer to others: the parts sum to it, whatever their number.
+class Share:
+    """Which part of an amount somebody bears: `weight` of `of`, both in `unit` (what was used, or parts per million)."""
 
-    `rule` names the allocation rule, `method` how it divides (`by_use`, `even`, `fixed`); both are kept with every entry.
+    weight: int
+    of: int
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What arrives at a bearer, in nano-USD, and why so much."""
+
+    bearer: Bearer
+    amount_nanousd: int
+    share: Share | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """Moves amounts, in nano-USD, from bearers to others: what leaves the sources is what arrives in parts.
+
+    `rule` names the rule at its `revision`, `method` how it divides (`by_use`, `even`, `fixed`), `month` the month whose cost is
+    moved, written as `2026-11`; all of it is kept with every entry, and with what arrives its share.
     """
 
     id: str
-    amount_nanousd: int
     held_at: datetime
-    source: Bearer
-    parts: Sequence[tuple[Bearer, int]]
+    sources: Sequence[tuple[Bearer, int]]
+    parts: Sequence[Part]
     rule: str
     method: str
+    revision: int | None = None
+    month: str | None = None
     vendor: str | None = None
     note: str | None = None
 
@@ -90,8 +110,21 @@ def adjustment_entry(one: Adjustment) -> dict[str, Any]:
 
 def transfer_entries(one: Transfer) -> list[dict[str, Any]]:
     """The entries of a transfer: what leaves its source, then what arrives; they sum to nothing."""
-    assert sum(amount for _, amount in one.parts) == one.amount_nanousd, one.id
-    settlement = {"how": "allocated", "transfer_id": one.id, "rule": one.rule, "method": one.method}
+    assert sum(part.amount_nanousd for part in one.parts) == sum(amount for _, amount in one.sources), one.id
+    settlement: dict[str, Any] = {"how": "allocated", "transfer_id": one.id, "rule": one.rule, "method": one.method}
+    settlement |= {} if one.revision is None else {"revision": one.revision}
+    settlement |= {} if one.month is None else {"month": one.month}
+    left: list[tuple[Bearer, int, dict[str, Any]]] = [
+        (bearer, -amount, {"part": "from"}) for bearer, amount in one.sources
+    ]
+    arrived: list[tuple[Bearer, int, dict[str, Any]]] = [
+        (
+            part.bearer,
+            part.amount_nanousd,
+            {"part": "to"} | ({} if part.share is None else {"share": asdict(part.share)}),
+        )
+        for part in one.parts
+    ]
     return [
         {
             "kind": "transfer",
@@ -101,7 +134,7 @@ def transfer_entries(one: Transfer) -> list[dict[str, Any]]:
             "tags": dict(bearer.tags),
             "vendor": one.vendor,
             "note": one.note,
-            "settlement": settlement,
+            "settlement": {**settlement, **part},
         }
-        for bearer, amount in [(one.source, -one.amount_nanousd), *one.parts]
+        for bearer, amount, part in [*left, *arrived]
     ]

@@ -19,7 +19,7 @@ Source = Literal["command", "api", "upkeep", "hook", "start"]
 
 _MAX_TEXT = 2_000
 _MAX_PROBLEMS = 20
-_SUBJECTS = ("ticket", "key", "role", "person", "token", "trip", "subject")
+_SUBJECTS = ("ticket", "key", "role", "person", "token", "trip", "tag", "cost_rule", "subject")
 
 
 def say(connection: psycopg.Connection, said: Said, source: Source) -> None:

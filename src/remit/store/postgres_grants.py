@@ -12,6 +12,7 @@ from remit.grants.model import LIMIT_PERIODS, Grant, Problem, Revision
 from remit.grants.ports import PathTakenError, Remembered, Said, StaleRevisionError
 from remit.grants.serialise import from_body, to_body
 from remit.grants.usage import Used
+from remit.grants.vocabulary_model import GovernedTag
 from remit.leases.rules import bucket_lines
 from remit.leases.terms import terms_of_grant
 from remit.store.authored import Source, record_refusal, say
@@ -20,6 +21,7 @@ from remit.store.enqueue import defer, for_grant
 from remit.store.lines import lines_json
 from remit.store.named import query
 from remit.store.postgres_roster import PostgresRoster
+from remit.store.postgres_vocabulary import read_tags
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far the clocks of gateways and the authority may differ."""
@@ -90,6 +92,9 @@ class TreeUnit:
 
     def left(self, names: Iterable[str]) -> frozenset[str]:
         return PostgresRoster(lambda: nullcontext(self._connection)).left(names)
+
+    def vocabulary(self) -> list[GovernedTag]:
+        return read_tags(self._connection)
 
     def remembered(self, key: str) -> Remembered | None:
         row = self._connection.execute(query("answer_get"), {"key": key}).fetchone()

@@ -13,6 +13,7 @@ import structlog
 from remit.capabilities.model import IssuerKey, StoredCapability
 from remit.grants.model import Grant
 from remit.grants.serialise import from_body
+from remit.grants.vocabulary_model import GovernedTag
 from remit.kernel.clock import Clock, SystemClock
 from remit.leases.breaker import Rule, Scope, ScopeKind, TripMode
 from remit.leases.trips import Trip
@@ -49,7 +50,7 @@ class KnownRevocation:
 class StoredTree:
     """The tree at one revision. `revocations` are those of blocks, and what running calls are to be cut for.
 
-    `trips` are those of the runaway breaker that are in effect.
+    `trips` are those of the runaway breaker that are in effect, `tags` the names whose values are governed.
     """
 
     revision: int
@@ -58,6 +59,7 @@ class StoredTree:
     issuers: tuple[IssuerKey, ...]
     revocations: tuple[KnownRevocation, ...] = ()
     trips: tuple[Trip, ...] = ()
+    tags: tuple[GovernedTag, ...] = ()
 
 
 class PostgresTree:
@@ -156,6 +158,7 @@ class PostgresTree:
             revocations = await revoked.fetchall()
             tripped = await connection.execute(query("snapshot_trips"), {"now": self._clock.now()})
             trips = await tripped.fetchall()
+            tags = await (await connection.execute(query("snapshot_tags"))).fetchall()
         return StoredTree(
             revision[0],
             tuple(from_body(row[0]) for row in grants),
@@ -163,6 +166,7 @@ class PostgresTree:
             tuple(_issuer(*row) for row in issuers),
             tuple(KnownRevocation(*row) for row in revocations),
             tuple(_trip(*row) for row in trips),
+            tuple(_tag(*row) for row in tags),
         )
 
     async def follow(self, changed: Callable[[int | None], Awaitable[None]]) -> None:
@@ -188,6 +192,21 @@ def _issuer(kid: str, public_key: bytes, status: str, min_issued_at: datetime | 
     # Capabilities know whole seconds: one of the cut-off's own second is taken to be from before it.
     cut_off = None if min_issued_at is None else math.ceil(min_issued_at.timestamp())
     return IssuerKey(kid, public_key, status == "verify_only", cut_off, revoked=status == "revoked")
+
+
+def _tag(  # noqa: PLR0917 - the columns of one row
+    name: str, revision: int, owner: str, allowed: list[str] | None, retired: list[str], grant_id: str | None
+) -> GovernedTag:
+    values = None if allowed is None else frozenset(allowed)
+    return GovernedTag(
+        name=name,
+        revision=revision,
+        owner=owner,
+        description="",
+        values=values,
+        retired=frozenset(retired),
+        grant_id=grant_id,
+    )
 
 
 def _trip(  # noqa: PLR0917 - the columns of one row

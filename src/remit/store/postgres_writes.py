@@ -20,8 +20,10 @@ from remit.kernel.clock import Clock
 from remit.store.authored import Source, record_deed, record_refusal, say, written_as
 from remit.store.connect import Opens
 from remit.store.enqueue import Task
+from remit.store.postgres_accounting import PostgresAccounting
 from remit.store.postgres_books import PostgresBooks
 from remit.store.postgres_capabilities import PostgresCapabilities
+from remit.store.postgres_cost_rules import PostgresCostRules
 from remit.store.postgres_debts import PostgresDebts
 from remit.store.postgres_deliveries import retry_deliveries
 from remit.store.postgres_grants import TreeUnit
@@ -33,6 +35,7 @@ from remit.store.postgres_roster import PostgresRoster
 from remit.store.postgres_standing import PostgresStanding
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
+from remit.store.postgres_vocabulary import PostgresVocabulary
 
 _T = TypeVar("_T")
 
@@ -130,6 +133,18 @@ class WriteUnit:
 
     def standing(self, clock: Clock) -> PostgresStanding:
         return PostgresStanding(self.connection, clock)
+
+    @property
+    def cost_rules(self) -> PostgresCostRules:
+        return PostgresCostRules(lambda: nullcontext(self.connection))
+
+    def accounting(self, clock: Clock) -> PostgresAccounting:
+        """Entries that belong to no call, as this write posts them."""
+        return PostgresAccounting(lambda: nullcontext(self.connection), clock)
+
+    @property
+    def vocabulary(self) -> PostgresVocabulary:
+        return PostgresVocabulary(lambda: nullcontext(self.connection))
 
     @property
     def trips(self) -> PostgresTrips:

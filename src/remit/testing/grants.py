@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from remit.grants.model import Grant, Problem, Revision
 from remit.grants.ports import PathTakenError, Remembered, Said, StaleRevisionError
 from remit.grants.usage import Used
+from remit.grants.vocabulary_model import GovernedTag
 from remit.kernel.periods import period_of
 
 
@@ -25,12 +26,15 @@ class MemoryUnit:
         first: dict[str, Remembered],
         gone: frozenset[str] = frozenset(),
         buckets: Collection[Used] = (),
+        *,
+        tags: Sequence[GovernedTag] = (),
     ) -> None:
         self.grants = dict(grants)
         self.history = {grant_id: list(kept) for grant_id, kept in revisions.items()}
         self.first = dict(first)
         self.gone = gone
         self.buckets = tuple(buckets)
+        self.tags = tuple(tags)
 
     def used(self, grant_ids: Collection[str], now: datetime) -> list[Used]:
         return [
@@ -67,6 +71,9 @@ class MemoryUnit:
     def left(self, names: Iterable[str]) -> frozenset[str]:
         return self.gone & {name.casefold() for name in names}
 
+    def vocabulary(self) -> Sequence[GovernedTag]:
+        return self.tags
+
     def refused(self, about: str | None, problems: Sequence[Problem]) -> None:
         assert problems
 
@@ -79,10 +86,11 @@ class MemoryUnit:
 
 
 class MemoryGrantRepository:
-    """Implements `remit.grants.ports.GrantRepository` in one process. `gone` are people who left, in lower case."""
+    """Implements `remit.grants.ports.GrantRepository` in one process. `gone` are people who left, in lower case, `tags` the names that are governed."""
 
-    def __init__(self, gone: frozenset[str] = frozenset()) -> None:
+    def __init__(self, gone: frozenset[str] = frozenset(), tags: Sequence[GovernedTag] = ()) -> None:
         self._gone = gone
+        self.tags = tags
         self._state = MemoryUnit({}, {}, {})
         self._buckets: dict[tuple[str, str, str, object], Used] = {}
         self._lock = RLock()
@@ -106,4 +114,6 @@ class MemoryGrantRepository:
 
     def _copy(self) -> MemoryUnit:
         state = self._state
-        return MemoryUnit(state.grants, state.history, state.first, self._gone, list(self._buckets.values()))
+        return MemoryUnit(
+            state.grants, state.history, state.first, self._gone, list(self._buckets.values()), tags=self.tags
+        )

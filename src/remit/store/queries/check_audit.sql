@@ -8,6 +8,8 @@ WITH things (kind, id, form) AS (
     UNION ALL SELECT 'token', t.id, audited_form(to_jsonb(t)) FROM people_tokens AS t
     UNION ALL SELECT 'role', t.id, audited_form(to_jsonb(t)) FROM role_bindings AS t
     UNION ALL SELECT 'ticket', t.id, audited_form(to_jsonb(t)) FROM tickets AS t
+    UNION ALL SELECT 'tag', t.name, to_jsonb(t) FROM tag_names AS t
+    UNION ALL SELECT 'cost_rule', t.name, to_jsonb(t) FROM cost_rules AS t
 ), last_words AS (
     SELECT DISTINCT ON (a.subject_kind, a.subject_id) a.subject_kind, a.subject_id, a.after
     FROM audit AS a WHERE a.outcome = 'done'
