@@ -54,6 +54,7 @@ from remit.store.connect import opener
 from remit.store.embedded import gateway_login, start_embedded
 from remit.store.kept import KeptConnections
 from remit.store.migrate import migrate
+from remit.store.postgres_archive import PostgresArchive
 from remit.store.postgres_audit import PostgresAudit
 from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_care import PostgresCare
@@ -80,6 +81,8 @@ if TYPE_CHECKING:
     from remit.api.services import Services
     from remit.api.sign_in import SignIn
     from remit.api.workload_rules import WorkloadRule
+    from remit.jobs.archiving import Archiver
+    from remit.store.lake import Lake
 
 ISSUER_KEY_FILE = "issuer.key"
 ADMIN_TOKEN_FILE = "admin.token"  # noqa: S105 - a file's name, not a secret
@@ -156,6 +159,7 @@ class Authority:
         self.trips = PostgresTrips(self._opens)
         self.deliveries = PostgresDeliveries(self._opens, self.clock)
         self.jobs = PostgresJobs(self._opens)
+        self.archive = PostgresArchive(self._opens)
         # Where what people do in other systems is carried out, if not on the tickets here.
         self.decides: Decides | None = None
 
@@ -391,7 +395,31 @@ class Authority:
         worker = JobWorker(
             self.url, work.tasks(), self.jobs, min(every, POLL_SECONDS), STOP_SECONDS, channels=len(carriers)
         )
-        return Upkeep(self.care, self.jobs, work, worker, self.clock, PostgresRollups(self._opens), every)
+        return Upkeep(self.care, self.jobs, work, worker, self.clock, PostgresRollups(self._opens), every, self._archiving())
+
+    def _archiving(self) -> tuple[Callable[[], object], float] | None:
+        terms = self.settings.archive
+        return None if terms.path is None else (self.archiver().round, terms.every_seconds)
+
+    def archiver(self) -> "Archiver":
+        """Moves the ledger's past into the archive. Raises SettingsError where none is set, or what it needs is not installed."""
+        terms = self.settings.archive
+        path = terms.place()
+        from remit.jobs.archiving import Archiver, Terms  # noqa: PLC0415 - large, and needed by nobody else
+        from remit.store.delta_archive import DeltaArchive  # noqa: PLC0415 - as above
+
+        keep = {name: months for name, months in msgspec.structs.asdict(terms.retention).items() if months is not None}
+        bounds = Terms(hot_days=terms.hot_days, segment_entries=terms.segment_entries, keep_months=keep)
+        return Archiver(self.archive, DeltaArchive(path), bounds, self.clock)
+
+    def lake(self, memory: str = "1GB") -> "Lake":
+        """The archive, if one is set, and the hot window as one table. Raises SettingsError where what it needs is not installed."""
+        path = self.settings.archive.path
+        self.settings.archive.require_packages()
+        from remit.store.delta_archive import DeltaArchive  # noqa: PLC0415 - large, and needed by nobody else
+        from remit.store.lake import Lake  # noqa: PLC0415 - as above
+
+        return Lake(opener(self.url, "remit_reader"), None if path is None else DeltaArchive(path), memory)
 
 
 def load_or_create_issuer_key(data_dir: Path) -> Ed25519PrivateKey:

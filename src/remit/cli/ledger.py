@@ -2,7 +2,7 @@
 
 from cyclopts import App
 
-from remit.cli import ledger_look
+from remit.cli import ledger_archive, ledger_holds, ledger_look
 from remit.cli.evidence import evidence
 from remit.cli.ledger_debts import debts
 
@@ -21,3 +21,6 @@ app_command.command(ledger_look.tail, sort_key=1)
 app_command.command(ledger_look.suspense, sort_key=2)
 app_command.command(debts, sort_key=3)
 app_command.command(evidence, sort_key=4)
+app_command.command(ledger_archive.archive, sort_key=11)
+app_command.command(ledger_archive.scan, sort_key=12)
+app_command.command(ledger_holds.app_command, sort_key=13)

@@ -19,6 +19,7 @@ STOP_SECONDS = 10.0
 POLL_SECONDS = 2.0
 MINUTE_SECONDS = 60.0
 HOUR_SECONDS = 3600.0
+DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Upkeep:
         clock: Clock,
         rollups: PostgresRollups,
         every_seconds: float,
+        archive: tuple[Callable[[], object], float] | None = None,
     ) -> None:
         self._care = care
         self._jobs = jobs
@@ -52,14 +54,16 @@ class Upkeep:
         self._worker = worker
         self._clock = clock
         self._rollups = rollups
-        self._every_seconds = every_seconds
         self._looked: dict[float, float] = {}
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._repeat, args=("upkeep", self.sweep), name="upkeep", daemon=True),
-            threading.Thread(target=self._repeat, args=("fold", self.fold), name="fold", daemon=True),
-            threading.Thread(target=self._repeat, args=("look", self.look), name="look", daemon=True),
+            self._thread("upkeep", self.sweep, every_seconds),
+            self._thread("fold", self.fold, every_seconds),
+            self._thread("look", self.look, every_seconds),
         ]
+        if archive is not None:
+            # A month takes long: nothing waits for it.
+            self._threads.append(self._thread("archive", *archive))
 
     def start(self) -> None:
         """Starts the threads and the worker."""
@@ -87,8 +91,11 @@ class Upkeep:
         return expired, pages
 
     def fold(self) -> None:
-        """Adds what was booked since to the sums that reports read. Raises what storage raises."""
+        """Adds what was booked since to the sums that reports read, and makes partitions of the months to come. Raises what storage
+        raises."""
         self._rollups.fold()
+        if self._is_time(DAY_SECONDS):
+            self._rollups.ensure_partitions(self._clock.now())
 
     def look(self) -> None:
         """Defers what is to be done now, and what is to be looked at every now and then. Raises what storage raises."""
@@ -124,8 +131,11 @@ class Upkeep:
         self._looked[every] = now
         return True
 
-    def _repeat(self, name: str, work: Callable[[], object]) -> None:
-        while not self._stop.wait(self._every_seconds):
+    def _thread(self, name: str, work: Callable[[], object], every_seconds: float) -> threading.Thread:
+        return threading.Thread(target=self._repeat, args=(name, work, every_seconds), name=name, daemon=True)
+
+    def _repeat(self, name: str, work: Callable[[], object], every_seconds: float) -> None:
+        while not self._stop.wait(every_seconds):
             try:
                 work()
             except Exception:  # noqa: BLE001 - logged; the next round runs all the same

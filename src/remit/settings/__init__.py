@@ -20,12 +20,14 @@ from remit.channel_settings import ChannelSettings
 from remit.settings.tables import (
     ORIGIN,
     ApiSettings,
+    ArchiveSettings,
     BearerSettings,
     BreakerSettings,
     FindingsSettings,
     GatewaySettings,
     NotifySettings,
     RenewalSettings,
+    RetentionSettings,
     Seconds,
     SettingsError,
     SignInRole,
@@ -49,12 +51,14 @@ __all__ = [
     "HOLD_MARGIN_SECONDS",
     "MIN_WEBHOOK_SECRET_BYTES",
     "ApiSettings",
+    "ArchiveSettings",
     "BearerSettings",
     "BreakerSettings",
     "FindingsSettings",
     "GatewaySettings",
     "NotifySettings",
     "RenewalSettings",
+    "RetentionSettings",
     "Settings",
     "SettingsError",
     "SignInRole",
@@ -87,6 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sign_in: SignInSettings | None = None
     breaker: BreakerSettings = BreakerSettings()
     findings: FindingsSettings = FindingsSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     vendors: dict[str, VendorSettings] = {}
     workloads: tuple[WorkloadSettings, ...] = ()
     renewals: RenewalSettings = RenewalSettings()
@@ -149,6 +154,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "sign_in": SignInSettings,
     "breaker": BreakerSettings,
     "findings": FindingsSettings,
+    "archive": ArchiveSettings,
 }
 
 
@@ -223,6 +229,9 @@ def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
     gateway = document.get("gateway")
     if isinstance(gateway, Mapping):
         tables.append(("gateway.bearer.", BearerSettings, gateway.get("bearer")))
+    archive = document.get("archive")
+    if isinstance(archive, Mapping):
+        tables.append(("archive.retention.", RetentionSettings, archive.get("retention")))
     for prefix, kind, table in tables:
         known = get_type_hints(kind)
         for key in table if isinstance(table, Mapping) else ():
