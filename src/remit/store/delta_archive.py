@@ -1,7 +1,7 @@
 """The archive as a Delta table, in a folder or an object store: appended to exactly once, read back, compacted, cleared."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from remit.store.archive_rows import PARTITION_BY, SCHEMA, Sums, sums_of
 
@@ -58,13 +58,15 @@ class DeltaArchive:
             table = DeltaTable.create(
                 self._location(), SCHEMA, partition_by=PARTITION_BY, name="entries", description="sealed ledger entries"
             )
-        reader = pa.RecordBatchReader.from_batches(SCHEMA, iter(batches))
-        write_deltalake(
-            table,
-            reader,
-            mode="append",
-            commit_properties=CommitProperties(app_transactions=[Transaction(APP, last_seq)], max_commit_retries=3),
-        )
+        failed: list[Exception] = []
+        reader = pa.RecordBatchReader.from_batches(SCHEMA, _told(batches, failed))
+        terms = CommitProperties(app_transactions=[Transaction(APP, last_seq)], max_commit_retries=3)
+        try:
+            write_deltalake(table, reader, mode="append", commit_properties=terms)
+        except DeltaError:
+            if failed:
+                raise failed[0] from None
+            raise
 
     def version(self) -> int:
         """The table's version now."""
@@ -214,6 +216,15 @@ class DeltaArchive:
             return self.path
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return str(folder)
+
+
+def _told(batches: Iterable[pa.RecordBatch], failed: list[Exception]) -> Iterator[pa.RecordBatch]:
+    """The batches; what they raise is kept, as the writer passes on only its text."""
+    try:
+        yield from batches
+    except Exception as error:
+        failed.append(error)
+        raise
 
 
 def _month(month: date) -> str:

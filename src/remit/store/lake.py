@@ -93,7 +93,7 @@ def ask(connection: duckdb.DuckDBPyConnection, statement: str, most: int | None 
     """What one SELECT answers over such a connection. Raises QueryError."""
     try:
         found = connection.extract_statements(statement)
-        if len(found) != 1 or found[0].type != duckdb.StatementType.SELECT_STATEMENT:
+        if len(found) != 1 or found[0].type != duckdb.StatementType.SELECT:
             raise QueryError("one SELECT can be asked, and nothing else")
         result = connection.execute(found[0])
         names = tuple(str(one[0]) for one in result.description or ())
