@@ -395,7 +395,9 @@ class Authority:
         worker = JobWorker(
             self.url, work.tasks(), self.jobs, min(every, POLL_SECONDS), STOP_SECONDS, channels=len(carriers)
         )
-        return Upkeep(self.care, self.jobs, work, worker, self.clock, PostgresRollups(self._opens), every, self._archiving())
+        return Upkeep(
+            self.care, self.jobs, work, worker, self.clock, PostgresRollups(self._opens), every, self._archiving()
+        )
 
     def _archiving(self) -> tuple[Callable[[], object], float] | None:
         terms = self.settings.archive

@@ -21,6 +21,7 @@ from remit.ledger.model import ArchivedError
 from remit.ledger.service import check_books, spend_report
 from remit.store.archive_rows import COLUMNS, SCHEMA, read_row, to_batch, to_lines
 from remit.store.delta_archive import ArchiveError, DeltaArchive
+from remit.store.lake import QueryError
 from remit.store.postgres_accounting import Posted, PostgresAccounting
 from remit.store.postgres_archive import ArchivedElsewhereError
 from tests.archive.ground import NOW, Ground, superuser
@@ -32,7 +33,8 @@ MONTHS = ["entries_2026_01", "entries_2026_02", "entries_2026_03", "entries_2026
 
 def rows_here(ground: Ground) -> list[str]:
     return [
-        row[0] for row in ground.trial.looking.execute("SELECT row_to_json(e)::text FROM entries AS e ORDER BY seq").fetchall()
+        row[0]
+        for row in ground.trial.looking.execute("SELECT row_to_json(e)::text FROM entries AS e ORDER BY seq").fetchall()
     ]
 
 
@@ -220,6 +222,7 @@ def test_compaction_that_changes_something_is_undone(ground: Ground) -> None:
 
     part = DeltaTable(str(ground.folder)).to_pyarrow_table().slice(0, 1).to_pylist()[0]
     ground.delta().append([pa.RecordBatch.from_pylist([part], schema=SCHEMA)], 10**6)
+
     class Fails(DeltaArchive):
         def _fingerprint(self, month: date, entry_class: str) -> tuple[Any, ...]:
             return (*super()._fingerprint(month, entry_class), self.version())
@@ -262,7 +265,8 @@ def test_a_limit_in_another_zone_counts_what_has_left(ground: Ground) -> None:
     assert ground.trial.looking.execute(statement, asked).fetchone() == before
     with pytest.raises(psycopg.errors.CheckViolation, match="cuts a quarter"):
         ground.trial.looking.execute(
-            statement.replace("grant_a", "grant_root"), (datetime(2026, 1, 10, 12, 8, tzinfo=UTC), datetime(2026, 2, 10, tzinfo=UTC))
+            statement.replace("grant_a", "grant_root"),
+            (datetime(2026, 1, 10, 12, 8, tzinfo=UTC), datetime(2026, 2, 10, tzinfo=UTC)),
         )
     assert ground.trial.looking.execute(
         statement, (datetime(2026, 1, 1, 0, 1, tzinfo=UTC), datetime(2026, 1, 9, 0, 1, tzinfo=UTC))
@@ -324,9 +328,7 @@ def test_debts_and_settlements_stay(ground: Ground) -> None:
     """An account is asked for as long as there is a ledger, and a key is settled once; both are in the archive too."""
     trial = ground.trial
     trial.clock.instant = datetime(2026, 2, 3, tzinfo=UTC)
-    lent = trial.write(
-        grant("c", trial.grants["grant_root"], limits=(usd(5),), overdraft=Overdraft(max_nanousd=50))
-    )
+    lent = trial.write(grant("c", trial.grants["grant_root"], limits=(usd(5),), overdraft=Overdraft(max_nanousd=50)))
     ground.call(lent, 10)
     posted = adjust(ground, "k", trial.clock.now())
     trial.clock.instant = NOW + timedelta(days=60)
@@ -380,8 +382,10 @@ SUM = "SELECT sum_partition(%s, %s, %s)"
 # Holds and retention -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("grant_id", "keeps"), [(None, True), ("grant_root", True), ("grant_b", True), ("grant_d", False)])
-def test_a_legal_hold_keeps_what_it_is_on(ground: Ground, grant_id: str | None, keeps: bool) -> None:  # noqa: FBT001 - a parameter
+@pytest.mark.parametrize(
+    ("grant_id", "keeps"), [(None, True), ("grant_root", True), ("grant_b", True), ("grant_d", False)]
+)
+def test_a_legal_hold_keeps_what_it_is_on(ground: Ground, grant_id: str | None, keeps: bool) -> None:
     """Months with entries of a grant below it stay in the database, and in the archive; lifted, they go."""
     ground.trial.write(grant("d", ground.trial.grants["grant_root"]))
     ground.books.place_hold("lhold_1", grant_id, SAID, "command")
@@ -441,7 +445,7 @@ def test_questions_are_read_only_and_see_nothing_else(ground: Ground, tmp_path: 
     for statement in ("DELETE FROM hot", "COPY (SELECT 1) TO 'x.csv'", "SELECT 1; SELECT 2", "SET memory_limit = '9GB'",
                       "ATTACH 'x.db'", "INSTALL httpfs", "CREATE TABLE x (a int)", f"SELECT * FROM read_csv('{secret}')",
                       f"SELECT * FROM '{secret}'", "SELECT * FROM glob('/etc/*')", "SELEC", "SELECT * FROM nothing"):  # fmt: skip
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(QueryError):
             lake.ask(statement)
     assert lake.ask("SELECT count(*) AS n FROM entries").columns == ("n",)
 

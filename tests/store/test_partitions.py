@@ -56,7 +56,9 @@ def test_a_ledger_that_was_there_is_as_it_was(upgraded: tuple[Trial, list[Any]])
     """Its rows are a partition, with their numbers and hashes; what comes next goes on counting."""
     trial, entries = upgraded
     assert trial.looking.execute("SELECT to_jsonb(e) FROM entries AS e ORDER BY seq").fetchall() == entries
-    assert trial.looking.execute("SELECT DISTINCT tableoid::regclass::text FROM entries").fetchall() == [("entries_before",)]
+    assert trial.looking.execute("SELECT DISTINCT tableoid::regclass::text FROM entries").fetchall() == [
+        ("entries_before",)
+    ]
     assert {one.name for one in check_books(trial.ledger) if one.differences} == set()
     wanted = trial.hold(trial.grants["grant_root"], 5)
     assert trial.take(wanted) == [True]
@@ -114,7 +116,9 @@ def test_entries_are_found_by_indexes_in_every_partition(parts: Trial, condition
     """With dozens of partitions as with one: none of them is read as a whole."""
     assert parts.one(f"SELECT count(*) FROM {OUTER}") > 48
     parts.looking.execute("SET enable_seqscan = off")
-    plan = [row[0] for row in parts.looking.execute(f"EXPLAIN SELECT * FROM entries WHERE {condition}".encode()).fetchall()]
+    plan = [
+        row[0] for row in parts.looking.execute(f"EXPLAIN SELECT * FROM entries WHERE {condition}".encode()).fetchall()
+    ]
     assert not [line for line in plan if "Seq Scan" in line]
     assert any("Index" in line for line in plan)
 
@@ -147,7 +151,7 @@ def test_a_key_is_settled_once_in_all_partitions(parts: Trial) -> None:
         "INSERT INTO entries (id, kind, amount_nanousd, grant_id, grant_path, node_ids, block_ids, class, owner, tags, tokens,"
         " requests, settlement, periods, held_at, recorded_at, billing_month, vendor, entry_hash)"
         " VALUES (%s, 'adjustment', 1, 'grant_root', 'root', '{grant_root}', '{}', 'production', 'a', '{}', 0, 0,"
-        " '{\"key\": \"k\", \"by\": \"me\", \"how\": \"reconciled\", \"cause\": \"x\"}', '[]', %s, now(), '2026-03-01', 'v', '')"
+        ' \'{"key": "k", "by": "me", "how": "reconciled", "cause": "x"}\', \'[]\', %s, now(), \'2026-03-01\', \'v\', \'\')'
     )
     parts.looking.execute(statement.encode(), ("entry_x", "2026-03-30T12:00Z"))
     with pytest.raises(psycopg.errors.UniqueViolation, match="settled before"):

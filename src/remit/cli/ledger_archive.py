@@ -29,7 +29,9 @@ def archive(*, json: Json = False, where: Where | None = None) -> int:
     try:
         done = archiver.archive()
     except ArchivedElsewhereError:
-        raise CommandError("another process archives just now; it will do what is to be done", EXIT_DIFFERENCES) from None
+        raise CommandError(
+            "another process archives just now; it will do what is to be done", EXIT_DIFFERENCES
+        ) from None
     except ArchiveError as error:
         raise CommandError(f"not archived: {error}", EXIT_DIFFERENCES) from None
     if json:
@@ -48,10 +50,10 @@ def archive(*, json: Json = False, where: Where | None = None) -> int:
 def scan(
     *,
     sql: Annotated[str, Parameter(help="One SELECT, as DuckDB reads it, over the table `entries`.")],
-    format_: Annotated[
-        Literal["table", "csv", "json"], Parameter(name="--format", help="How to print it.")
-    ] = "table",
-    memory: Annotated[str, Parameter(help="The most memory it takes, such as 512MB; what needs more goes to disk.")] = "1GB",
+    format_: Annotated[Literal["table", "csv", "json"], Parameter(name="--format", help="How to print it.")] = "table",
+    memory: Annotated[
+        str, Parameter(help="The most memory it takes, such as 512MB; what needs more goes to disk.")
+    ] = "1GB",
     where: Where | None = None,
 ) -> int:
     """Ask all entries, archived or not, one question in SQL.

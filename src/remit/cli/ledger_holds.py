@@ -23,7 +23,9 @@ While one is in force no month with such entries leaves the database, and none t
 def place(
     *,
     reason: Annotated[str, Parameter(help="Which matter it is for; kept with the hold.")],
-    under: Annotated[str | None, Parameter(help="Path or id of the grant whose entries, and those below it, stay; else all.")] = None,
+    under: Annotated[
+        str | None, Parameter(help="Path or id of the grant whose entries, and those below it, stay; else all.")
+    ] = None,
     actor: Annotated[str | None, Parameter(help="Who places it, where that is not you.")] = None,
     json: Json = False,
     where: Where | None = None,

@@ -9,7 +9,8 @@ import psycopg
 import structlog
 
 from remit.kernel.clock import Clock
-from remit.store.archive_rows import BATCH_ROWS, EntryRow, Sums, encode_row, read_row, to_batch
+from remit.ledger.canonical import encode_row
+from remit.store.archive_rows import BATCH_ROWS, EntryRow, Sums, read_row, to_batch
 from remit.store.delta_archive import ArchiveError, DeltaArchive
 from remit.store.postgres_archive import ArchivedElsewhereError, Archiving, PostgresArchive
 
@@ -24,8 +25,10 @@ _MONTHS_OF_A_YEAR: Final = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How long entries stay in the database at least, how many a segment has at most, and for how many months the archive keeps
-    those of a class; a class that is not named is kept for ever."""
+    """For how many days at least entries stay in the database; how many a segment has at most.
+
+    `keep_months` is for how many months after its end the archive keeps a month, by class; one that is not named for ever.
+    """
 
     hot_days: int
     segment_entries: int
@@ -47,7 +50,7 @@ class Archived:
 class Archiver:
     """A round does what there is to do. Broken off anywhere, the next one goes on: nothing is lost, and nothing is there twice."""
 
-    def __init__(  # noqa: PLR0917 - the two sides, the terms, and what tests hold on to
+    def __init__(
         self, books: PostgresArchive, archive: DeltaArchive, terms: Terms, clock: Clock,
         reached: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
@@ -142,7 +145,9 @@ class Archiver:
         for seq, is_intact, text in work.rows(first, last):
             row = read_row(text)
             if not is_intact:
-                raise ArchiveError(f"entry {row.id} (number {seq}) is not as it was written: nothing is archived until that is cleared up")
+                raise ArchiveError(
+                    f"entry {row.id} (number {seq}) is not as it was written: nothing is archived until that is cleared up"
+                )
             sums.add(encode_row(text), bytes.fromhex(row.entry_hash.removeprefix("\\x")), row.amount_nanousd)
             yield row
 

@@ -91,8 +91,7 @@ class Upkeep:
         return expired, pages
 
     def fold(self) -> None:
-        """Adds what was booked since to the sums that reports read, and makes partitions of the months to come. Raises what storage
-        raises."""
+        """Adds what was booked since to the sums that reports read; makes partitions of months to come. Raises what storage raises."""
         self._rollups.fold()
         if self._is_time(DAY_SECONDS):
             self._rollups.ensure_partitions(self._clock.now())

@@ -139,7 +139,7 @@ def to_lines(table: pa.Table) -> Iterator[tuple[bytes, bytes, int]]:
 
 
 def _json_of(row: Mapping[str, Any]) -> bytes:
-    values = {
+    values: dict[str, Any] = {
         attribute: _raw(row[name]) if name in _JSON else row[name]
         for name, attribute in zip(COLUMNS, _ATTRIBUTES, strict=True)
     }
@@ -183,4 +183,3 @@ def sums_of(table: pa.Table, sums: Sums | None = None) -> Sums:
     for line, entry_hash, amount in to_lines(table):
         sums.add(line, entry_hash, amount)
     return sums
-

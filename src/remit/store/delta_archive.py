@@ -151,7 +151,7 @@ class DeltaArchive:
         if files := self._local_files(table):
             listed = ", ".join("'" + one.replace("'", "''") + "'" for one in files)
             connection.execute(
-                f'CREATE VIEW "{name}" AS SELECT * FROM read_parquet([{listed}], hive_partitioning = true,'
+                f'CREATE VIEW "{name}" AS SELECT * FROM read_parquet([{listed}], hive_partitioning = true,'  # noqa: S608 - our own names
                 " hive_types = {'month': VARCHAR, 'class': VARCHAR})"
             )
             return
@@ -171,7 +171,9 @@ class DeltaArchive:
         table = self._open()
         if table is None:
             return []
-        actions = pa.table(table.get_add_actions(flatten=True)).select(["partition.month", "partition.class", "size_bytes"])
+        actions = pa.table(table.get_add_actions(flatten=True)).select(
+            ["partition.month", "partition.class", "size_bytes"]
+        )
         small: Counter[tuple[date, str]] = Counter(
             (date.fromisoformat(f"{one['partition.month']}-01"), one["partition.class"])
             for one in actions.to_pylist()
@@ -229,4 +231,3 @@ def _told(batches: Iterable[pa.RecordBatch], failed: list[Exception]) -> Iterato
 
 def _month(month: date) -> str:
     return f"{month:%Y-%m}"
-

@@ -12,6 +12,7 @@ from remit.grants.ports import Said
 from remit.store.authored import Source, say
 from remit.store.connect import Opens
 from remit.store.named import query
+from remit.store.rows import dicts
 
 _FETCH_ROWS = 2_000
 # Reading a segment while it is written, and summing a month, take as long as they take. They lock nothing.
@@ -78,8 +79,8 @@ class PostgresArchive:
     def segments(self) -> list[Segment]:
         """All of them, in order."""
         with self._opens() as connection:
-            rows = connection.execute(query("segments_all")).fetchall()
-        return [Segment(*row[:3], int(row[3]), bytes(row[4]), bytes(row[5]), *row[6:]) for row in rows]
+            rows = dicts(connection.execute(query("segments_all")))
+        return [Segment(**{**row, "amount_nanousd": int(row["amount_nanousd"])}) for row in rows]
 
     def totals(self) -> tuple[int, int]:
         """How many entries should be in the archive, and what they should come to in nano-USD."""
@@ -132,7 +133,9 @@ class Archiving:
             cursor.execute(query("archive_rows"), {"first": first_seq, "last": last_seq})
             yield from cursor
 
-    def record(self, now: datetime, first_seq: int, last_seq: int, told: tuple[int, int, bytes, bytes], version: int) -> None:
+    def record(
+        self, now: datetime, first_seq: int, last_seq: int, told: tuple[int, int, bytes, bytes], version: int
+    ) -> None:
         """Records a segment that was read back. Raises psycopg.errors.IntegrityError where it is not what the ledger has."""
         entries, amount, digest, hashes = told
         values = {"now": now, "first": first_seq, "last": last_seq, "entries": entries, "amount": amount, "digest": digest,
@@ -148,7 +151,8 @@ class Archiving:
         """Takes a partition out of the database; answers why not, or None. Raises psycopg.errors.LockNotAvailable."""
         values = {"name": name, "now": now, "hot_days": hot_days}
         why = _value(self._connection, "partition_sum", values)
-        return why if why is not None else _value(self._connection, "partition_drop", values)
+        why = why if why is not None else _value(self._connection, "partition_drop", values)
+        return None if why is None else str(why)
 
     def begin_expiry(  # noqa: PLR0917 - what is written down
         self, now: datetime, month: date, entry_class: str, kept_months: int, told: tuple[int, int, bytes, bytes],

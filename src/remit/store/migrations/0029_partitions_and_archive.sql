@@ -79,11 +79,9 @@ DECLARE
                       'entries_correct_once,entries_settle_a_debt_once}';
     v_one jsonb;
 BEGIN
-    FOR v_one IN SELECT v FROM jsonb_array_elements(v_indexes) AS v WHERE (v -> 'unique')::boolean LOOP
-        IF v_one ->> 'name' <> ALL (v_known) THEN
-            RAISE EXCEPTION 'what % guards cannot be guarded in partitions', v_one ->> 'name';
-        END IF;
-    END LOOP;
+    IF EXISTS (SELECT FROM jsonb_array_elements(v_indexes) AS v WHERE (v -> 'unique')::boolean AND v ->> 'name' <> ALL (v_known)) THEN
+        RAISE EXCEPTION 'a unique index of entries is unknown: what it guards cannot be guarded in partitions';
+    END IF;
     FOR v_one IN SELECT v FROM jsonb_array_elements(v_views) WITH ORDINALITY AS v (v, n) ORDER BY n DESC LOOP
         EXECUTE format('DROP VIEW %s', v_one ->> 'name');
     END LOOP;
@@ -100,19 +98,17 @@ BEGIN
     END LOOP;
     CREATE TABLE entries (LIKE entries_before INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING COMPRESSION)
         PARTITION BY RANGE (held_at);
-    EXECUTE format('ALTER TABLE entries ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME entries_seq_seq '
-                   'START WITH %s)', v_next);
+    EXECUTE format('ALTER TABLE entries ALTER seq ADD GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME entries_seq_seq START %s)', v_next);
     FOR v_one IN SELECT jsonb_array_elements(v_checks) LOOP
         EXECUTE v_one #>> '{}';
     END LOOP;
     FOR v_one IN SELECT jsonb_array_elements(v_indexes) LOOP
         IF (v_one -> 'unique')::boolean THEN
             EXECUTE format('DROP INDEX IF EXISTS %I', v_one ->> 'name');
-        ELSE
-            EXECUTE format('ALTER INDEX %I RENAME TO %I', v_one ->> 'name',
-                           replace(v_one ->> 'name', 'entries_', 'entries_before_'));
-            EXECUTE v_one ->> 'made';
+            CONTINUE;
         END IF;
+        EXECUTE format('ALTER INDEX %I RENAME TO %I', v_one ->> 'name', replace(v_one ->> 'name', 'entries_', 'entries_before_'));
+        EXECUTE v_one ->> 'made';
     END LOOP;
     -- All entries of a hold have the instant at which it was taken, and so has what corrects one of them: unique in their partition,
     -- they are unique everywhere. Of settlements settlement_keys sees to it.
@@ -141,10 +137,8 @@ BEGIN
     FOR v_one IN SELECT v FROM jsonb_array_elements(v_views) AS v LOOP
         EXECUTE format('CREATE VIEW %s AS %s', v_one ->> 'name', v_one ->> 'query');
     END LOOP;
-    FOR v_one IN
-        SELECT r FROM jsonb_array_elements(v_views || v_functions || jsonb_build_object('rights', v_rights)) AS o,
-                      jsonb_array_elements(nullif(o -> 'rights', 'null')) AS r
-    LOOP
+    FOR v_one IN SELECT r FROM jsonb_array_elements(v_views || v_functions || jsonb_build_object('rights', v_rights)) AS o,
+                               jsonb_array_elements(nullif(o -> 'rights', 'null')) AS r LOOP
         EXECUTE v_one #>> '{}';
     END LOOP;
 END
@@ -163,19 +157,19 @@ DECLARE
     v_begins timestamptz;
     v_ends timestamptz;
     v_name text;
-    v_made text[] := '{}';
+    v_made text[] = '{}';
 BEGIN
     IF p_months NOT BETWEEN 0 AND 24 OR p_months IS NULL THEN
         RAISE EXCEPTION 'partitions are made of at most 24 months' USING ERRCODE = 'check_violation';
     END IF;
+    PERFORM pg_advisory_xact_lock(7237528);
     FOR v_month IN 0..p_months LOOP
         v_begins := date_trunc('month', p_now) + make_interval(months => v_month);
         v_ends := v_begins + interval '1 month';
         v_name := 'entries_' || to_char(v_begins, 'YYYY_MM');
         CONTINUE WHEN EXISTS (SELECT FROM ledger_partitions WHERE begins < v_ends AND ends > v_begins);
         LOCK TABLE entries_default IN ACCESS EXCLUSIVE MODE;
-        CONTINUE WHEN EXISTS (SELECT FROM ledger_partitions WHERE begins < v_ends AND ends > v_begins)
-            OR EXISTS (SELECT FROM entries_default WHERE held_at >= v_begins AND held_at < v_ends);
+        CONTINUE WHEN EXISTS (SELECT FROM entries_default WHERE held_at >= v_begins AND held_at < v_ends);
         EXECUTE format('CREATE TABLE %I (LIKE entries INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING COMPRESSION '
                        'INCLUDING CONSTRAINTS)', v_name);
         EXECUTE format('ALTER TABLE entries ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', v_name, v_begins, v_ends);
@@ -300,8 +294,6 @@ LANGUAGE plpgsql STABLE SET search_path = remit, pg_temp SET timezone = 'UTC' AS
 DECLARE
     v_part ledger_partitions;
     v_new bigint;
-    v_archived bigint := (SELECT coalesce(max(last_seq), 0) FROM segments);
-    v_is boolean;
 BEGIN
     SELECT * INTO v_part FROM ledger_partitions WHERE name = p_name AND dropped_at IS NULL;
     IF NOT FOUND THEN
@@ -310,18 +302,17 @@ BEGIN
         RETURN 'hot';
     END IF;
     EXECUTE format('SELECT max(seq) FROM %I', p_name) INTO v_new;
-    IF v_new > coalesce(v_part.summed_seq, v_archived) THEN
+    IF v_new > coalesce(v_part.summed_seq, (SELECT max(last_seq) FROM segments), 0) THEN
         RETURN 'not_archived';
     ELSIF EXISTS (SELECT FROM holds WHERE state = 'open' AND taken_at >= v_part.begins AND taken_at < v_part.ends) THEN
         RETURN 'open_hold';
     ELSIF EXISTS (SELECT FROM holds AS h WHERE h.state = 'expired' AND h.taken_at >= v_part.begins AND h.taken_at < v_part.ends) THEN
         RETURN 'open_suspense';
-    ELSIF EXISTS (SELECT FROM legal_holds WHERE lifted_at IS NULL AND grant_id IS NULL) THEN
-        RETURN 'held';
     END IF;
-    v_is := EXISTS (SELECT FROM legal_holds AS l JOIN archived_sums AS s ON s.partition = p_name AND l.grant_id = ANY (s.node_ids)
-                    WHERE l.lifted_at IS NULL);
-    RETURN CASE WHEN v_is THEN 'held' END;
+    RETURN (SELECT 'held' FROM legal_holds AS l
+            WHERE l.lifted_at IS NULL AND (l.grant_id IS NULL OR EXISTS (
+                SELECT FROM archived_sums AS s WHERE s.partition = p_name AND l.grant_id = ANY (s.node_ids)))
+            LIMIT 1);
 END
 $$;
 
@@ -333,17 +324,14 @@ DECLARE
     v_why text;
 BEGIN
     PERFORM pg_advisory_xact_lock(7237530);
-    PERFORM FROM ledger_partitions WHERE name = p_name FOR UPDATE;
     v_why := why_kept(p_name, p_now, p_hot_days);
-    IF EXISTS (SELECT FROM ledger_partitions WHERE name = p_name AND summed_seq IS NOT NULL) AND v_why = 'not_archived' THEN
+    IF v_why = 'not_archived' AND EXISTS (SELECT FROM ledger_partitions WHERE name = p_name AND summed_seq IS NOT NULL) THEN
         -- Something came after it was summed.
         DELETE FROM archived_sums WHERE partition = p_name;
         UPDATE ledger_partitions SET (summed_seq, entries, amount_nanousd) = (NULL, NULL, NULL) WHERE name = p_name;
         v_why := why_kept(p_name, p_now, p_hot_days);
     END IF;
-    IF v_why IS NOT NULL OR EXISTS (SELECT FROM ledger_partitions WHERE name = p_name AND summed_seq IS NOT NULL) THEN
-        RETURN v_why;
-    END IF;
+    IF v_why IS NOT NULL OR EXISTS (SELECT FROM ledger_partitions WHERE name = p_name AND summed_seq IS NOT NULL) THEN RETURN v_why; END IF;
     EXECUTE format($sum$
         INSERT INTO archived_sums
         SELECT %1$L, g.grant_id, g.node_ids, ARRAY (
@@ -381,19 +369,13 @@ DECLARE
 BEGIN
     PERFORM lock_tree(true);
     LOCK TABLE entries IN ACCESS EXCLUSIVE MODE;
-    IF NOT EXISTS (SELECT FROM ledger_partitions WHERE name = p_name AND summed_seq IS NOT NULL) THEN
-        RETURN 'not_summed';
-    END IF;
-    v_why := why_kept(p_name, p_now, p_hot_days);
-    IF v_why IS NOT NULL THEN
-        RETURN v_why;
-    END IF;
+    v_why := CASE WHEN EXISTS (SELECT FROM ledger_partitions WHERE name = p_name AND summed_seq IS NOT NULL)
+                  THEN why_kept(p_name, p_now, p_hot_days) ELSE 'not_summed' END;
+    IF v_why IS NOT NULL THEN RETURN v_why; END IF;
     -- What stays is written again and gets its hash anew, so it has to have the right one.
     EXECUTE format('SELECT count(*) FROM %I AS e WHERE NOT is_spend(e.kind) AND entry_hash IS DISTINCT FROM hash_of(e)', p_name)
     INTO v_altered;
-    IF v_altered > 0 THEN
-        RETURN 'altered';
-    END IF;
+    IF v_altered > 0 THEN RETURN 'altered'; END IF;
     EXECUTE format('ALTER TABLE entries DETACH PARTITION %I', p_name);
     EXECUTE format('INSERT INTO entries OVERRIDING SYSTEM VALUE SELECT * FROM %I AS e WHERE NOT is_spend(e.kind) ORDER BY seq', p_name);
     EXECUTE format('DROP TABLE %I', p_name);
@@ -430,17 +412,9 @@ BEGIN
     INSERT INTO expired_months (month, class, entries, amount_nanousd, digest, first_seq, last_seq, kept_months, begun_at)
     VALUES (p_month, p_class, p_entries, p_amount_nanousd, p_digest, p_first_seq, p_last_seq, p_kept_months, p_now)
     ON CONFLICT (month, class) DO NOTHING;
-    IF NOT EXISTS (SELECT FROM expired_months WHERE (month, class, entries, amount_nanousd, digest)
-                                                    = (p_month, p_class, p_entries, p_amount_nanousd, p_digest)) THEN
-        RETURN 'conflict';
-    END IF;
-    RETURN NULL;
+    RETURN CASE WHEN NOT EXISTS (SELECT FROM expired_months WHERE (month, class, entries, amount_nanousd, digest)
+                                 = (p_month, p_class, p_entries, p_amount_nanousd, p_digest)) THEN 'conflict' END;
 END
-$$;
-
-CREATE FUNCTION finish_expiry(p_now timestamptz, p_month date, p_class text) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = remit, pg_temp AS $$
-    UPDATE expired_months SET done_at = p_now WHERE (month, class) = (p_month, p_class) AND done_at IS NULL
 $$;
 
 -- What the books ask of entries ------------------------------------------------------------------------------------
@@ -450,15 +424,12 @@ $$;
 CREATE FUNCTION dropped_sum(p_node text, p_dimension text, p_starts timestamptz, p_ends timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
-    v_path text;
+    v_path text := (SELECT path FROM grants WHERE id = p_node);
     v_below text[];
     v_cut boolean;
     v_sum bigint;
 BEGIN
-    IF NOT EXISTS (SELECT FROM ledger_partitions WHERE dropped_at IS NOT NULL AND begins < p_ends AND ends > p_starts) THEN
-        RETURN 0;
-    END IF;
-    v_path := (SELECT path FROM grants WHERE id = p_node);
+    IF NOT EXISTS (SELECT FROM ledger_partitions WHERE dropped_at IS NOT NULL AND begins < p_ends AND ends > p_starts) THEN RETURN 0; END IF;
     v_below := ARRAY (SELECT id FROM grants WHERE id = p_node OR starts_with(path, v_path || '/'));
     SELECT coalesce(sum(CASE p_dimension WHEN 'usd' THEN s.amount_nanousd WHEN 'tokens' THEN s.tokens
                                          WHEN 'overage' THEN s.overage_nanousd ELSE s.requests END), 0),
@@ -515,12 +486,12 @@ $$;
 GRANT SELECT ON segments, ledger_partitions, dropped_sums, legal_holds, expired_months TO remit_authority, remit_reader;
 GRANT INSERT ON legal_holds TO remit_authority;
 GRANT UPDATE (lifted_by, lifted_at) ON legal_holds TO remit_authority;
+GRANT UPDATE (done_at) ON expired_months TO remit_authority;
 GRANT EXECUTE ON FUNCTION ensure_partitions(timestamptz, integer), archivable_seq(), sum_partition(text, timestamptz, integer),
-    record_segment(timestamptz, bigint, bigint, bigint, numeric, bytea, bytea, bigint), finish_expiry(timestamptz, date, text),
+    record_segment(timestamptz, bigint, bigint, bigint, numeric, bytea, bytea, bigint),
     drop_partition(text, timestamptz, integer),
     expire_month(timestamptz, date, text, integer, bigint, numeric, bytea, bigint, bigint) TO remit_authority;
-GRANT EXECUTE ON FUNCTION is_dropped(timestamptz), dropped_sum(text, text, timestamptz, timestamptz)
-    TO remit_authority, remit_reader;
+GRANT EXECUTE ON FUNCTION is_dropped(timestamptz), dropped_sum(text, text, timestamptz, timestamptz) TO remit_authority, remit_reader;
 
 -- The first months, so that no entry has to wait for an upkeep to have a partition of its own.
 SELECT ensure_partitions(now(), 3);
