@@ -40,7 +40,7 @@ from tests.leases.trial import Trial, grant
 NOW = datetime(2026, 6, 25, tzinfo=UTC)
 HOT_SINCE = datetime(2026, 4, 1, tzinfo=UTC)
 COLD_SINCE = datetime(2024, 4, 1, tzinfo=UTC)
-TEAMS, FEATURES, MODELS, OWNERS = 8, 40, 6, 30
+TEAMS, FEATURES, MODELS = 8, 10, 4
 SEGMENT = 200_000
 TIMES = 5
 REPORTS: tuple[tuple[tuple[str, ...], dict[str, list[str]]], ...] = (
@@ -120,7 +120,7 @@ class Run:
     def row(self, seq: int, held_at: datetime) -> str:
         """An entry as PostgreSQL would write it, about 1.5 KB; its hash is made up."""
         names = dict.fromkeys(COLUMNS)
-        team = self.random.randrange(TEAMS)
+        team, feature, model = (self.random.randrange(most) for most in (TEAMS, FEATURES, MODELS))
         found, text = self.grants[team], f"{self.random.getrandbits(100):026x}"
         cost, tokens = self.random.randrange(10**5, 10**8), self.random.randrange(200, 20_000)
         usage = {"input_tokens": tokens - 100, "output_tokens": 100}
@@ -131,10 +131,10 @@ class Run:
         names |= {
             "seq": seq, "id": f"entry_{text}", "kind": "usage", "amount_nanousd": cost, "grant_id": found.id,
             "grant_path": found.path, "node_ids": ["grant_root", found.id], "block_ids": [f"{self.random.getrandbits(256):064x}"],
-            "class": "experimentation" if team % 4 == 0 else "production", "owner": f"owner{self.random.randrange(OWNERS)}@acme.example",
-            "tags": {"team": f"team-{team}", "feature": f"feature-{self.random.randrange(FEATURES)}", "environment": "dev" if team % 4 == 0 else "production"},
-            "vendor": "openai", "deployment": "openai", "model_requested": f"model-{self.random.randrange(MODELS)}",
-            "model_served": f"model-{self.random.randrange(MODELS)}-2026-01-01", "usage": usage, "price_lines": lines,
+            "class": "experimentation" if team % 4 == 0 else "production", "owner": f"owner{team * FEATURES + feature}@acme.example",
+            "tags": {"team": f"team-{team}", "feature": f"feature-{feature}", "environment": "dev" if team % 4 == 0 else "production"},
+            "vendor": "openai", "deployment": "openai", "model_requested": f"model-{model}",
+            "model_served": f"model-{model}-2026-01-01", "usage": usage, "price_lines": lines,
             "price_source": "genai-prices 0.0.30", "usage_source": "vendor", "tokens": tokens, "requests": 1,
             "request_id": f"req_{text}", "operation_id": f"op_{text}", "hold_id": f"hold_{text}",
             "vendor_request_id": f"chatcmpl-{text}", "policy_version": 1, "decision_id": f"dec_{text}", "held_at": held_at.isoformat(),

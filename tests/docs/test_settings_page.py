@@ -23,6 +23,8 @@ TABLES = {
     "`[[sign_in.roles]]`": settings.SignInRole,
     "`[breaker]`": settings.BreakerSettings,
     "`[findings]`": settings.FindingsSettings,
+    "`[archive]`": settings.ArchiveSettings,
+    "`[archive.retention]`": settings.RetentionSettings,
     "`[vendors.NAME]`": settings.VendorSettings,
     "`[[workloads]]`": settings.WorkloadSettings,
     "`[renewals]`": settings.RenewalSettings,

@@ -49,7 +49,7 @@ def test_nobody_writes_unnamed(url: str, authority: psycopg.Connection) -> None:
         tables = owner.execute("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgfoid = 'audit_change'::regproc")
         assert {row[0] for row in tables.fetchall()} == {
             "grants", "access_keys", "issuer_keys", "people", "people_tokens", "role_bindings", "tickets", "revocations",
-            "trip_ends", "capability_blocks",
+            "trip_ends", "capability_blocks", "legal_holds",
         }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ TABLES = (
     "tickets", "ticket_events", "graces", "break_glasses", "people", "role_bindings",
     "trips", "trip_ends", "security_attempts", "channels", "deliveries", "ticket_threads", "heard", "audit",
     "job_migrations", "books", "rollup_series", "rollup_hours", "rollup_days", "rollup_state",
+    "segments", "ledger_partitions", "legal_holds", "expired_months",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
@@ -23,8 +24,9 @@ READABLE: dict[Role, set[str]] = {
                      "notifications", "capability_blocks", "revocations", "gateways", "tickets", "ticket_events",
                      "graces", "break_glasses", "people", "role_bindings", "trips", "trip_ends", "security_attempts",
                      "channels", "deliveries", "ticket_threads", "audit", "books", "postings",
-                     "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "entry_facts"},
-    "remit_authority": {*TABLES, "postings", "entry_facts"} - {"replaced_buckets", "used_proofs"},
+                     "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "entry_facts", "segments",
+                     "ledger_partitions", "legal_holds", "expired_months", "dropped_sums"},
+    "remit_authority": {*TABLES, "postings", "entry_facts", "dropped_sums"} - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
@@ -32,26 +34,28 @@ INSERTABLE: dict[Role, set[str]] = {
     "remit_authority": {"grants", "grant_revisions", "answers", "issuer_keys", "access_keys", "people_tokens",
                         "capability_blocks", "revocations", "notifications", "tickets", "ticket_events", "graces",
                         "break_glasses", "people", "role_bindings", "trip_ends", "channels", "deliveries",
-                        "ticket_threads", "heard"},
+                        "ticket_threads", "heard", "legal_holds"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
     "remit_reader": set(),
-    # notifications: only the columns about delivery; role_bindings: only their end
+    # notifications: only the columns about delivery; role_bindings, legal_holds, expired_months: only their end
     "remit_authority": {"grants", "issuer_keys", "access_keys", "people_tokens", "notifications", "tickets",
-                        "break_glasses", "people", "role_bindings", "deliveries", "ticket_threads", "heard"},
+                        "break_glasses", "people", "role_bindings", "deliveries", "ticket_threads", "heard",
+                        "legal_holds", "expired_months"},
 }  # fmt: skip
 CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",
                       "forget_gateway", "trip_breaker", "note_attempts"},
     "remit_reader": {"ledger_sum", "repaid_sum", "is_spend", "is_charged", "hash_of", "audit_hash_of", "audited_form",
-                     "booked_month", "dims_of"},
+                     "booked_month", "dims_of", "is_dropped", "dropped_sum"},
     "remit_authority": {
         "take_holds", "finish_holds", "abandon_hold", "report_to_security", "ledger_sum", "is_spend", "hash_of",
         "lock_tree", "align_grant", "apply_evidence", "expire_holds", "page_forecasts", "drop_spent_rate_buckets",
         "drop_spent_blocks", "settle_debt", "return_overpaid", "repaid_sum", "audit_refusal", "audit_deed",
         "audit_hash_of", "audited_form", "prices_moved", "is_charged", "booked_month", "post_entries", "settled_seq",
-        "fold_entries", "dims_of",
+        "fold_entries", "dims_of", "is_dropped", "dropped_sum", "ensure_partitions", "archivable_seq", "record_segment",
+        "sum_partition", "drop_partition", "expire_month",
     },
 }  # fmt: skip
 ROLES: tuple[Role, ...] = ("remit_gateway", "remit_reader", "remit_authority")

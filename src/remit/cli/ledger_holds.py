@@ -10,6 +10,7 @@ from remit.cli.options import By, Json, Where
 
 app_command = App(
     name="hold",
+    sort_key=13,
     help="""Place, lift and list legal holds on entries.
 
 While one is in force no month with such entries leaves the database, and none the archive.

@@ -57,13 +57,17 @@ class Upkeep:
         self._looked: dict[float, float] = {}
         self._stop = threading.Event()
         self._threads = [
-            self._thread("upkeep", self.sweep, every_seconds),
-            self._thread("fold", self.fold, every_seconds),
-            self._thread("look", self.look, every_seconds),
+            threading.Thread(
+                target=self._repeat, args=("upkeep", self.sweep, every_seconds), name="upkeep", daemon=True
+            ),
+            threading.Thread(target=self._repeat, args=("fold", self.fold, every_seconds), name="fold", daemon=True),
+            threading.Thread(target=self._repeat, args=("look", self.look, every_seconds), name="look", daemon=True),
         ]
         if archive is not None:
             # A month takes long: nothing waits for it.
-            self._threads.append(self._thread("archive", *archive))
+            self._threads.append(
+                threading.Thread(target=self._repeat, args=("archive", *archive), name="archive", daemon=True)
+            )
 
     def start(self) -> None:
         """Starts the threads and the worker."""
@@ -129,9 +133,6 @@ class Upkeep:
             return False
         self._looked[every] = now
         return True
-
-    def _thread(self, name: str, work: Callable[[], object], every_seconds: float) -> threading.Thread:
-        return threading.Thread(target=self._repeat, args=(name, work, every_seconds), name=name, daemon=True)
 
     def _repeat(self, name: str, work: Callable[[], object], every_seconds: float) -> None:
         while not self._stop.wait(every_seconds):
