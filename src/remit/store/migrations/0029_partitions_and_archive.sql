@@ -369,6 +369,7 @@ DECLARE
 BEGIN
     PERFORM lock_tree(true);
     LOCK TABLE entries IN ACCESS EXCLUSIVE MODE;
+    LOCK TABLE legal_holds IN SHARE MODE;  -- none can be placed meanwhile
     v_why := CASE WHEN EXISTS (SELECT FROM ledger_partitions WHERE name = p_name AND summed_seq IS NOT NULL)
                   THEN why_kept(p_name, p_now, p_hot_days) ELSE 'not_summed' END;
     IF v_why IS NOT NULL THEN RETURN v_why; END IF;
