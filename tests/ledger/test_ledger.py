@@ -169,7 +169,9 @@ def test_the_tail_reads_no_more_than_it_shows(trial: Trial, name: str) -> None:
     asked = {"count": 2, "after": 0, "nodes": None}
     plan = "\n".join(row[0] for row in trial.looking.execute(b"EXPLAIN " + query(name), asked).fetchall())
     assert re.search("Limit.*\n.*Merge Append", plan), plan
-    assert plan.count("Scan") - plan.count("Subquery Scan") == len(re.findall(r"Index Scan.* using entries_\w+_pkey", plan))
+    assert plan.count("Scan") - plan.count("Subquery Scan") == len(
+        re.findall(r"Index Scan.* using entries_\w+_pkey", plan)
+    )
 
 
 def test_a_sum_of_a_grant_reads_only_entries_below_it(trial: Trial) -> None:
