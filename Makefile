@@ -40,6 +40,7 @@ bench: .venv/dev.stamp ## measure requests per second and added latency on this 
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.capabilities
 	@$(BIN)/python -m bench.breaker
+	@$(BIN)/python -m bench.ledger
 
 lock: .venv/dev.stamp ## rewrite requirements/*.txt from their inputs; UPGRADE=1 takes the newest versions
 	@$(COMPILE) --extra server --extra archive pyproject.toml requirements/build.in -o requirements/runtime.txt

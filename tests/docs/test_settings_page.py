@@ -24,6 +24,8 @@ TABLES = {
     "`[breaker]`": settings.BreakerSettings,
     "`[findings]`": settings.FindingsSettings,
     "`[ledger]`": settings.LedgerSettings,
+    "`[archive]`": settings.ArchiveSettings,
+    "`[archive.retention]`": settings.RetentionSettings,
     "`[vendors.NAME]`": settings.VendorSettings,
     "`[vendors.NAME.billing]`": settings.VendorBilling,
     "`[reconcile]`": settings.ReconcileSettings,

@@ -309,7 +309,7 @@ def test_a_settlement_stands_or_falls_with_the_write_it_is_a_part_of(trial: Tria
         ('{"kind": "transfer", "debtor_id": null, "debt_period": null}', "what_belongs_to_no_call"),
         ('{"kind": "adjustment", "debtor_id": null}', "debt_names_its_debtor"),
         ('{"tokens": 5}', "what_belongs_to_no_call"),
-        ('{"settlement": {"key": "k", "by": "me"}}', "entries_settle_a_debt_once"),
+        ('{"settlement": {"key": "k", "by": "me"}}', "the key k was settled before"),
     ],
 )
 def test_the_table_itself_refuses_what_is_no_settlement(trial: Trial, entry: str, constraint: str) -> None:

@@ -50,6 +50,13 @@ def fresh_database() -> str:
     return make_conninfo(server_url(), dbname=name)
 
 
+def copy_of(url: str) -> str:
+    """The URL of a new database that has what another one has, to which nobody is connected now."""
+    name = f"remit_{next(_numbers)}"
+    _execute(f"CREATE DATABASE {name} TEMPLATE {conninfo_to_dict(url)['dbname']}")
+    return make_conninfo(server_url(), dbname=name)
+
+
 @cache
 def _template() -> str:
     url = empty_database()

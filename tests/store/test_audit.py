@@ -51,7 +51,7 @@ def test_nobody_writes_unnamed(url: str, authority: psycopg.Connection) -> None:
         )
         assert {row[0] for row in tables.fetchall()} == {
             "grants", "access_keys", "issuer_keys", "people", "people_tokens", "role_bindings", "tickets", "revocations",
-            "trip_ends", "capability_blocks", "tag_revisions", "cost_rule_revisions",
+            "trip_ends", "capability_blocks", "tag_revisions", "cost_rule_revisions", "legal_holds",
         }  # fmt: skip
 
 

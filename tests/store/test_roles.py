@@ -20,6 +20,7 @@ TABLES = (
     "ledger_tiles", "ledger_seals", "ledger_checkpoints",
     "statements", "statement_lines", "statement_raw",
     "tag_revisions", "cost_rule_revisions",
+    "segments", "ledger_partitions", "legal_holds", "expired_months",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
@@ -33,8 +34,10 @@ READABLE: dict[Role, set[str]] = {
                      "billing_months", "reconciliations", "drift", "reconciliation_postings",
                      "outcomes", "outcome_events", "outcome_joins", "ledger_tiles", "ledger_seals",
                      "ledger_checkpoints", "statements", "statement_lines", "tag_revisions", "tag_names",
-                     "governed_tags", "cost_rule_revisions", "cost_rules"},
-    "remit_authority": {*TABLES, "postings", "entry_facts", "billing_months", "tag_names", "governed_tags", "cost_rules"} - {"replaced_buckets", "used_proofs"},
+                     "governed_tags", "cost_rule_revisions", "cost_rules", "segments",
+                     "ledger_partitions", "legal_holds", "expired_months", "dropped_sums"},
+    "remit_authority": {*TABLES, "postings", "entry_facts", "billing_months", "tag_names", "governed_tags", "cost_rules",
+                        "dropped_sums"} - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
@@ -45,28 +48,30 @@ INSERTABLE: dict[Role, set[str]] = {
                         "ticket_threads", "heard", "reconciliations", "drift", "reconciliation_postings",
                         "outcomes", "outcome_events", "outcome_joins",
                         "ledger_tiles", "ledger_seals", "ledger_checkpoints",
-                        "statements", "statement_lines", "statement_raw", "tag_revisions", "cost_rule_revisions"},
+                        "statements", "statement_lines", "statement_raw", "tag_revisions", "cost_rule_revisions", "legal_holds"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
     "remit_reader": set(),
-    # notifications: only the columns about delivery; role_bindings: only their end; ledger_tiles: only to append hashes
+    # notifications: only the columns about delivery; role_bindings: legal_holds, expired_months: only their end; ledger_tiles: only to append hashes
     "remit_authority": {"grants", "issuer_keys", "access_keys", "people_tokens", "notifications", "tickets",
                         "break_glasses", "people", "role_bindings", "deliveries", "ticket_threads", "heard",
-                        "ledger_tiles"},
+                        "ledger_tiles", "legal_holds", "expired_months"},
 }  # fmt: skip
 CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",
                       "forget_gateway", "trip_breaker", "note_attempts"},
     "remit_reader": {"ledger_sum", "repaid_sum", "is_spend", "is_charged", "hash_of", "audit_hash_of", "audited_form",
-                     "booked_month", "dims_of", "booked_in", "open_suspense", "charged_in", "meets"},
+                     "booked_month", "dims_of", "booked_in", "open_suspense", "charged_in", "meets", "is_dropped",
+                     "dropped_sum"},
     "remit_authority": {
         "take_holds", "finish_holds", "abandon_hold", "report_to_security", "ledger_sum", "is_spend", "hash_of",
         "lock_tree", "align_grant", "apply_evidence", "expire_holds", "page_forecasts", "drop_spent_rate_buckets",
         "drop_spent_blocks", "settle_debt", "return_overpaid", "repaid_sum", "audit_refusal", "audit_deed",
         "audit_hash_of", "audited_form", "prices_moved", "is_charged", "booked_month", "post_entries", "settled_seq",
         "fold_entries", "dims_of", "booked_in", "open_suspense", "close_month", "reopen_month",
-        "charged_in", "meets",
+        "charged_in", "meets", "is_dropped", "dropped_sum", "ensure_partitions", "archivable_seq", "record_segment",
+        "sum_partition", "drop_partition", "expire_month",
     },
 }  # fmt: skip
 ROLES: tuple[Role, ...] = ("remit_gateway", "remit_reader", "remit_authority")

@@ -15,7 +15,7 @@ from remit.api.problems import PROBLEM_RESPONSES, refuse
 from remit.api.services import Services
 from remit.grants.model import Actor
 from remit.ledger.cells import text_cell
-from remit.ledger.model import REPORT_SUMS, Report, ReportRow
+from remit.ledger.model import REPORT_SUMS, ArchivedError, Report, ReportRow
 from remit.ledger.service import UnknownDimensionError, conditions, spend_report
 from remit.store.postgres_ledger import PostgresLedger
 
@@ -63,6 +63,8 @@ class Ledger(Controller):
             )
         except UnknownDimensionError as error:
             raise refuse("dimension_unknown", str(error), status=400) from None
+        except ArchivedError as error:
+            raise refuse("archived", str(error), status=400, field="since") from None
         if format == "csv":
             answer: Response[Any] = Response(_csv(report), media_type="text/csv")
             return answer

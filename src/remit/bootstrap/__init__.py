@@ -28,7 +28,9 @@ from remit.bootstrap.parts import (
     finding_bounds,
     focus_naming,
     gateway_database,
+    make_archiver,
     make_clock,
+    make_lake,
     make_price_book,
     make_puller,
     make_reconcile_terms,
@@ -67,6 +69,7 @@ from remit.store.authored import Source as AuditSource
 from remit.store.authored import say
 from remit.store.connect import opener
 from remit.store.kept import KeptConnections
+from remit.store.postgres_archive import PostgresArchive
 from remit.store.postgres_audit import PostgresAudit
 from remit.store.postgres_capabilities import PostgresCapabilities
 from remit.store.postgres_care import PostgresCare
@@ -99,6 +102,8 @@ if TYPE_CHECKING:
     from remit.api.server import ApiServer
     from remit.api.services import Services
     from remit.api.sign_in import SignIn
+    from remit.jobs.archiving import Archiver
+    from remit.store.lake import Lake
 
 __all__ = [
     "ADMIN_TOKEN_FILE",
@@ -157,6 +162,7 @@ class Authority:
         self.deliveries = PostgresDeliveries(self._opens, self.clock)
         self.jobs = PostgresJobs(self._opens)
         self.seals = PostgresSeals(self._opens)
+        self.archive = PostgresArchive(self._opens)
         self.statements = PostgresStatements(self._opens, self.clock, source)
         # Where what people do in other systems is carried out, if not on the tickets here.
         self.decides: Decides | None = None
@@ -418,7 +424,17 @@ class Authority:
         terms = self.settings.ledger
         rollups = PostgresRollups(self._opens)
         sealing = (self.sealer(), terms.seal_seconds)
-        return Upkeep(self.care, self.jobs, work, worker, self.clock, rollups, every, *sealing)
+        terms_of_archive = self.settings.archive
+        archiving = None if terms_of_archive.path is None else (self.archiver().round, terms_of_archive.every_seconds)
+        return Upkeep(self.care, self.jobs, work, worker, self.clock, rollups, every, *sealing, archiving)
+
+    def archiver(self) -> "Archiver":
+        """Moves the ledger's past into the archive. Raises SettingsError where none is set, or what it needs is not installed."""
+        return make_archiver(self.settings, self.archive, self.clock)
+
+    def lake(self, memory: str = "1GB") -> "Lake":
+        """The archive, if one is set, and the hot window as one table. Raises SettingsError where what it needs is not installed."""
+        return make_lake(self.settings, self.url, memory)
 
     def reconciling(self, source: AuditSource = "command") -> "Reconciling":
         """Comparing with vendors' statements and closing months."""

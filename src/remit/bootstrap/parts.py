@@ -15,13 +15,17 @@ from remit.reconcile.matching.cells import Tolerance
 from remit.reconcile.matching.registry import Registered
 from remit.reports.focus.names import Naming, Stated
 from remit.settings import Settings, SettingsError, statement_key
+from remit.store.connect import opener
 from remit.store.embedded import gateway_login, start_embedded
 from remit.store.migrate import migrate
+from remit.store.postgres_archive import PostgresArchive
 
 if TYPE_CHECKING:
     from remit.api.reconciling import ReconcileTerms
     from remit.api.workload_rules import WorkloadRule
+    from remit.jobs.archiving import Archiver
     from remit.pulling.vendors import Puller
+    from remit.store.lake import Lake
 
 # A page of a vendor's report: a month of days by key and model.
 MAX_REPORT_BYTES = 32 * 1024 * 1024
@@ -119,6 +123,28 @@ def make_reconcile_terms(settings: Settings) -> "ReconcileTerms":
         unassigned=terms.unassigned,
         auto_post_nanousd=auto,
     )
+
+
+def make_archiver(settings: Settings, books: PostgresArchive, clock: Clock) -> "Archiver":
+    """What moves the ledger's past into the archive. Raises SettingsError where none is set, or what it needs is not installed."""
+    terms = settings.archive
+    path = terms.place()
+    from remit.jobs.archiving import Archiver, Terms  # noqa: PLC0415 - large, and needed by nobody else
+    from remit.store.delta_archive import DeltaArchive  # noqa: PLC0415 - as above
+
+    keep = {name: months for name, months in msgspec.structs.asdict(terms.retention).items() if months is not None}
+    bounds = Terms(hot_days=terms.hot_days, segment_entries=terms.segment_entries, keep_months=keep, drops=terms.drop)
+    return Archiver(books, DeltaArchive(path), bounds, clock)
+
+
+def make_lake(settings: Settings, url: str, memory: str) -> "Lake":
+    """The archive, if one is set, and the hot window as one table. Raises SettingsError where what it needs is not installed."""
+    path = settings.archive.path
+    settings.archive.require_packages()
+    from remit.store.delta_archive import DeltaArchive  # noqa: PLC0415 - large, and needed by nobody else
+    from remit.store.lake import Lake  # noqa: PLC0415 - as above
+
+    return Lake(opener(url, "remit_reader"), None if path is None else DeltaArchive(path), memory)
 
 
 def finding_bounds(settings: Settings) -> Bounds:

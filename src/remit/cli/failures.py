@@ -5,6 +5,7 @@ import sys
 import psycopg
 
 from remit.cli.codes import EXIT_DATABASE, CommandError
+from remit.ledger.model import ArchivedError
 from remit.ledger.service import UnknownDimensionError
 from remit.settings import SettingsError
 from remit.store.migrate import MigrationError
@@ -16,7 +17,7 @@ def explained(error: Exception) -> CommandError | None:
     """The line and exit code for an exception that is no fault of the program; None for one that is."""
     if isinstance(error, CommandError):
         return error
-    if isinstance(error, SettingsError | UnknownDimensionError):
+    if isinstance(error, SettingsError | UnknownDimensionError | ArchivedError):
         return CommandError(str(error))
     if isinstance(error, MigrationError):
         return CommandError(str(error), EXIT_DATABASE)

@@ -2,7 +2,15 @@
 
 from cyclopts import App
 
-from remit.cli import ledger_look, ledger_reports, ledger_seal, ledger_statement, ledger_verify
+from remit.cli import (
+    ledger_archive,
+    ledger_holds,
+    ledger_look,
+    ledger_reports,
+    ledger_seal,
+    ledger_statement,
+    ledger_verify,
+)
 from remit.cli.evidence import evidence
 from remit.cli.ledger_debts import debts
 from remit.cli.ledger_dictionary import dictionary
@@ -39,3 +47,6 @@ app_command.command(ledger_reports.budget, sort_key=16)
 app_command.command(ledger_statement.statement, sort_key=17)
 app_command.command(ledger_statement.sheet, sort_key=18)
 app_command.command(dictionary, sort_key=19)
+app_command.command(ledger_archive.archive, sort_key=20)
+app_command.command(ledger_archive.scan, sort_key=21)
+app_command.command(ledger_holds.app_command)

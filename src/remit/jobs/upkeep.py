@@ -20,6 +20,7 @@ STOP_SECONDS = 10.0
 POLL_SECONDS = 2.0
 MINUTE_SECONDS = 60.0
 HOUR_SECONDS = 3600.0
+DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Upkeep:
         every_seconds: float,
         sealer: Sealer | None = None,
         seal_seconds: float = MINUTE_SECONDS,
+        archive: tuple[Callable[[], object], float] | None = None,
     ) -> None:
         self._care = care
         self._jobs = jobs
@@ -65,6 +67,9 @@ class Upkeep:
         if sealer is not None:
             # A long ledger takes long when it is sealed for the first time: holds whose time is up do not wait for that.
             self._threads.append(self._thread("sealing", sealer.round, seal_seconds))
+        if archive is not None:
+            # A month takes long: nothing waits for it.
+            self._threads.append(self._thread("archive", *archive))
 
     def start(self) -> None:
         """Starts the threads and the worker."""
@@ -92,8 +97,10 @@ class Upkeep:
         return expired, pages
 
     def fold(self) -> None:
-        """Adds what was booked since to the sums that reports read. Raises what storage raises."""
+        """Adds what was booked since to the sums that reports read; makes partitions of months to come. Raises what storage raises."""
         self._rollups.fold()
+        if self._is_time(DAY_SECONDS):
+            self._rollups.ensure_partitions(self._clock.now())
 
     def look(self) -> None:
         """Defers what is to be done now, and what is to be looked at every now and then. Raises what storage raises."""

@@ -28,6 +28,10 @@ TIMES: Final = ("day", "month", "billing_month")
 """Those of the dimensions that are times; days and months are those of UTC."""
 
 
+class ArchivedError(ValueError):
+    """What was asked for needs entries that are in the archive alone; the message says which."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReportRow:
     """One group: its values in the order asked for (None where an entry has none), and sums over its entries.

@@ -20,6 +20,7 @@ from remit.channel_settings import ChannelSettings
 from remit.settings.tables import (
     ORIGIN,
     ApiSettings,
+    ArchiveSettings,
     BearerSettings,
     BreakerSettings,
     FindingsSettings,
@@ -28,6 +29,7 @@ from remit.settings.tables import (
     NotifySettings,
     ReconcileSettings,
     RenewalSettings,
+    RetentionSettings,
     Seconds,
     SettingsError,
     SignInRole,
@@ -54,6 +56,7 @@ __all__ = [
     "HOLD_MARGIN_SECONDS",
     "MIN_WEBHOOK_SECRET_BYTES",
     "ApiSettings",
+    "ArchiveSettings",
     "BearerSettings",
     "BreakerSettings",
     "FindingsSettings",
@@ -62,6 +65,7 @@ __all__ = [
     "NotifySettings",
     "ReconcileSettings",
     "RenewalSettings",
+    "RetentionSettings",
     "Settings",
     "SettingsError",
     "SignInRole",
@@ -99,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     breaker: BreakerSettings = BreakerSettings()
     findings: FindingsSettings = FindingsSettings()
     ledger: LedgerSettings = LedgerSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     vendors: dict[str, VendorSettings] = {}
     workloads: tuple[WorkloadSettings, ...] = ()
     renewals: RenewalSettings = RenewalSettings()
@@ -164,6 +169,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "findings": FindingsSettings,
     "ledger": LedgerSettings,
     "reconcile": ReconcileSettings,
+    "archive": ArchiveSettings,
 }
 
 
@@ -250,6 +256,9 @@ def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
     gateway = document.get("gateway")
     if isinstance(gateway, Mapping):
         tables.append(("gateway.bearer.", BearerSettings, gateway.get("bearer")))
+    archive = document.get("archive")
+    if isinstance(archive, Mapping):
+        tables.append(("archive.retention.", RetentionSettings, archive.get("retention")))
     for prefix, kind, table in tables:
         known = get_type_hints(kind)
         for key in table if isinstance(table, Mapping) else ():

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -339,6 +340,41 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def __post_init__(self) -> None:
         if self.origin is not None and not _NAME_OF_A_KEY.fullmatch(self.origin):
             raise SettingsError("`ledger.origin` is 1 to 200 printable ASCII characters without spaces and `+`")
+
+
+class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For how many months after its end the archive keeps a month, by class; absent is for ever."""
+
+    production: Count | None = None
+    experimentation: Count | None = None
+
+
+class ArchiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the ledger's past goes, and for how many days at least entries stay in the database. Without a path nowhere."""
+
+    path: str | None = None
+    hot_days: Count = 90
+    drop: bool = False
+    segment_entries: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 50_000
+    every_seconds: Seconds = 3600.0
+    retention: RetentionSettings = RetentionSettings()
+
+    def __post_init__(self) -> None:
+        if self.path is not None and not self.path.strip():
+            raise SettingsError("`archive.path` is a folder or the URL of one in an object store")
+
+    def place(self) -> str:
+        """The path. Raises SettingsError where there is none, or what an archive needs is not installed."""
+        if self.path is None:
+            raise SettingsError("`archive.path` is not set: there is nowhere to archive to")
+        self.require_packages()
+        return self.path
+
+    def require_packages(self) -> None:
+        """Raises SettingsError where what an archive needs is not installed."""
+        missing = [name for name in ("deltalake", "duckdb", "pyarrow") if find_spec(name) is None]
+        if missing:
+            raise SettingsError(f"the archive needs `{missing[0]}`: install `remit[archive]`")
 
 
 def is_web_address(text: str) -> bool:

@@ -8,12 +8,13 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from remit.ledger.model import CheckResult, Difference, ReportRow
+from remit.ledger.model import ArchivedError, CheckResult, Difference, ReportRow
 from remit.ledger.slices import slices
 from remit.store.connect import Opens
 from remit.store.named import query
 
 _AT_ONCE = 20_000
+MONTHS_AHEAD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,17 @@ class PostgresRollups:
                 if folded >= settled:
                     return folded
 
+    def ensure_partitions(self, now: datetime) -> None:
+        """Makes the partitions of this month and those to come where there are none, so that no entry lands beside them."""
+        with self._opens() as connection:
+            connection.execute(query("partitions_ensure"), {"now": now, "months": MONTHS_AHEAD})
+
 
 def charges_by(connection: psycopg.Connection, by: Sequence[str], asked: Asked) -> list[ReportRow]:
-    """Sums by group, largest first. To be called with the other reads it is to agree with in one snapshot."""
+    """Sums by group, largest first. To be called with the other reads it is to agree with in one snapshot.
+
+    Raises ArchivedError for a span that cuts an hour of a month that is in the archive alone: sums are kept by whole hours.
+    """
     rows = connection.execute(query("ledger_report"), {"by": list(by), **_parameters(connection, asked)}).fetchall()
     return [ReportRow(tuple(row[0]), *row[1:]) for row in rows]
 
@@ -92,6 +101,11 @@ def check_rollups(connection: psycopg.Connection) -> CheckResult:
 def _parameters(connection: psycopg.Connection, asked: Asked) -> dict[str, Any]:
     parts = slices(asked.since, asked.until)
     first_day, end_day = parts.days or (None, None)
+    rest = {"rest_from": [since for since, _ in parts.rest], "rest_until": [until for _, until in parts.rest]}
+    if parts.rest and connection.execute(query("partitions_dropped_in"), rest).fetchone() == (True,):
+        raise ArchivedError(
+            "the report cuts an hour of a month whose entries are in the archive: ask for whole hours of UTC, or `remit ledger scan`"
+        )
     return {
         "since": asked.since,
         "until": asked.until,
@@ -104,8 +118,7 @@ def _parameters(connection: psycopg.Connection, asked: Asked) -> dict[str, Any]:
         "hours_until": [until for _, until in parts.hours],
         # A constant, so that no plan looks at entries where there is nothing to look for.
         "has_rest": bool(parts.rest),
-        "rest_from": [since for since, _ in parts.rest],
-        "rest_until": [until for _, until in parts.rest],
+        **rest,
     }
 
 

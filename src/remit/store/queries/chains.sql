@@ -1,9 +1,13 @@
 -- Blocks of capabilities whose time is not up, of these grants, parents before children: what was charged to each, blocks below
 -- it included, and what running calls hold at most.
 WITH charged AS (
-    SELECT b.id, sum(e.amount_nanousd)::bigint AS spent_nanousd, sum(e.requests)::bigint AS requests
-    FROM entries AS e, unnest(e.block_ids) AS b (id)
-    WHERE e.grant_id = ANY (%(grant_ids)s) AND is_spend(e.kind)
+    SELECT b.id, sum(s.amount_nanousd)::bigint AS spent_nanousd, sum(s.requests)::bigint AS requests
+    FROM (
+        SELECT e.block_ids, e.amount_nanousd, e.requests FROM entries AS e
+        WHERE e.grant_id = ANY (%(grant_ids)s) AND is_spend(e.kind)
+        UNION ALL
+        SELECT d.block_ids, d.amount_nanousd, d.requests FROM dropped_sums AS d WHERE d.grant_id = ANY (%(grant_ids)s)
+    ) AS s, unnest(s.block_ids) AS b (id)
     GROUP BY b.id
 ), running AS (
     SELECT b.id, sum(h.ceiling_nanousd)::bigint AS held_nanousd

@@ -7,6 +7,8 @@ WITH relations AS (
     FROM pg_class AS c
     WHERE (c.relnamespace IN ('remit'::regnamespace, 'chargeback'::regnamespace) OR c.oid = 'remit_jobs.job_errors'::regclass)
       AND c.relkind IN ('r', 'c', 'S', 'v', 'm', 'p', 'f')
+      -- Which months have a partition is a matter of the clock; each of them is as the default.
+      AND (NOT c.relispartition OR pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT')
 ), functions AS (
     SELECT p.*, 'function ' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS subject
     FROM pg_proc AS p WHERE p.pronamespace = 'remit'::regnamespace
@@ -46,7 +48,8 @@ WITH relations AS (
     SELECT subject, 0, '', '' FROM relations
     UNION ALL
     SELECT subject, 1, '', 'owner ' || pg_get_userbyid(relowner)
-           || coalesce(', ' || array_to_string(reloptions, ', '), '') FROM relations
+           || coalesce(', ' || array_to_string(reloptions, ', '), '')
+           || coalesce(', partitioned by ' || pg_get_partkeydef(oid), '') FROM relations
     UNION ALL
     SELECT r.subject, 2, lpad(a.attnum::text, 4, '0'),
            a.attname || ' ' || format_type(a.atttypid, a.atttypmod)

@@ -1,0 +1,26 @@
+"""A ledger with a past."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.archive.ground import Ground
+from tests.store.database import copy_of, fresh_database
+
+
+@cache
+def _filled() -> Ground:
+    made = Ground(fresh_database(), Path())
+    made.fill()
+    made.close()
+    return made
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    """Nothing is archived yet."""
+    made = Ground(copy_of(_filled().trial.url), tmp_path / "archive", _filled())
+    yield made
+    made.close()
