@@ -3,8 +3,12 @@
 import gzip
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,9 @@ version: 1
 grants:
   acme: {owner: ana@acme.example, class: production, expires: 2099-01-01, limits: [{usd: "9.00", per: month}]}
 """
+
+
+AUDIT_PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "audit-a-month.md"
 
 
 class Office:
@@ -117,6 +124,21 @@ def test_an_auditor_verifies_an_export_alone(office: Office, name: str) -> None:
     (office.away.folder / name).write_bytes(out.read_bytes()[:-20])
     assert office.away(*verify).code == 1
     assert sorted(one.name for one in office.away.folder.iterdir() if one.name.startswith(".")) == []
+
+
+def test_an_auditor_sums_a_month_by_the_page(office: Office) -> None:
+    """The page's own script, run by a plain Python on the export: what each vendor is owed is what the ledger says."""
+    (script,) = re.findall(r"```python\n(.*?)```", AUDIT_PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (office.away.folder / "sum_month.py").write_text(script)
+    office.here.ok("ledger", "export", "--out", str(office.away.folder / "month.jsonl.gz"))
+    month = datetime.now(UTC).strftime("%Y-%m")
+    command = [sys.executable, "-I", "sum_month.py", "month.jsonl.gz"]
+    of_month = subprocess.run([*command, month], cwd=office.away.folder, capture_output=True, text=True, check=True)
+    assert of_month.stdout == "v: 0.00 USD (14 nano-USD)\n"
+    of_another = subprocess.run(
+        [*command, "2020-01"], cwd=office.away.folder, capture_output=True, text=True, check=True
+    )
+    assert of_another.stdout == ""
 
 
 def test_a_mistake_in_verifying_is_a_line(office: Office) -> None:
