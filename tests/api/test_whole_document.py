@@ -66,7 +66,7 @@ UNSAID = (
 )
 DRAWN_STATUSES: Counter[int] = Counter()
 # What stands in the paths of operations that never succeed here.
-NOWHERE = {"kind": "slack", "reconciliation": "rec_none", "month": "2026-10"}
+NOWHERE = {"kind": "slack", "reconciliation": "rec_none", "month": "2097-01"}
 OPERATIONS = sorted({*GOOD, *NEVER_GOOD})
 
 

@@ -30,9 +30,13 @@ from remit.store.postgres_writes import WriteUnit
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Nanousd = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
-MonthText = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}$", description="month of UTC, such as 2026-10")]
+MonthText = Annotated[
+    str, msgspec.Meta(pattern=r"^[12][0-9]{3}-(0[1-9]|1[0-2])$", description="month of UTC, such as 2026-10")
+]
 ReconciliationId = Annotated[str, PathParameter(description="id of a comparison")]
-MonthPath = Annotated[str, PathParameter(pattern="^[0-9]{4}-[0-9]{2}$", description="month of UTC, such as 2026-10")]
+MonthPath = Annotated[
+    str, PathParameter(pattern="^[12][0-9]{3}-(0[1-9]|1[0-2])$", description="month of UTC, such as 2026-10")
+]
 _MAX_LINES: Final = 1_000
 
 
@@ -184,7 +188,7 @@ class Reconciliations(Controller):
         request: StrictRequest,
         services: Injected,
         month: Annotated[
-            str | None, QueryParameter(pattern="^[0-9]{4}-[0-9]{2}$", description="only of this month")
+            str | None, QueryParameter(pattern="^[12][0-9]{3}-(0[1-9]|1[0-2])$", description="only of this month")
         ] = None,
         vendor: FromQuery[str | None] = None,
     ) -> ReconciliationList:
@@ -265,7 +269,7 @@ class Months(Controller):
         if not isinstance(answer, Closed):
             raise Refusal([answer])
         (closed,) = [one for one in services.reconciling.months.months() if one.month == answer.month]
-        return Response(msgspec.convert(msgspec.to_builtins(closed), MonthGiven), status_code=200)
+        return Response(msgspec.convert(msgspec.to_builtins(closed), MonthGiven), status_code=201)
 
     @post("/{month:str}/reopen", sync_to_thread=True, responses=PROBLEM_RESPONSES)
     def reopen(  # noqa: PLR0917 - one parameter per part of a write

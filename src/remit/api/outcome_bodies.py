@@ -102,7 +102,8 @@ class OutcomeRequest(StrictRequest):
         return read_strictly(raw, OutcomeBody | Annotated[list[OutcomeBody], _BATCH_SIZE])
 
 
-_BATCH_SIZE: Final = Meta(min_length=1, max_length=MAX_EVENTS)
+_BATCH_SIZE: Final = Meta(max_length=MAX_EVENTS)  # CloudEvents lets a batch be empty
+Batch = Annotated[list[OutcomeBody], _BATCH_SIZE]
 
 
 def _converted(event: Mapping[str, Any]) -> OutcomeBody:

@@ -11,7 +11,7 @@ from remit.api.answers import Given
 from remit.api.bodies import StrictRequest
 from remit.api.grants import found, seen
 from remit.api.ledger import Under
-from remit.api.outcome_bodies import Kind, OutcomeBody, OutcomeRequest
+from remit.api.outcome_bodies import Batch, Kind, OutcomeBody, OutcomeRequest
 from remit.api.params import AfterNumber, Injected, PageSize, Since, grant_ref, require_offsets
 from remit.api.problems import PROBLEM_RESPONSES, Refusal, refuse
 from remit.api.services import Services
@@ -165,10 +165,12 @@ class Outcomes(Controller):
 
     @post(sync_to_thread=True, responses=PROBLEM_RESPONSES, status_code=200, request_class=OutcomeRequest)
     def assert_events(
-        self, request: StrictRequest, services: Injected, data: JSONBody[OutcomeBody | list[OutcomeBody]]
+        self, request: StrictRequest, services: Injected, data: JSONBody[OutcomeBody | Batch]
     ) -> OutcomesAsserted:
         """Keeps what a system of record says, all of it or none; also as CloudEvents. Takes its role, and no grant's own owner."""
         bodies = data if isinstance(data, list) else [data]
+        if not bodies:
+            return OutcomesAsserted(events=[])
         actor, shown = request.user, request.auth
         with services.repository.read() as reads:
             tree = Tree(reads.load_tree())
