@@ -145,6 +145,33 @@ def test_a_month_is_closed_when_the_books_say_so(trial: Trial) -> None:
     assert [one.is_closed for one in months] == [True, False]
 
 
+def test_a_closed_month_has_its_bills(trial: Trial) -> None:
+    """A row for usage and one for each part that is none; together they are what was billed."""
+    bill = {"vendor": "openai", "invoice_id": "INV-1", "total_nanousd": 1_000}
+    bill["lines"] = [{"kind": "tax", "amount_nanousd": 100, "text": None}]
+    with trial.looking.transaction(force_rollback=True):
+        vendors = trial.looking.execute("SELECT DISTINCT vendor FROM entries WHERE vendor IS NOT NULL").fetchall()
+        waived = [
+            {"what": what, "vendor": vendor, "reason": "r"}
+            for (vendor,) in vendors
+            for what in ("difference", "no_bill", "suspense")
+        ]
+        trial.looking.execute("UPDATE holds SET state = 'voided' WHERE state = 'open'")
+        closed = trial.call(
+            trial.looking,
+            "SELECT close_month('2026-06-01', '2026-03-01', 'fin', 'agreed', %s::jsonb, %s::jsonb, 'k')",
+            as_json([bill]),
+            as_json(waived),
+        )
+        assert closed["revision"] == 1, closed
+        books = postgres_focus.PostgresMonth(trial.looking, MARCH)
+        found = list(dataset_rows("invoice-detail", books, Naming()))
+    assert [(row["ChargeCategory"], row["BilledCost"], row["InvoiceId"]) for row in found] == [
+        ("Usage", 900, "INV-1"),
+        ("Tax", 100, "INV-1"),
+    ]
+
+
 def test_what_is_booked_in_a_later_month_is_exported_there(trial: Trial) -> None:
     """An entry whose billing month is another than that of its call is in that month's file, as a correction."""
     march, april = billed(rows(trial, MARCH)), billed(rows(trial, APRIL))

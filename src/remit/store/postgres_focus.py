@@ -1,6 +1,6 @@
 """The books of one billing month as the FOCUS export reads them: `remit.reports.focus.ports.FocusReader`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
@@ -11,7 +11,16 @@ from psycopg.rows import dict_row
 from remit.kernel.money import MAX_NANOUSD
 from remit.ledger.months import month_after
 from remit.reports.focus.meters import METERS
-from remit.reports.focus.model import BillingMonth, Charge, Grain, Invoice, PriceLine, first_instant
+from remit.reports.focus.model import (
+    BillingMonth,
+    Charge,
+    Grain,
+    Invoice,
+    InvoiceCategory,
+    InvoiceLine,
+    PriceLine,
+    first_instant,
+)
 from remit.store.connect import connect
 from remit.store.named import query
 
@@ -59,8 +68,9 @@ class PostgresMonth:
         )
 
     def invoices(self) -> Iterable[Invoice]:
-        """None yet: vendors' statements are not kept."""
-        return ()
+        """The bills that the month was closed with; none while it is open."""
+        row = self._connection.execute(query("focus_bills"), self._bounds()).fetchone()
+        return () if row is None else tuple(_invoice(bill, self.month, row[1]) for bill in row[0]["bills"])
 
     def _is_closed(self) -> bool:
         row = self._connection.execute(query("focus_closed"), self._bounds()).fetchone()
@@ -102,3 +112,32 @@ def _line(written: Any) -> PriceLine | None:
     if not (0 <= units <= MAX_NANOUSD and 0 <= price <= MAX_NANOUSD and abs(amount) <= MAX_NANOUSD):
         return None
     return PriceLine(str(written["kind"]), units, price, amount)
+
+
+_CATEGORIES: Mapping[str, InvoiceCategory] = {"tax": "Tax", "credit": "Credit", "purchase": "Purchase"}
+
+
+def _invoice(bill: dict[str, Any], month: date, signed_at: datetime) -> Invoice:
+    """A bill as it was signed off: a line for usage, and one for each part that is none."""
+    parts = bill.get("lines") or []
+    usage = bill["total_nanousd"] - sum(part["amount_nanousd"] for part in parts)
+    stated = [("usage", usage, None), *((part["kind"], part["amount_nanousd"], part.get("text")) for part in parts)]
+    lines = [
+        InvoiceLine(
+            detail_id=f"{bill['invoice_id']}-{number}",
+            amount_nanousd=amount,
+            created_at=signed_at,
+            updated_at=signed_at,
+            category="Usage" if kind == "usage" else _CATEGORIES.get(kind, "Adjustment"),
+            description=text or kind.replace("_", " "),
+        )
+        for number, (kind, amount, text) in enumerate(stated, 1)
+    ]
+    return Invoice(
+        issuer=bill["vendor"],
+        invoice_id=bill["invoice_id"],
+        month=month,
+        account_id=bill["vendor"],
+        status="Issued",
+        lines=lines,
+    )
