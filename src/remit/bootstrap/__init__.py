@@ -23,6 +23,7 @@ from remit.bootstrap.key_files import (
     load_or_create_ledger_key,
     replace_issuer_key,
 )
+from remit.bootstrap.outward import make_exporters, make_feeders
 from remit.bootstrap.parts import (
     finding_bounds,
     focus_naming,
@@ -82,6 +83,7 @@ from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_rollups import PostgresRollups
 from remit.store.postgres_roster import PostgresRoster
 from remit.store.postgres_seals import PostgresSeals
+from remit.store.postgres_sinks import PostgresSinks
 from remit.store.postgres_statements import PostgresStatements
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
@@ -148,6 +150,7 @@ class Authority:
         self.jobs = PostgresJobs(self._opens)
         self.seals = PostgresSeals(self._opens)
         self.statements = PostgresStatements(self._opens, self.clock, source)
+        self.sinks = PostgresSinks(self._opens, self.clock)
         # Where what people do in other systems is carried out, if not on the tickets here.
         self.decides: Decides | None = None
 
@@ -384,12 +387,14 @@ class Authority:
             self.deliveries.know(channel.name)
         carriers = [Carrier(channel, self.deliveries, self.clock) for channel in self.channels()]
         every = self.settings.sweep_seconds
-        work = Work(
-            self.care, self.ledger, self.jobs, self._opens, self.clock, self.remind, self.escalate, send, carriers
-        )
-        worker = JobWorker(
-            self.url, work.tasks(), self.jobs, min(every, POLL_SECONDS), STOP_SECONDS, channels=len(carriers)
-        )
+        feeders = make_feeders(self.settings, self.sinks, self.clock)
+        for feeder in feeders:
+            feeder.know()
+        exporters = make_exporters(self.settings, self.url, self.ledger, self.sinks, self.clock)
+        parts = (self.care, self.ledger, self.jobs, self._opens, self.clock, self.remind, self.escalate, send)
+        work = Work(*parts, carriers, feeders, exporters)
+        hang = len(carriers) + len(feeders) + len(exporters)
+        worker = JobWorker(self.url, work.tasks(), self.jobs, min(every, POLL_SECONDS), STOP_SECONDS, channels=hang)
         terms = self.settings.ledger
         rollups = PostgresRollups(self._opens)
         sealing = (self.sealer(), terms.seal_seconds)

@@ -147,7 +147,7 @@ class Endpoint:
         limited = status == 403 and (headers.get("x-ratelimit-remaining") == "0" or "retry-after" in headers)
         if status >= 500 or status in _NOT_NOW or limited:
             return TryAgain(self._wait(headers), why)
-        return Dead(why, status)
+        return Dead(why, status, body)
 
     def _wait(self, headers: Mapping[str, str]) -> int | None:
         """What Retry-After says (RFC 9110, section 10.2.3): seconds or a date. Or else when GitHub's limit is reset."""

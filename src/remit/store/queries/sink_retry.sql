@@ -1,0 +1,7 @@
+-- Makes the letters of a sink due again, and the sink as well.
+WITH letters AS (
+    UPDATE sink_letters SET state = 'due', at = %(now)s WHERE sink = %(sink)s AND state = 'dead' RETURNING 1
+), freed AS (
+    UPDATE sinks SET next_attempt_at = %(now)s WHERE name = %(sink)s RETURNING 1
+)
+SELECT (SELECT count(*) FROM letters), (SELECT count(*) FROM freed)
