@@ -1,5 +1,6 @@
 """A database with a ledger in it, and sinks that are fed from it."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ class Books:
 
     def entries(self) -> list[str]:
         return [row[0] for row in self.trial.looking.execute("SELECT id FROM entries ORDER BY seq")]
+
+    def wait(self, time: timedelta) -> None:
+        self.clock.instant += time
 
     def fold(self) -> None:
         PostgresRollups(self.opens).fold()

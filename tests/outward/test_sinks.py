@@ -75,9 +75,9 @@ def test_a_receiver_that_cannot_now_is_asked_again(books: Books, events: EventsP
     state = books.state("cloudevents")
     assert (state["seq"], state["attempts"], state["waiting"]) == (0, 1, 2)
     asked = len(events.asked)
-    books.clock.advance(timedelta(seconds=119 if fault.retry_after else 7))
+    books.wait(timedelta(seconds=119 if fault.retry_after else 7))
     assert feeder.round() == 0 and len(events.asked) == asked
-    books.clock.advance(timedelta(seconds=1))
+    books.wait(timedelta(seconds=1))
     assert feeder.round() == 2
     assert events.ids == wanted
     assert books.state("cloudevents")["attempts"] == 0
@@ -89,7 +89,7 @@ def test_a_receiver_that_hangs_stops_nobody(books: Books, events: EventsPeer) ->
     events.faults.append(Fault(delay_seconds=0.5))
     assert books.feeder("cloudevents", events.url, timeout_seconds=0.1).round() == 0
     wanted += books.call()
-    books.clock.advance(timedelta(seconds=60))
+    books.wait(timedelta(seconds=60))
     assert books.feeder("cloudevents", events.url).round() == 2
     assert events.ids == wanted
 
@@ -100,7 +100,7 @@ def test_an_answer_that_was_lost_makes_a_repetition_and_no_second_event(books: B
     events.faults.append(Fault(drops=True, after=True))
     feeder = books.feeder("cloudevents", events.url)
     assert feeder.round() == 0
-    books.clock.advance(timedelta(seconds=60))
+    books.wait(timedelta(seconds=60))
     assert feeder.round() == 3
     assert events.posted == [*wanted, *wanted] and events.ids == wanted
 
@@ -121,7 +121,7 @@ def test_a_crash_between_sending_and_remembering_loses_nothing(
             feeder.round()
     assert events.posted == wanted[:2]
     assert feeder.round() == 0, "the one who died is waited for"
-    books.clock.advance(timedelta(minutes=16))
+    books.wait(timedelta(minutes=16))
     assert feeder.round() == 4
     assert events.posted == [*wanted[:2], *wanted] and events.ids == wanted
 
@@ -189,7 +189,7 @@ def test_lago_keeps_one_of_each(books: Books, lago: LagoPeer) -> None:
     feeder = books.feeder("lago", url, subject="tag:team", subjects={"search": "sub_1"}, code="llm")
     assert feeder.round() == 0
     wanted += books.call(1)
-    books.clock.advance(timedelta(seconds=60))
+    books.wait(timedelta(seconds=60))
     assert feeder.round() == 4
     assert list(lago.kept) == wanted and books.sinks.letters(10) == []
     event = lago.kept[wanted[0]]
@@ -200,7 +200,7 @@ def test_lago_keeps_one_of_each(books: Books, lago: LagoPeer) -> None:
 def test_a_sink_begins_where_it_is_told(books: Books, events: EventsPeer) -> None:
     """Now, at an instant, or at the start, once: settings that change later move nothing."""
     books.call(2)
-    books.clock.advance(timedelta(hours=1))
+    books.wait(timedelta(hours=1))
     instant = books.clock.now()
     later = books.call(1)
     now = books.feeder("cloudevents", events.url, name="now", since="now")
@@ -215,14 +215,14 @@ def test_a_sink_begins_where_it_is_told(books: Books, events: EventsPeer) -> Non
 def test_a_sink_is_put_back(books: Books, events: EventsPeer) -> None:
     """Everything from an instant on is sent again, and that somebody wished so is audited."""
     books.call(1)
-    books.clock.advance(timedelta(hours=1))
+    books.wait(timedelta(hours=1))
     instant, again = books.clock.now(), books.call(2)
     feeder = books.feeder("cloudevents", events.url)
     assert feeder.round() == 3
     assert books.rewind("cloudevents", instant) == (3, 1)
     assert feeder.round() == 2
     assert events.posted[3:] == again and len(events.ids) == 3
-    done = books.trial.looking.execute("SELECT after FROM audit WHERE kind = 'sink'").fetchall()
+    done = books.trial.looking.execute("SELECT after FROM audit WHERE subject_kind = 'sink'").fetchall()
     assert done == [({"seq": 1, "seq_before": 3},)]
     assert books.rewind("nobody", instant) is None
 
@@ -252,7 +252,7 @@ def test_the_look_finds_what_is_to_be_fed(books: Books) -> None:
     assert wanted() == ["cloudevents"]
     feeder.round()
     assert wanted() == []
-    books.clock.advance(timedelta(minutes=1))
+    books.wait(timedelta(minutes=1))
     assert wanted() == ["cloudevents"]
 
 

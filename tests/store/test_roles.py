@@ -19,6 +19,7 @@ TABLES = (
     "outcomes", "outcome_events", "outcome_joins",
     "ledger_tiles", "ledger_seals", "ledger_checkpoints",
     "statements", "statement_lines", "statement_raw",
+    "sinks", "sink_letters", "export_files",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
@@ -30,7 +31,7 @@ READABLE: dict[Role, set[str]] = {
                      "rollup_series", "rollup_hours", "rollup_days", "rollup_state", "entry_facts", "month_events",
                      "billing_months", "reconciliations", "drift", "reconciliation_postings",
                      "outcomes", "outcome_events", "outcome_joins", "ledger_tiles", "ledger_seals",
-                     "ledger_checkpoints", "statements", "statement_lines"},
+                     "ledger_checkpoints", "statements", "statement_lines", "sinks", "sink_letters", "export_files"},
     "remit_authority": {*TABLES, "postings", "entry_facts", "billing_months"} - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
 INSERTABLE: dict[Role, set[str]] = {
@@ -42,7 +43,7 @@ INSERTABLE: dict[Role, set[str]] = {
                         "ticket_threads", "heard", "reconciliations", "drift", "reconciliation_postings",
                         "outcomes", "outcome_events", "outcome_joins",
                         "ledger_tiles", "ledger_seals", "ledger_checkpoints",
-                        "statements", "statement_lines", "statement_raw"},
+                        "statements", "statement_lines", "statement_raw", "sinks", "sink_letters", "export_files"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
@@ -50,7 +51,7 @@ UPDATABLE: dict[Role, set[str]] = {
     # notifications: only the columns about delivery; role_bindings: only their end; ledger_tiles: only to append hashes
     "remit_authority": {"grants", "issuer_keys", "access_keys", "people_tokens", "notifications", "tickets",
                         "break_glasses", "people", "role_bindings", "deliveries", "ticket_threads", "heard",
-                        "ledger_tiles"},
+                        "ledger_tiles", "sinks", "sink_letters", "export_files"},
 }  # fmt: skip
 CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",

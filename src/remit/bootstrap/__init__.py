@@ -60,7 +60,7 @@ from remit.renewals.rounds import Did, Rounds
 from remit.renewals.service import TicketService
 from remit.renewals.succession import Succession
 from remit.renewals.writes import EffectWriter
-from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, webhook_secret
+from remit.settings import Settings, SettingsError, metrics_token, scim_token, sign_in_secret, webhook_secret
 from remit.store.authored import Source as AuditSource
 from remit.store.authored import say
 from remit.store.connect import opener
@@ -72,6 +72,7 @@ from remit.store.postgres_chains import PostgresChains
 from remit.store.postgres_deliveries import PostgresDeliveries
 from remit.store.postgres_findings import PostgresFindings
 from remit.store.postgres_focus import open_month
+from remit.store.postgres_gauges import PostgresGauges
 from remit.store.postgres_grants import PostgresGrants
 from remit.store.postgres_jobs import PostgresJobs
 from remit.store.postgres_keys import PostgresKeys
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from remit.api.server import ApiServer
     from remit.api.services import Services
     from remit.api.sign_in import SignIn
+    from remit.telemetry.pages import MetricsServer
 
 __all__ = [
     "ADMIN_TOKEN_FILE",
@@ -400,6 +402,18 @@ class Authority:
         sealing = (self.sealer(), terms.seal_seconds)
         return Upkeep(self.care, self.jobs, work, worker, self.clock, rollups, every, *sealing)
 
+    def metrics(self) -> "MetricsServer | None":
+        """The page that Prometheus reads, bound and not started; None where none is wanted. Raises OSError where its address is taken."""
+        terms = self.settings.metrics
+        if terms.listen is None:
+            return None
+        from remit.telemetry.books import register  # noqa: PLC0415 - only who shows a page needs it
+        from remit.telemetry.pages import MetricsServer, new_registry  # noqa: PLC0415 - as above
+
+        registry = new_registry()
+        register(registry, PostgresGauges(self._opens, self.clock, grants=terms.grant_paths).read)
+        return MetricsServer(terms.listen, registry, metrics_token(terms))
+
     def sealer(self) -> Sealer:
         """Seals the ledger; makes the key that signs checkpoints on first use."""
         return Sealer(
@@ -413,16 +427,21 @@ def run_gateway(
     *,
     parent: int,
     ready: Callable[[], None],
+    number: int = 0,
     environment: Mapping[str, str] = os.environ,
 ) -> None:
     """Runs one gateway process to its end, over `gateway_database_url` or else `database_url`, one of which is set.
 
     `parent` is a pipe whose end means that nobody wants the process any more; `ready` is called once callers are served.
+    `number` tells the processes of one parent apart.
     """
+    from remit.bootstrap.watchers import open_watchers  # noqa: PLC0415 - the control plane never needs it
     from remit.gateway.deployments import open_deployments  # noqa: PLC0415 - the control plane never needs it
     from remit.gateway.worker import Worker, run_worker  # noqa: PLC0415 - the control plane never needs it
 
     url = settings.gateway_database_url or settings.database_url
     assert url is not None
-    worker = Worker(settings, url, clock, make_price_book(settings), open_deployments(settings, environment))
+    watchers = open_watchers(settings, clock, number, environment)
+    deployments = open_deployments(settings, environment)
+    worker = Worker(settings, url, clock, make_price_book(settings), deployments, watchers)
     run_worker(worker, parent, ready)

@@ -48,7 +48,9 @@ class OpenMeterPeer(EventsPeer):
         if asked.headers.get("authorization") != f"Bearer {USAGE_TOKEN}":
             return PeerReply(401, {"title": "Unauthorized", "status": 401})
         if any(not event.get("subject") or "value" not in event["data"] for event in asked.json):
-            return PeerReply(400, {"title": "Bad Request", "status": 400, "detail": "an event has no subject or no value"})
+            return PeerReply(
+                400, {"title": "Bad Request", "status": 400, "detail": "an event has no subject or no value"}
+            )
         return super().answer(asked)
 
 
