@@ -30,6 +30,10 @@ TABLES = {
     "`[[workloads]]`": settings.WorkloadSettings,
     "`[renewals]`": settings.RenewalSettings,
     "`[[channels]]`": ChannelSettings,
+    "`[telemetry]`": settings.TelemetrySettings,
+    "`[metrics]`": settings.MetricsSettings,
+    "`[[sinks]]`": settings.SinkSettings,
+    "`[[exports]]`": settings.ExportSettings,
 }
 
 

@@ -94,8 +94,10 @@ class Feeder:
             return
         asked = stopped.after_seconds if isinstance(stopped, TryAgain) else None
         wait = asked or wait_seconds(attempts + 1, self._jitter())
-        say = _log.warning if isinstance(stopped, TryAgain) else _log.error
-        say("sink_not_fed", sink=self.name, error=stopped.why, again_in=wait)
+        if isinstance(stopped, TryAgain):
+            _log.warning("sink_not_fed", sink=self.name, error=stopped.why, again_in=wait)
+        else:
+            _log.error("sink_refused", sink=self.name, error=stopped.why, again_in=wait)
         self._sinks.failed(self.name, stopped.why, wait)
 
     def _wants(self, row: SinkRow) -> bool:
