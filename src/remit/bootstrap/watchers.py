@@ -1,12 +1,13 @@
 """Who watches the calls of one gateway process, as the settings say."""
 
+import ssl
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from remit.gateway.watching import NOBODY, Watchers, Watching
 from remit.kernel.clock import Clock
 from remit.notify.calls import Endpoint
-from remit.settings import Settings, SettingsError, metrics_token, telemetry_headers
+from remit.settings import Settings, SettingsError, TelemetrySettings, metrics_token, telemetry_headers
 from remit.telemetry.call import Watch
 
 if TYPE_CHECKING:
@@ -68,6 +69,21 @@ def open_watchers(settings: Settings, clock: Clock, number: int, environment: Ma
     return watchers
 
 
+def check_watchers(settings: Settings, clock: Clock, environment: Mapping[str, str]) -> None:
+    """Raises SettingsError for what gateways, or the authority, could not watch with; opens nothing."""
+    _sender(settings, clock, environment)
+    terms = settings.metrics
+    addresses = [one for one in (terms.listen, terms.gateway_listen) if one is not None]
+    if not addresses:
+        return
+    from remit.telemetry.pages import new_registry, require_private  # noqa: PLC0415 - rare
+
+    new_registry()
+    token = metrics_token(terms, environment)
+    for address in addresses:
+        require_private(address, token)
+
+
 def _watching(settings: Settings, watches: list[Watch]) -> Watching:
     terms = settings.telemetry
     to_vendors = terms.trace_context_to_vendors and terms.otlp_endpoint is not None
@@ -89,7 +105,14 @@ def _sender(settings: Settings, clock: Clock, environment: Mapping[str, str]) ->
             secrets=tuple(headers.values()),
             timeout_seconds=terms.timeout_seconds,
             ca_file=terms.ca_file,
+            tls=_tls(terms) if terms.otlp_endpoint.startswith("https:") else None,
         )
+    except OSError as error:
+        raise SettingsError(f"`telemetry.ca_file` cannot be used: {error}") from None
     except ValueError as error:
         raise SettingsError(f"`telemetry.otlp_endpoint`: {error}") from None
     return Sender(terms, endpoint, clock)
+
+
+def _tls(terms: TelemetrySettings) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=None if terms.ca_file is None else str(terms.ca_file))

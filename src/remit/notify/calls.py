@@ -67,7 +67,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One other side. `secrets` are kept out of every reason that is given."""
+    """One other side. `secrets` are kept out of every reason that is given.
+
+    `tls` is for who calls often: without it the authorities are read for each call, so that new ones count at once.
+    """
 
     base_url: str = field(repr=False)
     clock: Clock
@@ -76,6 +79,7 @@ class Endpoint:
     timeout_seconds: float = 10.0
     ca_file: Path | None = None
     max_answer_bytes: int = MAX_ANSWER_BYTES
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         require_safe(self.base_url)
@@ -117,7 +121,7 @@ class Endpoint:
         if urlsplit(self.base_url).scheme == "http":
             # Reading the machine's authorities takes longer than a call on this machine.
             return urllib.request.build_opener(NoRedirects)
-        context = ssl.create_default_context(cafile=None if self.ca_file is None else str(self.ca_file))
+        context = self.tls or ssl.create_default_context(cafile=None if self.ca_file is None else str(self.ca_file))
         return urllib.request.build_opener(NoRedirects, urllib.request.HTTPSHandler(context=context))
 
     def _read(self, answer: Any) -> bytes | TryAgain:

@@ -14,8 +14,8 @@ from remit.store.enqueue import defer, for_sinks
 from remit.store.named import query
 from remit.store.rows import dicts
 
-# An attempt that has not ended by then is made again by another worker; more than a batch and its parts take to be refused one by one.
-CLAIM_SECONDS = 900
+# An attempt that has not ended by then is made again by another worker: what both send is known by its ids, and one moves the place.
+CLAIM_SECONDS = 300
 MAX_ERROR_CHARACTERS = 500
 Begins = datetime | Literal["start", "now"]
 

@@ -19,17 +19,17 @@ WORDS: Final = {
     "holds_open": "Holds of calls that run.",
     "holds_overdue": "Holds whose time is up and that nobody ended.",
     "jobs": "Jobs that are not done.",
-    "rollup_lag_entries": "Entries that are not in the sums that reports read.",
+    "rollup_lag_entries": "Numbers of entries that are not in the sums that reports read.",
     "sealed_entries": "Entries in the ledger's tree.",
     "sink_failed_attempts": "Attempts to feed a sink that failed since the last one that did not.",
-    "sink_lag_entries": "Entries that a sink has not been fed.",
+    "sink_lag_entries": "Numbers of entries that a sink has not been fed.",
     "sink_letters": "Entries that a sink refused for good.",
     "spend_nanousd": "What was charged in this billing month, in nano-USD.",
     "suspense_nanousd": "What was booked at its ceiling and waits for evidence, in nano-USD.",
     "tickets_open": "Tickets that wait for somebody.",
     "tree_revision": "The tree's revision.",
     "tree_revision_lag": "How many revisions the gateway is behind that is most.",
-    "unsealed_entries": "Entries that are not in the ledger's tree yet.",
+    "unsealed_entries": "Numbers of entries that are not in the ledger's tree yet.",
 }
 
 

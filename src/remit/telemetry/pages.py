@@ -34,6 +34,16 @@ def new_registry() -> "CollectorRegistry":
     return CollectorRegistry(auto_describe=False)
 
 
+def require_private(listen: str, token: bytes | None) -> tuple[str, int]:
+    """Host and port of an address that only this machine reaches, or where a token is asked for. Raises SettingsError."""
+    host, port = parse_listen(listen)
+    if token is None and not is_loopback(host):
+        raise SettingsError(
+            "`metrics`: beyond this machine they are shown to who has the token: `token_env` or `token_file`"
+        )
+    return host, port
+
+
 class CallCounters:
     """Counts calls of one gateway process. Labels are vendors, classes and codes, of which there are few."""
 
@@ -80,11 +90,7 @@ class MetricsServer:
     """
 
     def __init__(self, listen: str, registry: "CollectorRegistry", token: bytes | None, *, number: int = 0) -> None:
-        host, port = parse_listen(listen)
-        if token is None and not is_loopback(host):
-            raise SettingsError(
-                "`metrics`: beyond this machine they are shown to who has the token: `token_env` or `token_file`"
-            )
+        host, port = require_private(listen, token)
         self._registry = registry
         self._token = token
         server = self
