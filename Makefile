@@ -43,8 +43,8 @@ bench: .venv/dev.stamp ## measure requests per second and added latency on this 
 	@$(BIN)/python -m bench.ledger
 
 lock: .venv/dev.stamp ## rewrite requirements/*.txt from their inputs; UPGRADE=1 takes the newest versions
-	@$(COMPILE) --extra server --extra archive pyproject.toml requirements/build.in -o requirements/runtime.txt
-	@$(COMPILE) --extra server --extra archive --extra exact-tokens --extra sheet pyproject.toml requirements/build.in requirements/dev.in -o requirements/dev.txt
+	@$(COMPILE) --extra server --extra archive --extra metrics pyproject.toml requirements/build.in -o requirements/runtime.txt
+	@$(COMPILE) --extra server --extra archive --extra metrics --extra exact-tokens --extra sheet pyproject.toml requirements/build.in requirements/dev.in -o requirements/dev.txt
 	@$(COMPILE) requirements/audit.in -o requirements/audit.txt
 	@$(subst 3.11,3.12,$(COMPILE)) requirements/focus.in -o requirements/focus.txt
 

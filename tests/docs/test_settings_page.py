@@ -34,6 +34,10 @@ TABLES = {
     "`[[workloads]]`": settings.WorkloadSettings,
     "`[renewals]`": settings.RenewalSettings,
     "`[[channels]]`": ChannelSettings,
+    "`[telemetry]`": settings.TelemetrySettings,
+    "`[metrics]`": settings.MetricsSettings,
+    "`[[sinks]]`": settings.SinkSettings,
+    "`[[exports]]`": settings.ExportSettings,
 }
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from remit.gateway.operations import trace_id_of
+from remit.gateway.watching import Watching
 from remit.gateway.wire.exchange import Exchange
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -42,3 +43,11 @@ def test_two_are_none() -> None:
     """Which of them would count is not ours to choose."""
     assert trace_id_of(Traced()) is None
     assert trace_id_of(Traced(f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-01")) is None
+
+
+def test_vendors_hear_of_the_gateways_span_only_if_told_to() -> None:
+    """Then it is a span of the caller's trace and not the caller's own."""
+    caller = Traced(f"00-{TRACE}-{SPAN}-01")
+    assert Watching(watches=()).begin(caller).for_vendor == b""
+    header = Watching(watches=(), to_vendors=True).begin(caller).for_vendor.decode()
+    assert header.startswith(f"traceparent: 00-{TRACE}-") and header.endswith("-01\r\n") and SPAN not in header

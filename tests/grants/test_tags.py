@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.grants.tags import MAX_TAGS, check_tags, class_contradiction, parse_tag_header, resolve_tags
+from remit.grants.tags import MAX_TAGS, check_tags, class_contradiction, parse_baggage, parse_tag_header, resolve_tags
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_.-]{0,10}", fullmatch=True)
 VALUES = st.text(st.characters(whitelist_categories=("L", "N")), min_size=1, max_size=10)
@@ -82,3 +82,13 @@ def test_any_text_is_either_good_tags_or_a_sentence(text: str) -> None:
     if isinstance(parsed, dict):
         assert check_tags(parsed) is None
         assert len(parsed) <= MAX_TAGS
+
+
+def test_baggage_is_read_as_hints() -> None:
+    """Members of ours that can be tags count, the first of a name; whatever else is there is left alone."""
+    text = "remit.tag.team=smart%20search;p=1 , other=x,remit.tag.team=late,remit.tag.BAD=1,remit.tag.x=%ff,remit.tag.y=%0a"
+    assert parse_baggage(text) == {"team": "smart search"}
+    many = ",".join(f"remit.tag.t{number}=v" for number in range(20))
+    assert len(parse_baggage(many)) == 16
+    assert parse_baggage("remit.tag.a=" + "x" * 129) == {}
+    assert parse_baggage("remit.tag.a=1," + "z" * 8192) == {}

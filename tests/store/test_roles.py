@@ -21,6 +21,7 @@ TABLES = (
     "statements", "statement_lines", "statement_raw",
     "tag_revisions", "cost_rule_revisions",
     "segments", "ledger_partitions", "legal_holds", "expired_months",
+    "sinks", "sink_letters", "export_files",
 )  # fmt: skip
 READABLE: dict[Role, set[str]] = {
     # revocations: not who, why and whose
@@ -35,7 +36,8 @@ READABLE: dict[Role, set[str]] = {
                      "outcomes", "outcome_events", "outcome_joins", "ledger_tiles", "ledger_seals",
                      "ledger_checkpoints", "statements", "statement_lines", "tag_revisions", "tag_names",
                      "governed_tags", "cost_rule_revisions", "cost_rules", "segments",
-                     "ledger_partitions", "legal_holds", "expired_months", "dropped_sums"},
+                     "ledger_partitions", "legal_holds", "expired_months", "dropped_sums",
+                     "sinks", "sink_letters", "export_files"},
     "remit_authority": {*TABLES, "postings", "entry_facts", "billing_months", "tag_names", "governed_tags", "cost_rules",
                         "dropped_sums"} - {"replaced_buckets", "used_proofs"},
 }  # fmt: skip
@@ -48,7 +50,8 @@ INSERTABLE: dict[Role, set[str]] = {
                         "ticket_threads", "heard", "reconciliations", "drift", "reconciliation_postings",
                         "outcomes", "outcome_events", "outcome_joins",
                         "ledger_tiles", "ledger_seals", "ledger_checkpoints",
-                        "statements", "statement_lines", "statement_raw", "tag_revisions", "cost_rule_revisions", "legal_holds"},
+                        "statements", "statement_lines", "statement_raw", "tag_revisions", "cost_rule_revisions", "legal_holds",
+                        "sinks", "sink_letters", "export_files"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {
     "remit_gateway": set(),
@@ -56,7 +59,7 @@ UPDATABLE: dict[Role, set[str]] = {
     # notifications: only the columns about delivery; role_bindings: legal_holds, expired_months: only their end; ledger_tiles: only to append hashes
     "remit_authority": {"grants", "issuer_keys", "access_keys", "people_tokens", "notifications", "tickets",
                         "break_glasses", "people", "role_bindings", "deliveries", "ticket_threads", "heard",
-                        "ledger_tiles", "legal_holds", "expired_months"},
+                        "ledger_tiles", "legal_holds", "expired_months", "sinks", "sink_letters", "export_files"},
 }  # fmt: skip
 CALLABLE: dict[Role, set[str]] = {
     "remit_gateway": {"take_holds", "finish_holds", "abandon_hold", "report_to_security", "acknowledge",

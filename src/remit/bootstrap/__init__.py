@@ -24,6 +24,7 @@ from remit.bootstrap.key_files import (
     load_or_create_ledger_key,
     replace_issuer_key,
 )
+from remit.bootstrap.outward import make_exporters, make_feeders
 from remit.bootstrap.parts import (
     finding_bounds,
     focus_naming,
@@ -78,6 +79,7 @@ from remit.store.postgres_cost_rules import PostgresCostRules
 from remit.store.postgres_deliveries import PostgresDeliveries
 from remit.store.postgres_findings import PostgresFindings
 from remit.store.postgres_focus import open_month
+from remit.store.postgres_gauges import PostgresGauges
 from remit.store.postgres_grants import PostgresGrants
 from remit.store.postgres_jobs import PostgresJobs
 from remit.store.postgres_keys import PostgresKeys
@@ -89,6 +91,7 @@ from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_rollups import PostgresRollups
 from remit.store.postgres_roster import PostgresRoster
 from remit.store.postgres_seals import PostgresSeals
+from remit.store.postgres_sinks import PostgresSinks
 from remit.store.postgres_statements import PostgresStatements
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
@@ -104,6 +107,7 @@ if TYPE_CHECKING:
     from remit.api.sign_in import SignIn
     from remit.jobs.archiving import Archiver
     from remit.store.lake import Lake
+    from remit.telemetry.pages import MetricsServer
 
 __all__ = [
     "ADMIN_TOKEN_FILE",
@@ -164,6 +168,7 @@ class Authority:
         self.seals = PostgresSeals(self._opens)
         self.archive = PostgresArchive(self._opens)
         self.statements = PostgresStatements(self._opens, self.clock, source)
+        self.sinks = PostgresSinks(self._opens, self.clock)
         # Where what people do in other systems is carried out, if not on the tickets here.
         self.decides: Decides | None = None
 
@@ -415,12 +420,14 @@ class Authority:
             self.deliveries.know(channel.name)
         carriers = [Carrier(channel, self.deliveries, self.clock) for channel in self.channels()]
         every = self.settings.sweep_seconds
-        work = Work(
-            self.care, self.ledger, self.jobs, self._opens, self.clock, self.remind, self.escalate, send, carriers
-        )
-        worker = JobWorker(
-            self.url, work.tasks(), self.jobs, min(every, POLL_SECONDS), STOP_SECONDS, channels=len(carriers)
-        )
+        feeders = make_feeders(self.settings, self.sinks, self.clock)
+        for feeder in feeders:
+            feeder.know()
+        exporters = make_exporters(self.settings, self.url, self.ledger, self.sinks, self.clock)
+        parts = (self.care, self.ledger, self.jobs, self._opens, self.clock, self.remind, self.escalate, send)
+        work = Work(*parts, carriers, feeders, exporters)
+        hang = len(carriers) + len(feeders) + len(exporters)
+        worker = JobWorker(self.url, work.tasks(), self.jobs, min(every, POLL_SECONDS), STOP_SECONDS, channels=hang)
         terms = self.settings.ledger
         rollups = PostgresRollups(self._opens)
         sealing = (self.sealer(), terms.seal_seconds)
@@ -442,6 +449,13 @@ class Authority:
 
         return Reconciling(self.url, self._opens, self.clock, make_reconcile_terms(self.settings), source)
 
+    def metrics(self) -> "MetricsServer | None":
+        """The page that Prometheus reads, bound and not started; None where none is wanted. Raises OSError where its address is taken."""
+        from remit.bootstrap.watchers import open_books_page  # noqa: PLC0415 - only who shows a page needs it
+
+        gauges = PostgresGauges(self._opens, self.clock, grants=self.settings.metrics.grant_paths)
+        return open_books_page(self.settings, gauges)
+
     def sealer(self) -> Sealer:
         """Seals the ledger; makes the key that signs checkpoints on first use."""
         return Sealer(
@@ -455,16 +469,21 @@ def run_gateway(
     *,
     parent: int,
     ready: Callable[[], None],
+    number: int = 0,
     environment: Mapping[str, str] = os.environ,
 ) -> None:
     """Runs one gateway process to its end, over `gateway_database_url` or else `database_url`, one of which is set.
 
     `parent` is a pipe whose end means that nobody wants the process any more; `ready` is called once callers are served.
+    `number` tells the processes of one parent apart.
     """
+    from remit.bootstrap.watchers import open_watchers  # noqa: PLC0415 - the control plane never needs it
     from remit.gateway.deployments import open_deployments  # noqa: PLC0415 - the control plane never needs it
     from remit.gateway.worker import Worker, run_worker  # noqa: PLC0415 - the control plane never needs it
 
     url = settings.gateway_database_url or settings.database_url
     assert url is not None
-    worker = Worker(settings, url, clock, make_price_book(settings), open_deployments(settings, environment))
+    watchers = open_watchers(settings, clock, number, environment)
+    deployments = open_deployments(settings, environment)
+    worker = Worker(settings, url, clock, make_price_book(settings), deployments, watchers)
     run_worker(worker, parent, ready)

@@ -11,17 +11,23 @@ from remit.settings import Settings, parse_listen
 
 def check_start(settings: Settings, *, api: bool, environment: Mapping[str, str] = os.environ) -> None:
     """Vendors, prices, rules and addresses, as the processes started later will use them. Raises SettingsError, CommandError."""
-    from remit.bootstrap import make_price_book, make_workload_rules
+    from remit.bootstrap import make_clock, make_price_book, make_workload_rules
+    from remit.bootstrap.watchers import check_watchers
     from remit.gateway.deployments import open_deployments
 
     open_deployments(settings, environment)
     make_price_book(settings)
     make_workload_rules(settings)
+    check_watchers(settings, make_clock(settings), environment)
     with ExitStack() as bound:
         # The first address stays bound while the second is tried: they must not be the same.
         bound.enter_context(_bound("gateway", settings.gateway.listen))
         if api:
             bound.enter_context(_bound("API", settings.api.listen))
+        if settings.metrics.gateway_listen is not None:
+            bound.enter_context(_bound("gateway's metrics", settings.metrics.gateway_listen))
+        if settings.metrics.listen is not None and api:
+            bound.enter_context(_bound("metrics", settings.metrics.listen))
 
 
 def _bound(who: str, listen: str) -> socket.socket:

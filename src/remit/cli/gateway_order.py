@@ -11,12 +11,13 @@ class GatewayOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The settings, with the database's URL among them; the clock; and where to say that callers are served.
 
     `clock_shift` is None for the machine's clock. The end of the pipe `ready_descriptor` without a byte means that the
-    process ended before it served.
+    process ended before it served. `number` tells processes of one parent apart, from 0.
     """
 
     settings: Settings
     clock_shift: timedelta | None
     ready_descriptor: int
+    number: int = 0
 
 
 def encode_order(order: GatewayOrder) -> bytes:

@@ -21,7 +21,7 @@ def main() -> None:
         os.close(order.ready_descriptor)
 
     try:
-        run_gateway(order.settings, clock, parent=sys.stdin.fileno(), ready=ready)
+        run_gateway(order.settings, clock, parent=sys.stdin.fileno(), ready=ready, number=order.number)
     except Exception as error:
         code = reported(error)
         if code is None:

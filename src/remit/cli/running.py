@@ -14,12 +14,18 @@ from remit.settings import Settings
 
 if TYPE_CHECKING:
     from remit.api.server import ApiServer
+    from remit.telemetry.pages import MetricsServer
 
 READY_SECONDS = 60.0
 
 
-def run_gateways(
-    settings: Settings, url: str, clock: Clock, upkeep: Upkeep | None, api: "ApiServer | None" = None
+def run_gateways(  # noqa: PLR0917 - the parts that run beside each other
+    settings: Settings,
+    url: str,
+    clock: Clock,
+    upkeep: Upkeep | None,
+    api: "ApiServer | None" = None,
+    metrics: "MetricsServer | None" = None,
 ) -> int:
     """Runs until SIGTERM or SIGINT, with upkeep and API beside them where this is the authority; the exit code.
 
@@ -36,19 +42,20 @@ def run_gateways(
     gateways.start()
     if upkeep is not None:
         upkeep.start()
-    if api is not None:
-        api.start()
+    beside = [one for one in (api, metrics) if one is not None]
+    for one in beside:
+        one.start()
     try:
         if not gateways.wait_ready(READY_SECONDS):
             print("remit: the gateway did not become ready; its log says why", file=sys.stderr)
             return EXIT_DIFFERENCES
-        beside = f", api {api.url}" if api is not None else ""
-        print(f"remit is up: gateway {gateways.url}{beside}", flush=True)
+        also = f", api {api.url}" if api is not None else ""
+        print(f"remit is up: gateway {gateways.url}{also}", flush=True)
         stop.wait()
         return EXIT_OK
     finally:
-        if api is not None:
-            api.stop()
+        for one in beside:
+            one.stop()
         gateways.stop()
         if upkeep is not None:
             upkeep.stop()

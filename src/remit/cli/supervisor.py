@@ -145,7 +145,9 @@ class GatewayProcesses:
                 os.close(told)
             self._running[number] = process
         assert process.stdin is not None
-        order = GatewayOrder(settings=self.settings, clock_shift=self._clock_shift, ready_descriptor=told)
+        order = GatewayOrder(
+            settings=self.settings, clock_shift=self._clock_shift, ready_descriptor=told, number=number
+        )
         # One that died before it read its order is met as any other that died, by whoever waits for it.
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(encode_order(order))

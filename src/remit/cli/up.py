@@ -53,7 +53,12 @@ def up(
         api = authority.api()
     except OSError as error:
         raise CommandError(f"the API cannot listen on `{settings.api.listen}`: {error.strerror}") from None
-    return run_gateways(settings, gateway_database(settings, url), authority.clock, authority.upkeep(), api)
+    try:
+        metrics = authority.metrics()
+    except OSError as error:
+        raise CommandError(f"the metrics cannot listen on `{settings.metrics.listen}`: {error.strerror}") from None
+    at = gateway_database(settings, url)
+    return run_gateways(settings, at, authority.clock, authority.upkeep(), api, metrics)
 
 
 def gateway_overrides(listen: str | None, workers: int | None, vendor_url: str | None) -> dict[str, Any]:

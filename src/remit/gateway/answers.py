@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
@@ -13,6 +13,9 @@ from remit.gateway.wire.head import Headers
 from remit.kernel.decisions import RefusalCode, Refused
 from remit.leases.ports import Tightest
 from remit.providers.openai import openai_error
+
+if TYPE_CHECKING:
+    from remit.gateway.watching import Seen
 
 JSON = (b"content-type", b"application/json")
 # Client libraries retry 429 by themselves; beyond this wait that only makes noise.
@@ -34,7 +37,7 @@ class Ids:
     """The names of one request: ours, the decision's, and the caller's operation, which its retries share, and trace.
 
     `operation` is empty until the holder is known. `attempt` is which of its attempts this is, from 1, and None where that is not
-    known; `trace` is None where the caller names none.
+    known; `trace` is None where the caller names none. `seen` gathers what is told to who watches, None where nobody does.
     """
 
     request: str
@@ -42,6 +45,7 @@ class Ids:
     operation: str = ""
     attempt: int | None = None
     trace: str | None = None
+    seen: "Seen | None" = None
 
     def headers(self) -> Headers:
         return [(b"x-request-id", self.request.encode()), (b"remit-decision-id", self.decision.encode())]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from remit.gateway.bearer import BearerPolicy, forbidden
 from remit.gateway.deployments import Deployment
@@ -73,15 +74,20 @@ class CallerTags:
     unusable: Mapping[str, str] = field(default_factory=dict)
 
 
-def caller_tags(header: Mapping[str, str], metadata: Mapping[str, str]) -> CallerTags:
-    """The caller's tags: `metadata` that can be tags, overlaid with the `remit-tags` header. Both are bounded where read.
+def caller_tags(
+    header: Mapping[str, str], metadata: Mapping[str, str], baggage: Mapping[str, str] = MappingProxyType({})
+) -> CallerTags:
+    """The caller's tags: those in baggage, overlaid with `metadata` that can be tags and these with the `remit-tags` header.
+
+    All are bounded where read.
 
     Metadata has other uses, so what cannot be a tag there is left alone rather than refused.
     """
     usable = {name: value for name, value in metadata.items() if check_tags({name: value}) is None}
-    overridden = {name: value for name, value in usable.items() if header.get(name, value) != value}
     unusable = {} if len(usable) == len(metadata) else {n: v for n, v in metadata.items() if n not in usable}
-    return CallerTags({**usable, **header}, overridden, unusable)
+    weaker = {**baggage, **usable}
+    said = {**weaker, **header}
+    return CallerTags(said, {name: value for name, value in weaker.items() if said[name] != value}, unusable)
 
 
 def decide(

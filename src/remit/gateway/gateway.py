@@ -28,6 +28,7 @@ from remit.gateway.principal import Principal, authenticate, still_refused
 from remit.gateway.proving import Presented, presented_by
 from remit.gateway.settlement import VendorResult, ending_of
 from remit.gateway.snapshot import TreeSnapshot
+from remit.gateway.watching import Watching
 from remit.gateway.wire.exchange import Exchange
 from remit.gateway.wire.head import Headers
 from remit.kernel.clock import Clock
@@ -73,6 +74,7 @@ class Gateway:
         revision: Callable[[], Awaitable[int | None]],
         noting: Noting,
         breaking: Breaking,
+        watching: Watching | None = None,
     ) -> None:
         self._settings = settings
         self._renew_url = renew_url
@@ -84,6 +86,7 @@ class Gateway:
         self._revision = revision
         self._noting = noting
         self._breaking = breaking
+        self._watching = watching
         breaking.install(snapshot)
         self._operations = Operations()
         self._known = KnownChains()
@@ -117,6 +120,11 @@ class Gateway:
         _log.info("malformed", request_id=ids.request, decision_id=ids.decision, status=status, detail=reason)
         return answers.unreadable(status, reason, ids)
 
+    @property
+    def running(self) -> int:
+        """How many calls are with vendors."""
+        return len(self._running)
+
     async def idle(self) -> None:
         """Waits until every call is settled, also those whose callers have left."""
         while self._calls:
@@ -124,7 +132,8 @@ class Gateway:
 
     async def _answer(self, exchange: Exchange) -> None:
         now = self._clock.now()
-        ids = Ids(new_id("req", now), new_id("dec", now))
+        seen = None if self._watching is None else self._watching.begin(exchange)
+        ids = Ids(new_id("req", now), new_id("dec", now), seen=seen)
         try:
             if (exchange.method, exchange.path) == _CHAT:
                 await self._chat(exchange, ids, now)
@@ -136,10 +145,14 @@ class Gateway:
             self._fail(exchange, ids, cost_nanousd=0)
         finally:
             self._breaking.done(ids.request)
+            if seen is not None:
+                seen.tell((ids.request, ids.decision), now, self._clock.now())
 
     def _fail(self, exchange: Exchange, ids: Ids, cost_nanousd: int) -> None:
         """Ends a request that met a fault of ours, the exception being handled."""
         _log.exception("request_failed", request_id=ids.request)
+        if ids.seen is not None:
+            ids.seen.failed(cost_nanousd)
         if exchange.started:
             exchange.abort()
         else:
@@ -279,6 +292,8 @@ class Gateway:
 
     async def _serve(self, exchange: Exchange, admission: Admission, hold: WantedHold, ids: Ids) -> None:
         """Forwards and settles. A fault of ours on the way ends the hold at once, by whether anything was sent."""
+        if ids.seen is not None:
+            ids.seen.admitted(admission, hold)
         if exchange.gone:
             # Nobody waits for the answer any more and nothing was sent: it need not cost anything.
             await self._lessor.finish(Ending(hold_id=hold.id, outcome="voided"))
@@ -321,6 +336,8 @@ class Gateway:
         ending = ending_of(hold.id, admission, result, self._rulebook.prices, hold.taken_at)
         finished = await self._lessor.finish(ending)
         cost = _cost_of(ending, hold)
+        if ids.seen is not None:
+            ids.seen.ended(result, ending, cost)
         self._breaking.spent(ids.request, cost, self._clock.now())
         money = answers.money_headers(cost, finished.tightest, admission.paths)
         if forwarding.cut_for is not None:
@@ -403,6 +420,8 @@ class Gateway:
 
     def _refuse(self, exchange: Exchange, refused: Refused, ids: Ids, cost_nanousd: int = 0) -> None:
         exchange.respond(*answers.refusal(refused, ids, self._renew_url, cost_nanousd))
+        if ids.seen is not None:
+            ids.seen.refused(refused)
         self._noting.refused(self.snapshot, self._presented(exchange), refused, ids)
         _log.info(
             "refused",
@@ -420,9 +439,10 @@ def _vendor_message(body: bytes, admission: Admission, hold: WantedHold, ids: Id
     """The request as it goes to the vendor, head and body."""
     deployment = admission.deployment
     body = clamp(body, admission.request, output_tokens_max=admission.output_bound, options=deployment.clamp)
-    return b"POST %b HTTP/1.1\r\n%bx-client-request-id: %b\r\nidempotency-key: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+    return b"POST %b HTTP/1.1\r\n%b%bx-client-request-id: %b\r\nidempotency-key: %b\r\ncontent-length: %d\r\n\r\n%b" % (
         deployment.target,
         deployment.fixed_headers,
+        b"" if ids.seen is None else ids.seen.for_vendor,
         ids.request.encode(),
         hold.id.encode(),
         len(body),

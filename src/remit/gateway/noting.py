@@ -10,7 +10,7 @@ from remit.gateway.proving import Presented
 from remit.gateway.snapshot import TreeSnapshot
 from remit.gateway.wire.exchange import Exchange
 from remit.grants.attempts import REFUSED, Attempt
-from remit.grants.tags import parse_tag_header
+from remit.grants.tags import parse_baggage, parse_tag_header
 from remit.kernel.decisions import RefusalCode, Refused
 from remit.providers.openai import ChatRequest, Problem
 
@@ -70,7 +70,7 @@ def _grant_of(snapshot: TreeSnapshot, presented: Presented, refused: Refused) ->
 
 
 def tags_of(exchange: Exchange, request: ChatRequest | Problem) -> CallerTags | Problem:
-    """What the caller says in the header `remit-tags` and in `metadata`, or what is wrong with it."""
+    """What the caller says in the header `remit-tags`, in `metadata` and in baggage, or what is wrong with it."""
     values = [value for name, value in exchange.headers if name == b"remit-tags"]
     try:
         parsed = parse_tag_header(b",".join(values).decode("utf-8"))
@@ -78,4 +78,9 @@ def tags_of(exchange: Exchange, request: ChatRequest | Problem) -> CallerTags | 
         parsed = "it is not UTF-8"
     if isinstance(parsed, str):
         return Problem(RefusalCode.malformed_request, f"header `remit-tags`: {parsed}")
-    return caller_tags(parsed, request.metadata)
+    return caller_tags(parsed, request.metadata, _baggage(exchange))
+
+
+def _baggage(exchange: Exchange) -> dict[str, str]:
+    values = [value for name, value in exchange.headers if name == b"baggage"]
+    return parse_baggage(b",".join(values).decode("ascii", "replace")) if values else {}

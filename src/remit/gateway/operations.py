@@ -13,7 +13,7 @@ _RETRY_COUNT = b"x-stainless-retry-count"
 _MAX_DIGITS = 4
 # W3C Trace Context, section 3.2. A version after 00 may have more behind a further dash; ff is none.
 _TRACEPARENT = re.compile(
-    rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?", re.DOTALL
+    rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL
 )
 
 
@@ -56,11 +56,17 @@ def attempt_of(exchange: Exchange) -> int | None:
 
 def trace_id_of(exchange: Exchange) -> str | None:
     """The trace id of the caller's `traceparent`, None where there is none, or none that can be read: then it is ignored."""
+    parent = parent_of(exchange)
+    return None if parent is None else parent[0]
+
+
+def parent_of(exchange: Exchange) -> tuple[str, str, bool] | None:
+    """Trace id, span id and whether the caller records it, of the same header; None as above."""
     values = [value for name, value in exchange.headers if name == b"traceparent"]
     found = _TRACEPARENT.fullmatch(values[0]) if len(values) == 1 else None
-    if found is None or (found[1] == b"00" and found[3] is not None):
+    if found is None or (found[1] == b"00" and found[5] is not None):
         return None
-    return found[2].decode()
+    return found[2].decode(), found[3].decode(), bool(int(found[4], 16) & 1)
 
 
 def _digest(holder: bytes, what: bytes) -> bytes:

@@ -18,6 +18,7 @@ from remit.gateway.deployments import Deployment
 from remit.gateway.gateway import Gateway
 from remit.gateway.noting import Noting
 from remit.gateway.snapshot import TreeSnapshot
+from remit.gateway.watching import NOBODY, Watchers
 from remit.gateway.wire.limits import WireLimits
 from remit.gateway.wire.server import CallerServer
 from remit.kernel.clock import Clock
@@ -43,8 +44,14 @@ _MAX_READINGS = 20
 class Worker:
     """Serves until SIGTERM or SIGINT; then drains: no new requests, running calls are settled, then it ends."""
 
-    def __init__(
-        self, settings: Settings, url: str, clock: Clock, prices: PriceBook, deployments: tuple[Deployment, ...]
+    def __init__(  # noqa: PLR0917 - one parameter per part it is joined from
+        self,
+        settings: Settings,
+        url: str,
+        clock: Clock,
+        prices: PriceBook,
+        deployments: tuple[Deployment, ...],
+        watchers: Watchers = NOBODY,
     ) -> None:
         self._settings = settings
         self._tree = PostgresTree(url, clock=clock)
@@ -57,6 +64,7 @@ class Worker:
         self._reading = asyncio.Lock()
         self._installed = asyncio.Event()
         self._gateway: Gateway | None = None
+        self._watchers = watchers
 
     async def run(self, parent: int, ready: Callable[[], None]) -> None:
         """Runs to the end. `parent` is a file descriptor whose end of file means that the parent is gone.
@@ -75,7 +83,9 @@ class Worker:
             revision=self._tree.revision,
             noting=Noting(self._reports.note, self._reports.report),
             breaking=Breaking(self._settings.breaker, self._trips.record),
+            watching=self._watchers.watching,
         )
+        self._watchers.start(lambda: gateway.snapshot.revision, lambda: gateway.running)
         name = f"{socket.gethostname()} {settings.listen} process {os.getpid()}"
         await self._presence.acknowledge(name, gateway.snapshot.revision)
         server = CallerServer(gateway.handle, _wire_limits(settings), gateway.malformed)
@@ -95,6 +105,7 @@ class Worker:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self._presence.forget()
+        self._watchers.stop()
 
     async def _drain(self, server: CallerServer, gateway: Gateway) -> None:
         _log.info("gateway_draining", connections=server.connections)

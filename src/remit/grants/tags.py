@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from urllib.parse import unquote
 
 from remit.kernel.decisions import GrantClass
 from remit.kernel.names import TAG_NAME
@@ -10,6 +11,9 @@ from remit.kernel.names import TAG_NAME
 MAX_TAGS = 16  # of one source: a header, or the metadata of a body
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 MAX_VALUE_LENGTH = 128
+BAGGAGE_PREFIX = "remit.tag."
+# What W3C Baggage asks everybody to carry; whoever sends more is not read.
+MAX_BAGGAGE_LENGTH = 8192
 
 # Words by which callers say what they are doing. Only these can contradict a class; any other value is just a label.
 PRODUCTION_WORDS = frozenset({"production", "prod", "live"})
@@ -60,6 +64,26 @@ def parse_tag_header(text: str) -> dict[str, str] | str:
             return f"tag `{name.strip()[:80]}` is given twice"
         tags[name.strip()] = value.strip()
     return check_tags(tags) or tags
+
+
+def parse_baggage(text: str) -> dict[str, str]:
+    """Tags in W3C baggage: its members `remit.tag.NAME=value`, percent-encoded, of which the first of a name counts.
+
+    Whoever passed the request on may have added to it, so these are hints: what cannot be a tag, and what is one too many, is left
+    alone rather than refused.
+    """
+    tags: dict[str, str] = {}
+    if len(text) > MAX_BAGGAGE_LENGTH:
+        return tags
+    for member in text.split(","):
+        key, equals, rest = member.partition("=")
+        name = key.strip().removeprefix(BAGGAGE_PREFIX)
+        if not equals or name == key.strip() or name in tags:
+            continue
+        value = unquote(rest.partition(";")[0].strip(), errors="replace")
+        if len(tags) < MAX_TAGS and "\N{REPLACEMENT CHARACTER}" not in value and check_tags({name: value}) is None:
+            tags[name] = value
+    return tags
 
 
 def check_tags(tags: Mapping[str, str]) -> str | None:

@@ -10,7 +10,7 @@ from remit.jobs.sealing import Sealer
 from remit.jobs.work import Work
 from remit.jobs.worker import STALLED_SECONDS, JobWorker
 from remit.kernel.clock import Clock
-from remit.store.enqueue import Wanted, for_channels
+from remit.store.enqueue import Wanted, for_channels, for_exports
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_jobs import PostgresJobs
 from remit.store.postgres_rollups import PostgresRollups
@@ -106,11 +106,13 @@ class Upkeep:
         """Defers what is to be done now, and what is to be looked at every now and then. Raises what storage raises."""
         for lost in self._jobs.rescue(STALLED_SECONDS):
             _log.warning("job_abandoned", **lost)
-        wanted = self._jobs.wanted(self._clock.now(), self._work.channels, delivers=self._work.delivers)
+        wanted = self._jobs.wanted(
+            self._clock.now(), self._work.channels, delivers=self._work.delivers, sinks=self._work.sinks
+        )
         if self._is_time(MINUTE_SECONDS):
             # Most of what they find was deferred, or is found above; the rest follows from how much was used.
             wanted += [Wanted(task="remind"), Wanted(task="escalate"), Wanted(task="close_period")]
-            wanted += for_channels(self._work.channels)
+            wanted += for_channels(self._work.channels) + for_exports(self._work.exports)
         if self._is_time(HOUR_SECONDS):
             wanted += [Wanted(task="clean"), Wanted(task="check_books")]
         if wanted:

@@ -8,6 +8,8 @@ import structlog
 
 from remit.grants.service import GrantService, NotWritten
 from remit.jobs.carrier import Carrier
+from remit.jobs.exporter import Exporter
+from remit.jobs.feeder import Feeder
 from remit.kernel.clock import Clock
 from remit.renewals.rounds import Did
 from remit.renewals.writes import system_author
@@ -42,6 +44,8 @@ class Work:
         escalate: Callable[[], Did],
         send: Callable[[dict[str, Any]], bool] | None,
         carriers: Sequence[Carrier] = (),
+        feeders: Sequence[Feeder] = (),
+        exporters: Sequence[Exporter] = (),
     ) -> None:
         self._care = care
         self._ledger = ledger
@@ -52,10 +56,20 @@ class Work:
         self._escalate = escalate
         self._send = send
         self._carriers = {carrier.channel.name: carrier for carrier in carriers}
+        self._feeders = {feeder.name: feeder for feeder in feeders}
+        self._exporters = {exporter.name: exporter for exporter in exporters}
 
     @property
     def channels(self) -> list[str]:
         return sorted(self._carriers)
+
+    @property
+    def sinks(self) -> list[str]:
+        return sorted(self._feeders)
+
+    @property
+    def exports(self) -> list[str]:
+        return sorted(self._exporters)
 
     @property
     def delivers(self) -> bool:
@@ -72,6 +86,8 @@ class Work:
             "sync": lambda arguments: self.sync(str(arguments.get("channel", ""))),
             "clean": lambda _: self.clean(),
             "check_books": lambda _: self.check_books(),
+            "feed": lambda arguments: self.feed(str(arguments.get("sink", ""))),
+            "export": lambda arguments: self.export(str(arguments.get("export", ""))),
         }
 
     def expire(self) -> None:
@@ -146,6 +162,16 @@ class Work:
             if batch < _BATCH:
                 break
         return carried
+
+    def feed(self, sink: str) -> int:
+        """Feeds one sink with what is settled; answers how many entries arrived. One that is not set any more has nothing due."""
+        feeder = self._feeders.get(sink)
+        return 0 if feeder is None else feeder.round()
+
+    def export(self, name: str) -> int:
+        """Writes the files of an export whose time has come; answers how many."""
+        exporter = self._exporters.get(name)
+        return 0 if exporter is None else exporter.round()
 
     def check_books(self) -> int:
         """Compares what limits count with what the ledger says, and closed months with what was signed; answers the differences.

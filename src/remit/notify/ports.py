@@ -73,10 +73,11 @@ class TryAgain:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """It will never arrive. `status` is the HTTP status where the other side gave one."""
+    """It will never arrive. `status` is the HTTP status where the other side gave one, `body` what it said, if that is JSON."""
 
     why: str
     status: int | None = None
+    body: Any = field(default=None, repr=False, compare=False)
 
 
 Outcome = Delivered | TryAgain | Dead

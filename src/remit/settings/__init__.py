@@ -17,6 +17,7 @@ from typing import Any, Literal, get_type_hints
 import msgspec
 
 from remit.channel_settings import ChannelSettings
+from remit.settings.outward import ExportSettings, MetricsSettings, SinkSettings, TelemetrySettings, parse_headers
 from remit.settings.tables import (
     ORIGIN,
     ApiSettings,
@@ -59,9 +60,11 @@ __all__ = [
     "ArchiveSettings",
     "BearerSettings",
     "BreakerSettings",
+    "ExportSettings",
     "FindingsSettings",
     "GatewaySettings",
     "LedgerSettings",
+    "MetricsSettings",
     "NotifySettings",
     "ReconcileSettings",
     "RenewalSettings",
@@ -70,7 +73,9 @@ __all__ = [
     "SettingsError",
     "SignInRole",
     "SignInSettings",
+    "SinkSettings",
     "StatementVendorSettings",
+    "TelemetrySettings",
     "ToleranceSettings",
     "VendorBilling",
     "VendorSettings",
@@ -81,10 +86,13 @@ __all__ = [
     "encode_path",
     "encode_settings",
     "load_settings",
+    "metrics_token",
     "parse_listen",
     "scim_token",
     "sign_in_secret",
+    "sink_secret",
     "statement_key",
+    "telemetry_headers",
     "vendor_key",
     "webhook_secret",
 ]
@@ -109,6 +117,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     renewals: RenewalSettings = RenewalSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     channels: tuple[ChannelSettings, ...] = ()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    metrics: MetricsSettings = MetricsSettings()
+    sinks: tuple[SinkSettings, ...] = ()
+    exports: tuple[ExportSettings, ...] = ()
     prices: tuple[dict[str, Any], ...] = ()
     renew_url: str | None = None
     sweep_seconds: Seconds = 5.0
@@ -140,9 +152,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         # None of these messages quotes a value: whoever put a secret in the wrong place must not find it in a log.
         if not is_web_address(self.notify.webhook_url or "https://none"):
             raise SettingsError("`notify.webhook_url` is not an http or https URL")
-        names = [channel.name for channel in self.channels]
-        if len(set(names)) != len(names):
-            raise SettingsError("`channels`: two channels have one name")
+        for title, several in (("channels", self.channels), ("sinks", self.sinks), ("exports", self.exports)):
+            names = [one.name for one in several]
+            if len(set(names)) != len(names):
+                raise SettingsError(f"`{title}`: two {title} have one name")
         for name, vendor in self.vendors.items():
             if vendor.api_key_env is not None and not _VARIABLE.fullmatch(vendor.api_key_env):
                 raise SettingsError(f"`vendors.{name}.api_key_env` is not the name of an environment variable")
@@ -170,6 +183,8 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "ledger": LedgerSettings,
     "reconcile": ReconcileSettings,
     "archive": ArchiveSettings,
+    "telemetry": TelemetrySettings,
+    "metrics": MetricsSettings,
 }
 
 
@@ -223,6 +238,17 @@ def _settings(document: dict[str, Any], where: str) -> Settings:
         raise SettingsError(f"{where}: {error}") from None
 
 
+def _reconcile_tables(reconcile: Any) -> Iterator[tuple[str, type[msgspec.Struct], Any]]:
+    kinds: tuple[tuple[str, type[msgspec.Struct]], ...] = (
+        ("vendors", StatementVendorSettings),
+        ("tolerance", ToleranceSettings),
+    )
+    for part, kind in kinds:
+        named = reconcile.get(part) if isinstance(reconcile, Mapping) else None
+        for name, table in (named if isinstance(named, Mapping) else {}).items():
+            yield f"reconcile.{part}.{name}.", kind, table
+
+
 def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
     tables: list[tuple[str, type[msgspec.Struct], Any]] = [("", Settings, document)]
     tables += [(f"{name}.", kind, document.get(name)) for name, kind in _TABLES.items()]
@@ -234,13 +260,7 @@ def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
             for name, table in vendors.items()
             if isinstance(table, Mapping)
         ]
-    reconcile = document.get("reconcile")
-    asked = reconcile.get("vendors") if isinstance(reconcile, Mapping) else None
-    if isinstance(asked, Mapping):
-        tables += [(f"reconcile.vendors.{name}.", StatementVendorSettings, table) for name, table in asked.items()]
-    tolerated = reconcile.get("tolerance") if isinstance(reconcile, Mapping) else None
-    if isinstance(tolerated, Mapping):
-        tables += [(f"reconcile.tolerance.{name}.", ToleranceSettings, table) for name, table in tolerated.items()]
+    tables += _reconcile_tables(document.get("reconcile"))
     workloads = document.get("workloads")
     for number, table in enumerate(workloads if isinstance(workloads, list | tuple) else ()):
         tables.append((f"workloads[{number}].", WorkloadSettings, table))
@@ -250,9 +270,15 @@ def _unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
     roles = sign_in.get("roles") if isinstance(sign_in, Mapping) else ()
     for number, table in enumerate(roles if isinstance(roles, list | tuple) else ()):
         tables.append((f"sign_in.roles[{number}].", SignInRole, table))
-    channels = document.get("channels")
-    for number, table in enumerate(channels if isinstance(channels, list | tuple) else ()):
-        tables.append((f"channels[{number}].", ChannelSettings, table))
+    lists: tuple[tuple[str, type[msgspec.Struct]], ...] = (
+        ("channels", ChannelSettings),
+        ("sinks", SinkSettings),
+        ("exports", ExportSettings),
+    )
+    for name, kind in lists:
+        several = document.get(name)
+        for number, table in enumerate(several if isinstance(several, list | tuple) else ()):
+            tables.append((f"{name}[{number}].", kind, table))
     gateway = document.get("gateway")
     if isinstance(gateway, Mapping):
         tables.append(("gateway.bearer.", BearerSettings, gateway.get("bearer")))
@@ -333,13 +359,38 @@ def _secret(  # noqa: PLR0917 - what it is, and the two places where it may be
 def statement_key(name: str, terms: StatementVendorSettings, environment: Mapping[str, str] = os.environ) -> str | None:
     """The admin key that a vendor's reports are asked for with; None where none is named. Raises SettingsError."""
     where = (f"reconcile.vendors.{name}.key_file", terms.key_file, terms.key_env)
-    secret = _secret(f"the admin key of `{name}`", *where, environment)
-    if secret is None:
-        return None
-    text = secret.decode("utf-8", "replace")
-    if not (text.isascii() and text.isprintable()):
-        raise SettingsError(f"the admin key of `{name}` has characters that cannot stand in a header")
+    what = f"the admin key of `{name}`"
+    return _text(what, _secret(what, *where, environment))
+
+
+def _text(what: str, secret: bytes | None) -> str | None:
+    text = None if secret is None else secret.decode("utf-8", "replace")
+    if text is not None and not (text.isascii() and text.isprintable()):
+        raise SettingsError(f"{what} has characters that cannot stand in a header")
     return text
+
+
+def sink_secret(
+    sink: SinkSettings, what: Literal["token", "secret"], environment: Mapping[str, str] = os.environ
+) -> str | None:
+    """The token that is shown to a sink's receiver, or the secret that events are signed with. Raises SettingsError."""
+    path, variable = getattr(sink, f"{what}_file"), getattr(sink, f"{what}_env")
+    least = 1 if what == "token" else MIN_WEBHOOK_SECRET_BYTES
+    name = f"the {what} of the sink `{sink.name}`"
+    return _text(name, _secret(name, f"sinks.{sink.name}.{what}_file", path, variable, environment, least))
+
+
+def metrics_token(metrics: MetricsSettings, environment: Mapping[str, str] = os.environ) -> bytes | None:
+    """The token that whoever reads metrics shows; None where none is asked for. Raises SettingsError."""
+    where = ("metrics.token_file", metrics.token_file, metrics.token_env)
+    return _secret("the token of `metrics`", *where, environment)
+
+
+def telemetry_headers(telemetry: TelemetrySettings, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The headers that are sent to the receiver of spans. Raises SettingsError."""
+    where = ("telemetry.headers_file", telemetry.headers_file, telemetry.headers_env)
+    secret = _secret("the headers of `telemetry`", *where, environment, least_bytes=1)
+    return {} if secret is None else parse_headers(secret.decode("utf-8", "replace"))
 
 
 def channel_secret(

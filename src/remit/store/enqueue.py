@@ -20,7 +20,9 @@ from remit.renewals.model import Ticket
 from remit.renewals.rounds import GRACE_AHEAD
 from remit.store.named import query
 
-Task = Literal["expire", "remind", "escalate", "close_period", "deliver", "sync", "clean", "check_books"]
+Task = Literal[
+    "expire", "remind", "escalate", "close_period", "deliver", "sync", "clean", "check_books", "feed", "export"
+]
 TASKS: tuple[Task, ...] = get_args(Task)
 _CALENDAR = ("day", "week", "month", "quarter")
 
@@ -101,6 +103,16 @@ def for_notification(connection: psycopg.Connection) -> list[Wanted]:
 def for_channels(names: Sequence[str]) -> list[Wanted]:
     """The work of these channels."""
     return [Wanted(task="sync", of=name, arguments={"channel": name}) for name in names]
+
+
+def for_sinks(names: Sequence[str]) -> list[Wanted]:
+    """The work of these sinks."""
+    return [Wanted(task="feed", of=name, arguments={"sink": name}) for name in names]
+
+
+def for_exports(names: Sequence[str]) -> list[Wanted]:
+    """The work of these exports."""
+    return [Wanted(task="export", of=name, arguments={"export": name}) for name in names]
 
 
 def _arguments(job: Wanted) -> dict[str, Any]:

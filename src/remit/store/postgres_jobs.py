@@ -8,7 +8,7 @@ import psycopg
 
 from remit.ledger.model import CheckResult, Difference
 from remit.store.connect import Opens
-from remit.store.enqueue import Wanted, defer, for_channels
+from remit.store.enqueue import Wanted, defer, for_channels, for_sinks
 from remit.store.named import query
 from remit.store.rows import dicts
 
@@ -31,13 +31,16 @@ class PostgresJobs:
         with self._opens() as connection, connection.transaction():
             defer(connection, now, jobs)
 
-    def wanted(self, now: datetime, channels: Sequence[str], *, delivers: bool) -> list[Wanted]:
+    def wanted(
+        self, now: datetime, channels: Sequence[str], *, delivers: bool, sinks: Sequence[str] = ()
+    ) -> list[Wanted]:
         """What there is to do, found by looking; `delivers` says whether there is a webhook to deliver to."""
-        parameters = {"now": now, "channels": list(channels), "delivers": delivers}
+        parameters = {"now": now, "channels": list(channels), "delivers": delivers, "sinks": list(sinks)}
         with self._opens() as connection:
             rows = connection.execute(query("jobs_wanted"), parameters).fetchall()
-        waiting = [row[1] for row in rows if row[0] == "sync"]
-        return [Wanted(task=row[0]) for row in rows if row[0] != "sync"] + for_channels(waiting)
+        named = {task: [row[1] for row in rows if row[0] == task] for task in ("sync", "feed")}
+        rest = [Wanted(task=row[0]) for row in rows if row[0] not in named]
+        return rest + for_channels(named["sync"]) + for_sinks(named["feed"])
 
     def rescue(self, seconds: float) -> list[dict[str, Any]]:
         """Makes jobs due again whose worker was not heard of for so long; each with `id` and `task`."""

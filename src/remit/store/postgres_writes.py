@@ -32,6 +32,7 @@ from remit.store.postgres_keys import PostgresKeys
 from remit.store.postgres_people import PostgresPeople
 from remit.store.postgres_revocations import PostgresRevocations
 from remit.store.postgres_roster import PostgresRoster
+from remit.store.postgres_sinks import retry_letters, rewind
 from remit.store.postgres_standing import PostgresStanding
 from remit.store.postgres_tickets import PostgresTickets
 from remit.store.postgres_trips import PostgresTrips
@@ -115,6 +116,14 @@ class WriteUnit:
         if task is not None:
             record_deed(self.connection, "job", str(job_id), None, {"state": "due", "task": task})
         return task
+
+    def retry_letters(self, sink: str, now: datetime) -> int | None:
+        """Makes what a sink refused due again; how many entries, None where there is no such sink."""
+        return retry_letters(self.connection, sink, now)
+
+    def rewind_sink(self, sink: str, since: datetime, now: datetime) -> tuple[int, int] | None:
+        """Lets a sink go on with what was recorded from an instant on: where it was and is, None where there is none."""
+        return rewind(self.connection, sink, since, now)
 
     @property
     def roster(self) -> PostgresRoster:

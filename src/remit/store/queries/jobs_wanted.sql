@@ -20,3 +20,10 @@ WHERE k.name IS NULL
    OR EXISTS (SELECT FROM notifications AS n
               WHERE n.created_at >= greatest(k.since, %(now)s::timestamptz - interval '1 minute')
                 AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.notification_id = n.id AND d.channel = c.name))
+UNION ALL
+SELECT 'feed', c.name
+FROM unnest(%(sinks)s::text[]) AS c (name) LEFT JOIN sinks AS s ON s.name = c.name
+WHERE s.name IS NULL
+   OR s.next_attempt_at <= %(now)s
+      AND (EXISTS (SELECT FROM rollup_state AS r WHERE r.seq > s.seq)
+           OR EXISTS (SELECT FROM sink_letters AS l WHERE l.sink = s.name AND l.state = 'due'))
