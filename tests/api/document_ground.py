@@ -10,7 +10,7 @@ from typing import Any
 
 from remit.kernel.ids import new_id
 from remit.kernel.money import NANOUSD_PER_USD as USD
-from remit.reconcile.comparison import Comparison, Drift
+from remit.reconcile.comparison import Comparison, Drift, Reconciliation
 from remit.store.connect import connect
 from remit.testing.vendor_reports.books import BookRow
 from remit.testing.vendor_reports.clouds import focus
@@ -157,10 +157,19 @@ class Ground:
             evidence={},
         )
         one = Comparison(
-            month=day, vendor=self.root, statements=[], bills=[], ledger_nanousd=0, drift=[drift], adjustments=[]
+            month=day,
+            vendor=self.root,
+            statements=[],
+            bills=[],
+            ledger_nanousd=0,
+            basis="",
+            drift=[drift],
+            adjustments=[],
         )
         books = self.plane.authority.reconciling().books
-        return books.keep(one, by="ada@acme.example", reason="document", key=secrets.token_hex(8)).id
+        kept = books.keep(one, {}, by="ada@acme.example", reason="document", key=secrets.token_hex(8))
+        assert isinstance(kept, Reconciliation), kept
+        return kept.id
 
     def failed_job(self) -> int:
         """A job that is not tried any more."""

@@ -54,10 +54,13 @@ def compared(office: Office, key: str = "k", amount: int = 700, ledger: int = 0)
         statements=["stmt_1"],
         bills=[bill],
         ledger_nanousd=ledger,
+        basis=books(office).standing(JANUARY, "openai").digest,
         drift=[drift],
         adjustments=[adjustment],
     )
-    return books(office).keep(one, by=EVE, reason="the January bill", key=key)
+    kept = books(office).keep(one, {"key": key}, by=EVE, reason="the January bill", key=key)
+    assert isinstance(kept, Reconciliation), kept
+    return kept
 
 
 def asked(office: Office, name: str, one: Reconciliation) -> Ticket | list[Problem]:
@@ -85,7 +88,7 @@ def test_what_is_proposed_is_booked_when_somebody_else_of_finance_agrees(office:
     assert entry["settlement"]["reconciliation_id"] == one.id and entry["settlement"]["by"] == TOM
     found = books(office).find(one.id)
     assert found is not None and (found.posted_by, found.findings) == (TOM, 1)
-    assert books(office).charged(JANUARY, "openai") == 700
+    assert books(office).standing(JANUARY, "openai").charged_nanousd == 700
     assert [one.cause for one in books(office).drift(one.id)] == ["platform_fee"]
 
 
@@ -111,7 +114,7 @@ def test_a_comparison_that_the_ledger_has_moved_on_from_is_not_booked(office: Of
     # What was booked already is nothing to ask about again.
     third = compared(office, key="k3", amount=50, ledger=700)
     assert office.decide("approve", TOM, opened(office, EVE, third).id).state == "approved"
-    assert books(office).charged(JANUARY, "openai") == 750
+    assert books(office).standing(JANUARY, "openai").charged_nanousd == 750
 
 
 def test_what_is_approved_is_what_was_proposed(office: Office) -> None:

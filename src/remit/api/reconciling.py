@@ -19,7 +19,8 @@ from remit.reconcile.matching.cells import Tolerance
 from remit.reconcile.matching.match import Settings
 from remit.reconcile.matching.registry import Registered, Registry
 from remit.reconcile.matching.suspense import Resolution
-from remit.reconcile.service import Compared, ComparingError, compare
+from remit.reconcile.other_months import LATE_BOOKING
+from remit.reconcile.service import Compared, ComparingError, Given, compare, takes_back
 from remit.renewals import requests
 from remit.renewals.model import Source
 from remit.renewals.service import Asked
@@ -39,8 +40,8 @@ AUTOMATIC: Final = "remit"
 class ReconcileTerms:
     """What months are compared with, as set.
 
-    `unassigned` is the path of the grant that bears what no grant explains; None takes the only root there is. Proposals of at
-    most `auto_post_nanousd` in all are booked without a ticket, if everything is explained.
+    `unassigned` is the path of the grant that bears what no grant explains; None takes the only root there is. Proposals are booked
+    without a ticket as long as these come to at most `auto_post_nanousd` for a vendor's month, signs left out.
     """
 
     registered: Sequence[Registered] = ()
@@ -67,7 +68,7 @@ class Reconciling:
     ) -> Compared | Problem:
         """A vendor's month as it is now; nothing is kept. Codes: unassigned_unknown, not_comparable, cause_unknown."""
         for cause in accepted:
-            if cause not in {one.value for one in Cause}:
+            if cause not in {*(one.value for one in Cause), LATE_BOOKING}:
                 return Problem(
                     code="cause_unknown", path=cause[:60], detail=f"`{cause[:60]}` is no cause of a difference"
                 )
@@ -82,9 +83,10 @@ class Reconciling:
             prices=self._terms.prices,
             tolerances=self._terms.tolerances,
         )
+        given = Given(unassigned_grant_id=unassigned, bills=bills, statements=statements, accepted=accepted)
         with open_month(self._url, month, vendor, deployments) as reader:
             try:
-                return compare(reader, vendor, settings, bills, statements, accepted, unassigned)
+                return compare(reader, vendor, settings, given)
             except ComparingError as error:
                 return Problem(code="not_comparable", path=f"{vendor} {month_text(month)}", detail=str(error))
 
@@ -97,11 +99,44 @@ class Reconciling:
         by: Authorship,
         accepted: Collection[str] = (),
     ) -> Reconciliation | Problem:
-        """Compares, and keeps what came of it, once for each key."""
+        """Compares, and keeps what came of it, once for each key.
+
+        Codes: those of `compared`; conflict_different_* (another comparison was asked for under the key); less_than_before.
+        """
+        asked = {
+            "month": month_text(month),
+            "vendor": vendor,
+            "bills": list(bills),
+            "statements": list(statements),
+            "accepted": sorted(accepted),
+            "by": by.actor.name,
+        }
+        repeated = self.books.repeated(by.idempotency_key, asked)
+        if repeated is not None:
+            return repeated
         found = self.compared(month, vendor, bills, statements, accepted)
         if isinstance(found, Problem):
             return found
-        return self.books.keep(found.comparison, by=by.actor.name, reason=by.reason, key=by.idempotency_key)
+        problem = self._less_than_before(found, month, vendor)
+        if problem is not None:
+            return problem
+        return self.books.keep(found.comparison, asked, by=by.actor.name, reason=by.reason, key=by.idempotency_key)
+
+    def _less_than_before(self, found: Compared, month: date, vendor: str) -> Problem | None:
+        """What was booked with a bill or a statement is not taken back because these are left out."""
+        if not any(takes_back(one) for one in found.comparison.adjustments):
+            return None
+        for one in self.books.posted(month, vendor):
+            missing = sorted(set(one.sources) - found.sources)
+            if one.had_bills and not found.comparison.bills:
+                missing.append("a bill")
+            if missing:
+                detail = (
+                    f"{one.id}, which was booked, was compared with {' and '.join(missing)} besides: without it, this would take"
+                    " back what is right"
+                )
+                return Problem(code="less_than_before", path=f"{vendor} {month_text(month)}", detail=detail)
+        return None
 
     def resolve(self, resolutions: Sequence[Resolution], by: Authorship) -> int:
         """Books what statements say that calls in suspense cost; answers how many were corrected. Done again it corrects none."""
@@ -114,9 +149,18 @@ class Reconciling:
         return done.count("corrected")
 
     def books_itself(self, found: Reconciliation) -> bool:
-        """Whether what a comparison proposes is small and known enough to be booked without a person."""
-        small = abs(found.proposed_nanousd) <= self._terms.auto_post_nanousd
-        return bool(found.entries) and small and not found.unexplained_nanousd and found.posted_at is None
+        """Whether what a comparison proposes is small and known enough to be booked without a person.
+
+        That is so as long as all that was booked that way for the month and vendor, signs left out, is within the limit, nothing
+        is left to look into, and nothing that was booked before is changed.
+        """
+        limit = self._terms.auto_post_nanousd
+        if limit <= 0 or not found.entries or found.posted_at is not None or found.changes_booked:
+            return False
+        if any(one.outcome == "look" and one.amount_nanousd for one in self.books.drift(found.id)):
+            return False
+        before = [one.moved_nanousd for one in self.books.posted(found.month, found.vendor) if one.by == AUTOMATIC]
+        return sum(before) + found.moved_nanousd <= limit
 
     def post_itself(self, found: Reconciliation) -> Sequence[str] | Problem:
         """Books it as the rule that was set."""

@@ -32,18 +32,40 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How the ledger has a vendor's month: a proposal holds as long as it has it so. In nano-USD.
+
+    `owed` by what is booked in the month, `charged` for what was used in it, and what was `booked` for that besides calls, by grant
+    and cause.
+    """
+
+    owed_nanousd: int
+    charged_nanousd: int
+    booked_nanousd: Mapping[tuple[str, str], int]
+
+    @property
+    def digest(self) -> str:
+        parts = [str(self.owed_nanousd), str(self.charged_nanousd)]
+        parts += [f"{grant} {cause} {amount}" for (grant, cause), amount in sorted(self.booked_nanousd.items())]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """What was compared, and what came of it. `bills` are the invoices; empty where there was none yet.
 
     What was billed is then what the ledger says and all the drift, to the nano-dollar: a difference that nothing explains is
-    drift too. `feedback` is about prices and ceilings that were wrong.
+    drift too. `ledger_nanousd` is what the vendor is owed by all that is booked in the month, `basis` the digest of how the
+    ledger has it; `accepted` are causes that somebody looked into. `feedback` is about prices and ceilings that were wrong.
     """
 
     month: date
     vendor: str
     statements: Sequence[str]
     bills: Sequence[Bill]
+    accepted: Sequence[str] = ()
     ledger_nanousd: int
+    basis: str
     drift: Sequence[Drift]
     adjustments: Sequence[Adjustment]
     feedback: Sequence[Mapping[str, Any]] = ()
@@ -58,8 +80,10 @@ class Comparison:
 
     @property
     def unexplained_nanousd(self) -> int:
-        """What nothing explains and nobody has accepted."""
-        return sum(one.amount_nanousd for one in self.drift if one.cause == "unexplained" and one.outcome == "look")
+        """What nothing explains and nobody has accepted, now or when it was booked."""
+        found = sum(one.amount_nanousd for one in self.drift if one.cause == "unexplained" and one.outcome == "look")
+        booked = (one.evidence.get("unexplained", 0) for one in self.drift if one.cause == "booked_before")
+        return found - sum(booked) if found else 0
 
     @property
     def proposed_nanousd(self) -> int:
@@ -68,7 +92,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
-    """A comparison under its id, and whether what it proposes was booked."""
+    """A comparison under its id, and whether what it proposes was booked.
+
+    `moved_nanousd` is the sum of what its entries are without their signs: what nets to nothing moves cost all the same.
+    `changes_booked`: some of them change what was booked for the month before.
+    """
 
     id: str
     month: date
@@ -82,6 +110,10 @@ class Reconciliation:
     found_nanousd: int
     unexplained_nanousd: int
     proposed_nanousd: int
+    moved_nanousd: int
+    changes_booked: bool
+    accepted: Sequence[str]
+    basis: str
     entries: int
     findings: int
     feedback: Sequence[Mapping[str, Any]]

@@ -7,13 +7,13 @@ from typing import Any, Final, Protocol
 
 from remit.ledger.accounting import Adjustment
 from remit.ledger.months import Bill, month_after
-from remit.reconcile.comparison import Comparison, Drift
+from remit.reconcile.comparison import Comparison, Drift, Standing
 from remit.reconcile.matching.adjust import Proposal, propose
-from remit.reconcile.matching.cells import Charge, Invoice, InvoiceLine, VendorCell
+from remit.reconcile.matching.cells import Charge, Invoice, InvoiceLine, LedgerCell, VendorCell
 from remit.reconcile.matching.claims import Finding
 from remit.reconcile.matching.from_facts import Fact, ledger_cells
 from remit.reconcile.matching.from_lines import vendor_cells
-from remit.reconcile.matching.match import Settings, match_vendor
+from remit.reconcile.matching.match import Matched, Settings, match_vendor
 from remit.reconcile.matching.suspense import (
     Resolution,
     StatedCall,
@@ -21,10 +21,17 @@ from remit.reconcile.matching.suspense import (
     resolve_by_call,
     resolve_by_cell,
 )
+from remit.reconcile.other_months import (
+    LATE_BOOKING,
+    OtherMonths,
+    Share,
+    adjustments_of_late,
+    booked_before,
+    drift_of_other_months,
+    of_other_months,
+)
 from remit.reconcile.statements.model import StatementLine
 
-BOOKED_BEFORE: Final = "booked_before"
-"""The cause of what was booked for the month by an earlier comparison: no difference any more."""
 _CALLS: Final = "openrouter.generations"
 # Of sources that state the same money the one that says more about it.
 _PREFERRED: Final = {
@@ -69,6 +76,10 @@ class MonthReader(Protocol):
         """What was booked besides calls, by grant and cause."""
         ...
 
+    def others(self) -> OtherMonths:
+        """What the month has to do with others."""
+        ...
+
     def statements(self) -> list[Stated]:
         """Those that no later version has taken the place of, and that cover some of the month."""
         ...
@@ -78,41 +89,52 @@ class MonthReader(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """A comparison, and what the statements say about holds in suspense."""
+    """A comparison, what the statements say about holds in suspense, and which sources the statements are of."""
 
     comparison: Comparison
     resolutions: tuple[Resolution, ...]
+    sources: frozenset[str]
 
 
-def compare(  # noqa: PLR0917 - one parameter per thing it is compared by
-    reader: MonthReader,
-    vendor: str,
-    settings: Settings,
-    bills: Sequence[Bill],
-    chosen: Sequence[str],
-    accepted: Collection[str],
-    unassigned_grant_id: str,
-) -> Compared:
-    """A vendor's month with the statements `chosen` (ids), or with all there are of it. Raises ComparingError.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a month is compared with: bills, and the ids of statements, all there are if none are named.
 
-    What somebody has looked into, and accepts, is proposed to be booked like any other: `accepted` are the causes. The ledger's side is what it is charged now, what was booked earlier included; what is proposed is what is still missing.
+    `accepted` are the causes of findings that somebody has looked into. `unassigned_grant_id` bears what no grant explains.
+    """
+
+    unassigned_grant_id: str
+    bills: Sequence[Bill] = ()
+    statements: Sequence[str] = ()
+    accepted: Collection[str] = ()
+
+
+def compare(reader: MonthReader, vendor: str, settings: Settings, given: Given) -> Compared:
+    """A vendor's month with its statements and bills. Raises ComparingError.
+
+    What somebody accepts is proposed to be booked like any other, and what was accepted and booked before is not taken back
+    because nobody accepts it this time. The ledger's side is
+    what is booked in the month now, what was booked by earlier comparisons included; what is proposed is what is still missing.
     """
     month = settings.month
-    statements = choose(reader.statements(), chosen)
+    statements = choose(reader.statements(), given.statements)
     ours = ledger_cells(reader.facts())
     theirs, calls = _stated(reader, statements, vendor, month)
-    invoices = [_invoice(one, month) for one in bills]
-    matched = match_vendor(vendor, ours, theirs, invoices, settings)
+    booked, others = dict(reader.booked()), reader.others()
+    accepted = frozenset(given.accepted)
+    matched, share = _matched(vendor, ours, theirs, given.bills, settings, others)
     findings = [
         replace(one, proposal="adjustment") if one.proposal == "look" and one.cause.value in accepted else one
         for one in matched.findings
     ]
-    proposal = propose(findings, ours, unassigned_grant_id=unassigned_grant_id)
-    booked = dict(reader.booked())
-    drift = [_drift(one, month) for one in findings]
-    earlier = sum(booked.values())
-    if earlier:
-        drift.append(_booked_before(booked, month))
+    proposal = propose(findings, ours, unassigned_grant_id=given.unassigned_grant_id)
+    elsewhere = drift_of_other_months(share, others, month, accepted=LATE_BOOKING in accepted) if given.bills else []
+    wanted = [*proposal.adjustments, *adjustments_of_late(elsewhere, others, vendor, month)]
+    of_the_month = matched.ledger_nanousd + sum(booked.values())
+    if of_the_month - others.moved_nanousd + others.late != others.owed_nanousd:
+        raise ComparingError(f"{vendor}: what is booked in the month is not the sum of its entries; ask `remit doctor`")
+    standing = Standing(owed_nanousd=others.owed_nanousd, charged_nanousd=of_the_month, booked_nanousd=booked)
+    drift = [*(_drift(one, month) for one in findings), *booked_before(booked, month), *elsewhere]
     suspended = reader.suspended()
     by_call = resolve_by_call(suspended, calls)
     known = {one.hold_id for one in by_call}
@@ -121,13 +143,48 @@ def compare(  # noqa: PLR0917 - one parameter per thing it is compared by
         month=month,
         vendor=vendor,
         statements=[one.id for one in statements],
-        bills=bills,
-        ledger_nanousd=matched.ledger_nanousd + earlier,
+        bills=given.bills,
+        accepted=sorted(given.accepted),
+        ledger_nanousd=others.owed_nanousd,
+        basis=standing.digest,
         drift=drift,
-        adjustments=still_missing(proposal.adjustments, booked, vendor, month),
+        adjustments=still_missing(wanted, _without(booked, drift), vendor, month),
         feedback=_feedback(proposal),
     )
-    return Compared(comparison=comparison, resolutions=(*by_call, *resolve_by_cell(rest, ours, theirs)))
+    resolutions = (*by_call, *resolve_by_cell(rest, ours, theirs))
+    return Compared(comparison=comparison, resolutions=resolutions, sources=frozenset(one.source for one in statements))
+
+
+def _without(booked: Mapping[tuple[str, str], int], drift: Iterable[Drift]) -> dict[tuple[str, str], int]:
+    """What was booked, but for causes that are found and that nobody accepts now."""
+    left = {one.cause for one in drift if one.outcome == "look"}
+    return {at: amount for at, amount in booked.items() if at[1] not in left}
+
+
+def _matched(  # noqa: PLR0917 - one parameter for each side
+    vendor: str,
+    ours: Sequence[LedgerCell],
+    theirs: Sequence[VendorCell],
+    bills: Sequence[Bill],
+    settings: Settings,
+    others: OtherMonths,
+) -> tuple[Matched, Share]:
+    """The month's own usage against that part of its bills that is not of other months, and this part."""
+    invoices = [_invoice(one, settings.month) for one in bills]
+    matched = match_vendor(vendor, ours, theirs, invoices, settings)
+    if not invoices:
+        return matched, Share()
+    share = of_other_months(matched.beyond_nanousd, matched.tolerated_nanousd, others)
+    if share.amount_nanousd:
+        invoices[0] = _less(invoices[0], share.amount_nanousd)
+        matched = match_vendor(vendor, ours, theirs, invoices, settings)
+    return matched, share
+
+
+def _less(invoice: Invoice, amount_nanousd: int) -> Invoice:
+    usage, *others = invoice.lines
+    lines = (replace(usage, amount_nanousd=usage.amount_nanousd - amount_nanousd), *others)
+    return replace(invoice, total_nanousd=invoice.total_nanousd - amount_nanousd, lines=lines)
 
 
 def choose(statements: Sequence[Stated], chosen: Sequence[str]) -> list[Stated]:
@@ -183,6 +240,12 @@ def still_missing(
                 )
             )
     return found
+
+
+def takes_back(one: Adjustment) -> bool:
+    """Whether an adjustment takes back some of what was booked before."""
+    before = one.evidence.get("booked_before_nanousd")
+    return before is not None and (int(before) < 0) != (one.amount_nanousd < 0)
 
 
 def _stated(
@@ -260,26 +323,6 @@ def _drift(one: Finding, month: date) -> Drift:
         amount_nanousd=one.amount_nanousd,
         evidence={**one.evidence, "quantity": quantity, "requests": one.requests},
     )
-
-
-def _booked_before(booked: Mapping[tuple[str, str], int], month: date) -> Drift:
-    return Drift(
-        cause=BOOKED_BEFORE,
-        outcome="explained",
-        confidence="exact",
-        first_day=month,
-        last_day=month,
-        about={},
-        amount_nanousd=-sum(booked.values()),
-        evidence=dict(sorted(_by_cause(booked).items())),
-    )
-
-
-def _by_cause(booked: Mapping[tuple[str, str], int]) -> dict[str, int]:
-    sums: dict[str, int] = {}
-    for (_, cause), amount in booked.items():
-        sums[cause] = sums.get(cause, 0) + amount
-    return sums
 
 
 def _feedback(proposal: Proposal) -> list[dict[str, Any]]:

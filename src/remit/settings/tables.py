@@ -310,7 +310,8 @@ class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """How months are compared with vendors' statements, and whose statements can be asked for.
 
     `unassigned` is the path of the grant that bears what no grant explains: an unknown key, a fee, tax; left out it is the only
-    grant at the top. Proposals of at most `auto_post_usd` in all are booked without a ticket, where nothing is left unexplained.
+    grant at the top. Proposals are booked without a ticket as long as
+    these come to at most `auto_post_usd` for a vendor's month, signs left out, where nothing is left to look into.
     """
 
     unassigned: str | None = None

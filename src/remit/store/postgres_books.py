@@ -1,7 +1,8 @@
 """The books of the whole organization in PostgreSQL: comparisons with statements, and booking what they propose."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -9,20 +10,31 @@ import msgspec
 import psycopg
 
 from remit.grants.model import Problem
-from remit.grants.ports import Said
+from remit.grants.ports import Remembered, Said
 from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
 from remit.kernel.money import format_usd
 from remit.ledger.accounting import Adjustment, adjustment_entry
 from remit.ledger.months import month_after, month_text
-from remit.reconcile.comparison import Comparison, Drift, Reconciliation, digest_of
+from remit.reconcile.comparison import Comparison, Drift, Reconciliation, Standing, digest_of
 from remit.store.authored import Source, record_deed, say_unless_said
 from remit.store.connect import Opens
 from remit.store.named import query
 from remit.store.postgres_accounting import Posted, PostgresAccounting
 from remit.store.postgres_months import PostgresMonths
-from remit.store.postgres_rollups import Asked, total_charged
 from remit.store.rows import dicts
+
+
+@dataclass(frozen=True, slots=True)
+class PostedBefore:
+    """A comparison that was booked: with what, by whom, and what its entries are without their signs, in nano-USD."""
+
+    id: str
+    at: datetime
+    had_bills: bool
+    sources: Sequence[str]
+    by: str
+    moved_nanousd: int
 
 
 class PostgresBooks:
@@ -33,8 +45,22 @@ class PostgresBooks:
         self._clock = clock
         self._source = source
 
-    def keep(self, one: Comparison, *, by: str, reason: str, key: str) -> Reconciliation:
-        """Keeps a comparison with all it found, once for each key; asked for again it is the one that was kept."""
+    def repeated(self, key: str, asked: Mapping[str, Any]) -> Reconciliation | Problem | None:
+        """The comparison that was kept under a key; a problem (conflict_different_*) where something else was asked for then."""
+        with self._opens() as connection:
+            row = connection.execute(query("reconciliation_asked"), {"key": key}).fetchone()
+            if row is None:
+                return None
+            conflict = Remembered(key=key, body=row[0], answer={}).conflict(_plain(asked))
+            return conflict or next(iter(self._read(connection, key=key)))
+
+    def keep(
+        self, one: Comparison, asked: Mapping[str, Any], *, by: str, reason: str, key: str
+    ) -> Reconciliation | Problem:
+        """Keeps a comparison with all it found, once for each key; asked for again it is the one that was kept.
+
+        `asked` is what is asked for, JSON-able; where that was something else under the key, it is refused as in `repeated`.
+        """
         now = self._clock.now()
         made_id = new_id("rec", now)
         entries = _proposed_entries(one.adjustments, made_id)
@@ -55,6 +81,9 @@ class PostgresBooks:
             "feedback": _text(list(one.feedback)),
             "digest": digest_of(entries),
             "key": key,
+            "accepted": list(one.accepted),
+            "basis": one.basis,
+            "asked": _text(asked),
         }
         with self._opens() as connection, connection.transaction():
             row = connection.execute(query("reconciliation_put"), values).fetchone()
@@ -65,8 +94,19 @@ class PostgresBooks:
                 say_unless_said(connection, said, self._source)
                 what = {"month": month_text(one.month), "vendor": one.vendor, "findings": len(one.drift)}
                 record_deed(connection, "reconciliation", made_id, None, what)
-            (found,) = self._read(connection, key=key)
-        return found
+        kept = self.repeated(key, asked)
+        assert kept is not None
+        return kept
+
+    def standing(self, month: date, vendor: str) -> Standing:
+        """How the ledger has a vendor's month now."""
+        with self._opens() as connection:
+            return _standing(connection, month, vendor)
+
+    def posted(self, month: date, vendor: str) -> list[PostedBefore]:
+        """Comparisons of a vendor's month that were booked, the newest first."""
+        with self._opens() as connection:
+            return _posted(connection, month, vendor)
 
     def find(self, reconciliation_id: str) -> Reconciliation | None:
         """The comparison of an id."""
@@ -89,7 +129,8 @@ class PostgresBooks:
         """Books what a comparison proposed, once; the ids of the entries.
 
         Codes: reconciliation_unknown, proposal_differs (the digest is of other entries), nothing_proposed,
-        reconciliation_outdated (the ledger is not what was compared any more), and those of posting. Booked before, it is
+        reconciliation_outdated (the ledger is not what was compared any more, or another comparison of the month was booked
+        since), and those of posting. Booked before, it is
         answered as the first time.
         """
         with self._opens() as connection, connection.transaction():
@@ -103,7 +144,7 @@ class PostgresBooks:
             entries, posted = row
             if posted is not None:
                 return tuple(posted)
-            problem = _posting_problem(found, digest, entries, _charged(connection, found.month, found.vendor))
+            problem = _posting_problem(found, digest, entries) or _outdated(connection, found)
             if problem is not None:
                 return problem
             answer = PostgresAccounting(lambda: nullcontext(connection), self._clock).post_entries(
@@ -119,37 +160,61 @@ class PostgresBooks:
         """Opens a month again; see PostgresMonths."""
         return PostgresMonths(self._opens, self._clock).reopen(month, by, reason, key, self._source)
 
-    def charged(self, month: date, vendor: str) -> int:
-        """What the ledger says a vendor is owed for what was used in a month, wherever it is booked, in nano-USD."""
-        with self._opens() as connection, connection.transaction():
-            return _charged(connection, month, vendor)
-
     @staticmethod
     def _read(connection: psycopg.Connection, **by: Any) -> list[Reconciliation]:
         values = {"id": None, "key": None, "month": None, "vendor": None, **by}
         return [Reconciliation(**row) for row in dicts(connection.execute(query("reconciliations"), values))]
 
 
-def _charged(connection: psycopg.Connection, month: date, vendor: str) -> int:
-    since = datetime(month.year, month.month, 1, tzinfo=UTC)
-    after = month_after(month)
-    until = datetime(after.year, after.month, 1, tzinfo=UTC)
-    return total_charged(connection, Asked(since, until, None, {"vendor": [vendor]}))
+def _posted(connection: psycopg.Connection, month: date, vendor: str) -> list[PostedBefore]:
+    rows = connection.execute(query("reconciliations_posted"), {"month": month, "vendor": vendor}).fetchall()
+    return [PostedBefore(*row) for row in rows]
 
 
-def _posting_problem(found: Reconciliation, digest: str, entries: list[dict[str, Any]], charged: int) -> Problem | None:
+def _posting_problem(found: Reconciliation, digest: str, entries: list[dict[str, Any]]) -> Problem | None:
     if found.digest != digest or digest_of(msgspec.json.encode(entries, order="sorted")) != digest:
         detail = f"what {found.id} proposes is not what was approved"
         return Problem(code="proposal_differs", path=found.id, detail=detail)
     if not entries:
         return Problem(code="nothing_proposed", path=found.id, detail=f"{found.id} proposes nothing to book")
-    if charged != found.ledger_nanousd:
-        detail = (
-            f"{found.vendor} is owed {format_usd(charged)} for {month_text(found.month)} by now, and was"
-            f" {format_usd(found.ledger_nanousd)} when it was compared: compare again"
-        )
-        return Problem(code="reconciliation_outdated", path=found.id, detail=detail)
     return None
+
+
+def _standing(connection: psycopg.Connection, month: date, vendor: str) -> Standing:
+    after = month_after(month)
+    row = connection.execute(
+        query("books_standing"),
+        {
+            "month": month,
+            "vendor": vendor,
+            "since": datetime(month.year, month.month, 1, tzinfo=UTC),
+            "until": datetime(after.year, after.month, 1, tzinfo=UTC),
+        },
+    ).fetchone()
+    assert row is not None
+    owed, charged, booked = row
+    by_cause = {(grant, cause): amount for grant, cause, amount in booked}
+    return Standing(owed_nanousd=owed, charged_nanousd=charged, booked_nanousd=by_cause)
+
+
+def _outdated(connection: psycopg.Connection, found: Reconciliation) -> Problem | None:
+    """Whether the ledger, or what was booked in it, has moved on since a comparison was made. The tree has to be locked."""
+    now = _standing(connection, found.month, found.vendor)
+    others = [one.id for one in _posted(connection, found.month, found.vendor) if one.at > found.made_at]
+    if others:
+        detail = f"{others[0]} was booked for {found.vendor} {month_text(found.month)} since: compare again"
+    elif now.digest != found.basis:
+        detail = (
+            f"{found.vendor} is owed {format_usd(now.owed_nanousd)} for {month_text(found.month)} by now, and was"
+            f" {format_usd(found.ledger_nanousd)} when it was compared, or it is borne by others: compare again"
+        )
+    else:
+        return None
+    return Problem(code="reconciliation_outdated", path=found.id, detail=detail)
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _text(value: Any) -> str:

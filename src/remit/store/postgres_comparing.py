@@ -16,6 +16,7 @@ from remit.reconcile.matching.cells import CellKey, PricedLine
 from remit.reconcile.matching.from_facts import Fact
 from remit.reconcile.matching.registry import Registered
 from remit.reconcile.matching.suspense import SuspendedHold
+from remit.reconcile.other_months import OtherMonths
 from remit.reconcile.service import Stated
 from remit.reconcile.statements.model import StatementLine
 from remit.store.connect import connect
@@ -55,6 +56,7 @@ class PostgresMonthReader:
         after = month_after(month)
         self._asked = {
             "vendor": vendor,
+            "month": month,
             "since": datetime(month.year, month.month, 1, tzinfo=UTC),
             "until": datetime(after.year, after.month, 1, tzinfo=UTC),
         }
@@ -82,6 +84,12 @@ class PostgresMonthReader:
     def booked(self) -> Mapping[tuple[str, str], int]:
         rows = self._connection.execute(query("booked_adjustments"), self._asked).fetchall()
         return {(grant, cause): amount for grant, cause, amount in rows}
+
+    def others(self) -> OtherMonths:
+        row = self._connection.execute(query("other_months"), self._asked).fetchone()
+        assert row is not None
+        owed, late, moved, carried = row
+        return OtherMonths(owed_nanousd=owed, late_nanousd=late, moved_nanousd=moved, carried_nanousd=carried)
 
     def statements(self) -> list[Stated]:
         wanted = {"id": None, "before": None, "source": None, "vendor": self._asked["vendor"], "current": True}

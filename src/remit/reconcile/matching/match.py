@@ -12,7 +12,7 @@ from remit.pricing.book import PriceBook
 from remit.pricing.model import Unpriced
 from remit.reconcile.matching.cause import ABOUT, Cause
 from remit.reconcile.matching.cells import CellKey, Invoice, LedgerCell, Quantity, Tolerance, VendorCell
-from remit.reconcile.matching.charges import Stated, Terms, bill_charges, cause_of, cell_charges
+from remit.reconcile.matching.charges import Stated, Terms, bill_charges, cause_of, cell_charges, half_units
 from remit.reconcile.matching.claims import Claim, Confidence, Finding, PriceError, Rest
 from remit.reconcile.matching.context import Context, Grantee
 from remit.reconcile.matching.likeness import words_in
@@ -51,7 +51,8 @@ class Settings:
 class Matched:
     """A vendor's month. `bill_nanousd` is the sum of its bills, or of its cost lines where there is no bill yet.
 
-    `bill_nanousd == ledger_nanousd + sum(finding.amount_nanousd)`.
+    `bill_nanousd == ledger_nanousd + sum(finding.amount_nanousd)`. `beyond_nanousd` is what its bills say of usage less what its
+    cost lines do, 0 without a bill; up to `tolerated_nanousd` that is rounding.
     """
 
     vendor: str
@@ -60,6 +61,8 @@ class Matched:
     bill_nanousd: int
     series: int
     findings: tuple[Finding, ...]
+    beyond_nanousd: int = 0
+    tolerated_nanousd: int = 0
 
 
 def match_month(
@@ -109,6 +112,9 @@ def match_vendor(
     cost_lines = sum(stated_usage.values()) + sum(charges.values())
     if bills:
         found += bill_charges(vendor, bills, Stated(usage=stated_usage, charges=charges), settings.month, terms)
+    billed_usage = sum(
+        line.amount_nanousd for one in bills for line in one.lines if cause_of(line, settings.month) is None
+    )
     ledger_nanousd = sum(cell.amount_nanousd for cell in ledger)
     bill_nanousd = sum(bill.total_nanousd for bill in bills) if bills else cost_lines
     findings = _findings(found)
@@ -120,6 +126,8 @@ def match_vendor(
         bill_nanousd=bill_nanousd,
         series=len(paired),
         findings=findings,
+        beyond_nanousd=billed_usage - sum(stated_usage.values()) if bills else 0,
+        tolerated_nanousd=half_units(bills, terms),
     )
 
 

@@ -1,0 +1,2 @@
+-- What was asked for under a key.
+SELECT asked FROM reconciliations WHERE key = %(key)s
