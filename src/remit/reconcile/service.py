@@ -118,6 +118,8 @@ def compare(reader: MonthReader, vendor: str, settings: Settings, given: Given) 
     """
     month = settings.month
     statements = choose(reader.statements(), given.statements)
+    if not statements and not given.bills:
+        raise ComparingError("there is neither a statement of the month nor a bill to compare with")
     ours = ledger_cells(reader.facts())
     theirs, calls = _stated(reader, statements, vendor, month)
     booked, others = dict(reader.booked()), reader.others()

@@ -87,7 +87,7 @@ def match_month(
 def match_vendor(
     vendor: str, ledger: Sequence[LedgerCell], cells: Sequence[VendorCell], bills: Sequence[Invoice], settings: Settings
 ) -> Matched:
-    """One vendor's month."""
+    """One vendor's month. Where it has bills and no statement, the bills are compared with the ledger as a whole."""
     names = names_of(vendor, ledger, cells, settings)
     cells = [_renamed(cell, names) for cell in cells]
     usage = [cell for cell in cells if _is_usage(cell, settings.month)]
@@ -95,11 +95,15 @@ def match_vendor(
     terms = settings.terms(vendor)
     paired, about = _paired(ledger, usage, settings, terms.tolerance)
     all_series = dict(enumerate(paired))
-    found = list(_explain(all_series, about))
+    ledger_nanousd = sum(cell.amount_nanousd for cell in ledger)
+    states_nothing = bool(bills) and not cells
+    found = [] if states_nothing else list(_explain(all_series, about))
     found += cell_charges(others, settings.month)
-    if not about.shape.states_amounts:
+    if states_nothing:
+        stated_usage: dict[str | None, int] = {None: ledger_nanousd}
+    elif not about.shape.states_amounts:
         total = sum(sum(pair.theirs.amount.values()) for one in paired for pair in one.days.values())
-        stated_usage: dict[str | None, int] = {None: total}
+        stated_usage = {None: total}
     else:
         stated_usage = {}
         for cell in usage:
@@ -115,7 +119,6 @@ def match_vendor(
     billed_usage = sum(
         line.amount_nanousd for one in bills for line in one.lines if cause_of(line, settings.month) is None
     )
-    ledger_nanousd = sum(cell.amount_nanousd for cell in ledger)
     bill_nanousd = sum(bill.total_nanousd for bill in bills) if bills else cost_lines
     findings = _findings(found)
     assert bill_nanousd == ledger_nanousd + sum(one.amount_nanousd for one in findings), vendor
