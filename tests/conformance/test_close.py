@@ -126,12 +126,8 @@ def as_booked(row: Row) -> BookRow:
     )
 
 
-def test_a_month_is_closed_at_what_the_vendor_billed(system: System) -> None:
-    """Plain calls, a 500 that is billed and tried again, a caller who leaves; a fee and use past the gateway on the bill besides.
-
-    Every attempt is in the ledger once, what is unknown is settled by the statement, what was not metered is found with its
-    cause and booked by the word of two, and the month closes at the bill, to the nano-dollar.
-    """
+def spend(system: System) -> str:
+    """Plain calls, a 500 that is billed and tried again, a caller who leaves; the key they were made with."""
     system.apply({"acme": root("50.00")})
     key = system.key("acme")
     with system.client(key, max_retries=2) as client:
@@ -145,7 +141,16 @@ def test_a_month_is_closed_at_what_the_vendor_billed(system: System) -> None:
     caller.close()
     system.wait_until_no_hold_is_open()
     system.vendor.wait_idle()
+    return key
 
+
+def test_a_month_is_closed_at_what_the_vendor_billed(system: System) -> None:
+    """Plain calls, a 500 that is billed and tried again, a caller who leaves; a fee and use past the gateway on the bill besides.
+
+    Every attempt is in the ledger once, what is unknown is settled by the statement, what was not metered is found with its
+    cause and booked by the word of two, and the month closes at the bill, to the nano-dollar.
+    """
+    key = spend(system)
     entries = system.entries("acme")
     retried = [one for one in entries if one["model_requested"] == "sim-dime" and one["attempt"] is not None]
     assert [(one["kind"], one["attempt"]) for one in retried] == [("suspense", 1), ("usage", 2)]

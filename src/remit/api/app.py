@@ -1,6 +1,6 @@
 """The application: routes, limits, how refusals look, the OpenAPI document."""
 
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from litestar import Litestar, get
@@ -56,6 +56,49 @@ def openapi_document(request: StrictRequest) -> dict[str, Any]:
     return document(request.app)
 
 
+_ROUTES: Final = (
+    Grants,
+    Delegation,
+    apply_manifest,
+    Keys,
+    Tags,
+    Capabilities,
+    exchange_token,
+    Revocations,
+    Tickets,
+    Trips,
+    security_feed,
+    Ledger,
+    read_focus,
+    Outcomes,
+    Proofs,
+    LedgerReports,
+    CostRules,
+    Roles,
+    People,
+    Tokens,
+    begin_sign_in,
+    end_sign_in,
+    *SCIM_ROUTES,
+    debts,
+    findings,
+    read_audit,
+    Statements,
+    Reconciliations,
+    Months,
+    health,
+    doctor,
+    gateways,
+    notifications,
+    dead_letters,
+    retry_dead_letter,
+    jobs,
+    retry_failed_job,
+    hear,
+    openapi_document,
+)
+
+
 def make_app(services: Services) -> Edge:
     """The ASGI application over these services."""
 
@@ -63,47 +106,7 @@ def make_app(services: Services) -> Edge:
         return services
 
     app = Litestar(
-        route_handlers=[
-            Grants,
-            Delegation,
-            apply_manifest,
-            Keys,
-            Tags,
-            Capabilities,
-            exchange_token,
-            Revocations,
-            Tickets,
-            Trips,
-            security_feed,
-            Ledger,
-            read_focus,
-            Outcomes,
-            Proofs,
-            LedgerReports,
-            CostRules,
-            Roles,
-            People,
-            Tokens,
-            begin_sign_in,
-            end_sign_in,
-            *SCIM_ROUTES,
-            debts,
-            findings,
-            read_audit,
-            Statements,
-            Reconciliations,
-            Months,
-            health,
-            doctor,
-            gateways,
-            notifications,
-            dead_letters,
-            retry_dead_letter,
-            jobs,
-            retry_failed_job,
-            hear,
-            openapi_document,
-        ],
+        route_handlers=_ROUTES,
         dependencies={"services": Provide(provide, sync_to_thread=False)},
         middleware=[
             DefineMiddleware(PersonAuthentication, people=services.people, writes=services.writes, clock=services.clock)
