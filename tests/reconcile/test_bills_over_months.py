@@ -10,7 +10,7 @@ import pytest
 from remit.api.reconciling import AUTOMATIC, ReconcileTerms, Reconciling
 from remit.grants.model import Actor, Problem
 from remit.grants.service import Authorship
-from remit.ledger.months import Bill, Closed, Waiver
+from remit.ledger.months import Bill, BillLine, Closed, Waiver
 from remit.reconcile.comparison import Reconciliation
 from remit.reconcile.model import Imported
 from remit.reconcile.statements.model import Options
@@ -65,15 +65,19 @@ class Desk:
         answer = statements.take_in(pack([body]), "openai.costs", options, by="fin", reason="r", key=next(self.keys))
         assert isinstance(answer, Imported), answer
 
-    def bill(self, cents: int) -> list[Bill]:
-        return [Bill(vendor="openai", invoice_id="INV", total_nanousd=cents * 10**7)]
+    def bill(self, cents: int, fee: int = 0, credit: int = 0) -> list[Bill]:
+        lines = [BillLine(kind="platform_fee", amount_nanousd=fee * 10**7)] if fee else []
+        lines += [BillLine(kind="adjustment", amount_nanousd=credit * 10**7, text="refund")] if credit else []
+        return [Bill(vendor="openai", invoice_id="INV", total_nanousd=cents * 10**7, lines=tuple(lines))]
 
-    def match(self, month: date, cents: int | None, accepted: Sequence[str] = (), key: str | None = None) -> Any:
-        bills = [] if cents is None else self.bill(cents)
+    def match(
+        self, month: date, cents: int | None, accepted: Sequence[str] = (), key: str | None = None, **lines: int
+    ) -> Any:
+        bills = [] if cents is None else self.bill(cents, **lines)
         return self.reconciling.match(month, "openai", bills, (), self.by(key=key), accepted)
 
-    def compared(self, month: date, cents: int | None, accepted: Sequence[str] = ()) -> Reconciliation:
-        found = self.match(month, cents, accepted)
+    def compared(self, month: date, cents: int | None, accepted: Sequence[str] = (), **lines: int) -> Reconciliation:
+        found = self.match(month, cents, accepted, **lines)
         assert isinstance(found, Reconciliation), found
         return found
 
@@ -227,18 +231,36 @@ def test_a_key_is_for_one_comparison(desk: Desk) -> None:
     assert isinstance(stranger, Problem) and stranger.code == "conflict_different_by"
 
 
+def test_sums_that_are_not_those_of_the_entries_propose_nothing(desk: Desk) -> None:
+    """An entry that was changed behind the books is said, and not evened out by an adjustment."""
+    PostgresRollups(desk.opens).fold()
+    desk.trial.looking.execute("SET session_replication_role = replica")
+    desk.trial.looking.execute("UPDATE entries SET amount_nanousd = amount_nanousd - 7")
+    refused = desk.match(MARCH, 100)
+    assert isinstance(refused, Problem) and refused.code == "not_comparable" and "doctor" in refused.detail
+
+
 def test_little_is_booked_without_a_person_and_only_so_much() -> None:
     """Up to the limit in all for a vendor's month, signs left out; without a limit nothing, not even what comes to nothing."""
     desk = Desk(auto_post_nanousd=10 * 10**7)
     desk.call(100)
     desk.at(2026, 4, 3)
     small = desk.compared(MARCH, 106, ["unexplained"])
-    assert desk.reconciling.books_itself(small)
+    itself = desk.reconciling.books_itself
+    assert itself(small)
     without = Reconciling(desk.trial.url, desk.opens, desk.trial.clock, ReconcileTerms(), "command")
     assert not without.books_itself(dataclasses.replace(small, proposed_nanousd=0, moved_nanousd=0))
+    assert not itself(desk.compared(MARCH, 111, ["unexplained"])), "too much"
+    assert not itself(desk.compared(MARCH, 109, fee=3)), "somebody has to look at the rest first"
+    moving = desk.compared(MARCH, 100, fee=6, credit=-6)
+    assert (moving.entries, moving.proposed_nanousd, moving.moved_nanousd) == (2, 0, 12 * 10**7)
+    assert not itself(moving), "signs left out it is too much"
+
     assert not isinstance(desk.reconciling.post_itself(small), Problem)
     assert [one.by for one in desk.reconciling.books.posted(MARCH, "openai")] == [AUTOMATIC]
     changed = desk.compared(MARCH, 104, ["unexplained"])
-    assert changed.entries and not desk.reconciling.books_itself(changed), "it changes what was booked"
-    assert not desk.reconciling.books_itself(desk.compared(MARCH, 200)), "somebody has to look first"
+    assert changed.entries and not itself(changed), "it changes what was booked"
+    more = desk.compared(MARCH, 111, ["unexplained"], fee=5)
+    assert (more.entries, more.moved_nanousd, more.changes_booked) == (1, 5 * 10**7, False)
+    assert not itself(more), "with what was booked before it is too much"
     desk.trial.close()

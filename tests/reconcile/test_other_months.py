@@ -20,11 +20,11 @@ amounts = st.integers(-(2**40), 2**40)
 
 def others(late: int = 0, carried: int = 0, moved: int = 0) -> OtherMonths:
     bearers = {"grant_a": late} if late else {}
-    return OtherMonths(owed_nanousd=0, late_nanousd=bearers, moved_nanousd=moved, carried_nanousd=carried)
+    return OtherMonths(late_nanousd=bearers, moved_nanousd=moved, carried_nanousd=carried)
 
 
 def found(beyond: int, about: OtherMonths) -> tuple[int, dict[str, int]]:
-    share = of_other_months(beyond, 0, about)
+    share = of_other_months(beyond, about)
     drift = drift_of_other_months(share, about, APRIL, accepted=False)
     return share.amount_nanousd, {one.cause: one.amount_nanousd for one in drift}
 
@@ -37,6 +37,7 @@ def test_late_use_is_billed_at_once_later_or_never() -> None:
     assert found(0, others(late=10, carried=4)) == (0, {"billed_before": -4, LATE_BOOKING: -6}), "some of it"
     assert found(10, others(carried=-10)) == (10, {"billed_late": 10}), "what was booked before is billed now"
     assert found(-10, others(carried=10)) == (-10, {"billed_before": -10}), "what was billed too much is taken off"
+    assert found(11, others(late=10)) == (10, {}), "what is left is somebody else's to explain"
     assert found(13, others(late=3, carried=-10)) == (13, {"billed_late": 10}), "both"
     assert found(0, others(carried=10)) == (0, {}), "what was billed before and never booked stays what it was"
     assert found(0, others(moved=7)) == (0, {"booked_later": 7}), "what was found after this month was closed"
@@ -54,12 +55,12 @@ def test_the_ledger_and_the_findings_are_the_bill(beyond: int, late: int, carrie
 @given(late=st.dictionaries(st.sampled_from("abc"), amounts.filter(bool), min_size=1))
 def test_what_no_bill_has_is_taken_back_from_who_bears_it(late: dict[str, int]) -> None:
     """Once somebody accepts it, it is divided between the grants that bear it, and comes to it exactly."""
-    about = OtherMonths(owed_nanousd=0, late_nanousd=late, moved_nanousd=0, carried_nanousd=0)
-    drift = drift_of_other_months(of_other_months(0, 0, about), about, APRIL, accepted=True)
+    about = OtherMonths(late_nanousd=late, moved_nanousd=0, carried_nanousd=0)
+    drift = drift_of_other_months(of_other_months(0, about), about, APRIL, accepted=True)
     proposed = adjustments_of_late(drift, about, "v", APRIL)
     assert sum(one.amount_nanousd for one in proposed) == -sum(late.values())
     assert {one.grant_id for one in proposed} <= late.keys()
-    looked = drift_of_other_months(of_other_months(0, 0, about), about, APRIL, accepted=False)
+    looked = drift_of_other_months(of_other_months(0, about), about, APRIL, accepted=False)
     assert adjustments_of_late(looked, about, "v", APRIL) == [], "nothing before somebody does"
 
 

@@ -35,18 +35,21 @@ class Drift:
 class Standing:
     """How the ledger has a vendor's month: a proposal holds as long as it has it so. In nano-USD.
 
-    `owed` by what is booked in the month, `charged` for what was used in it, and what was `booked` for that besides calls, by grant
-    and cause.
+    `owed` by what is booked in the month, `charged` for what was used in it, what was `booked` for that besides calls, by grant and
+    cause, and the ids of the comparisons it was booked by.
     """
 
     owed_nanousd: int
     charged_nanousd: int
     booked_nanousd: Mapping[tuple[str, str], int]
+    posted: Sequence[str]
 
     @property
     def digest(self) -> str:
-        parts = [str(self.owed_nanousd), str(self.charged_nanousd)]
-        parts += [f"{grant} {cause} {amount}" for (grant, cause), amount in sorted(self.booked_nanousd.items())]
+        parts = [str(self.owed_nanousd), str(self.charged_nanousd), *sorted(self.posted)]
+        parts += [
+            f"{grant} {cause} {amount}" for (grant, cause), amount in sorted(self.booked_nanousd.items()) if amount
+        ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -20,13 +20,11 @@ LATE_BOOKING: Final[OtherCause] = "late_booking"
 class OtherMonths:
     """What of a vendor's month is booked elsewhere, and the reverse; in nano-USD.
 
-    `owed`    what the vendor is owed by all that is booked in the month
-    `late`    of that, what was used in earlier months that were closed by then: by the grant that bears it
+    `late`    what was used in earlier months that were closed by then, and is booked in this one: by the grant that bears it
     `moved`   what was used in the month and is booked in a later one
     `carried` what earlier closed months were billed and not owed: below zero what they owed and were not billed
     """
 
-    owed_nanousd: int
     late_nanousd: Mapping[str, int]
     moved_nanousd: int
     carried_nanousd: int
@@ -45,14 +43,11 @@ class Share:
     has_carried: bool = False
 
 
-def of_other_months(beyond_nanousd: int, tolerated_nanousd: int, others: OtherMonths) -> Share:
+def of_other_months(beyond_nanousd: int, others: OtherMonths) -> Share:
     """How much of what a bill has beyond the usage of its month is of other months.
 
-    A vendor bills late usage at once, with a later month, or not at all: of these the one that is nearest counts, and nothing
-    where that is within what is tolerated.
+    A vendor bills late usage at once, with a later month, or not at all: of these the one that is nearest counts.
     """
-    if abs(beyond_nanousd) <= tolerated_nanousd:
-        return Share()
     late, carried = others.late, others.carried_nanousd
     shares = (
         Share(),

@@ -72,9 +72,7 @@ class MonthReader(Protocol):
 
     def suspended(self) -> list[SuspendedHold]: ...
 
-    def booked(self) -> Mapping[tuple[str, str], int]:
-        """What was booked besides calls, by grant and cause."""
-        ...
+    def standing(self) -> Standing: ...
 
     def others(self) -> OtherMonths:
         """What the month has to do with others."""
@@ -122,7 +120,8 @@ def compare(reader: MonthReader, vendor: str, settings: Settings, given: Given) 
         raise ComparingError("there is neither a statement of the month nor a bill to compare with")
     ours = ledger_cells(reader.facts())
     theirs, calls = _stated(reader, statements, vendor, month)
-    booked, others = dict(reader.booked()), reader.others()
+    standing, others = reader.standing(), reader.others()
+    booked = standing.booked_nanousd
     accepted = frozenset(given.accepted)
     matched, share = _matched(vendor, ours, theirs, given.bills, settings, others)
     findings = [
@@ -132,10 +131,7 @@ def compare(reader: MonthReader, vendor: str, settings: Settings, given: Given) 
     proposal = propose(findings, ours, unassigned_grant_id=given.unassigned_grant_id)
     elsewhere = drift_of_other_months(share, others, month, accepted=LATE_BOOKING in accepted) if given.bills else []
     wanted = [*proposal.adjustments, *adjustments_of_late(elsewhere, others, vendor, month)]
-    of_the_month = matched.ledger_nanousd + sum(booked.values())
-    if of_the_month - others.moved_nanousd + others.late != others.owed_nanousd:
-        raise ComparingError(f"{vendor}: what is booked in the month is not the sum of its entries; ask `remit doctor`")
-    standing = Standing(owed_nanousd=others.owed_nanousd, charged_nanousd=of_the_month, booked_nanousd=booked)
+    _require_sums(matched, standing, others)
     drift = [*(_drift(one, month) for one in findings), *booked_before(booked, month), *elsewhere]
     suspended = reader.suspended()
     by_call = resolve_by_call(suspended, calls)
@@ -147,7 +143,7 @@ def compare(reader: MonthReader, vendor: str, settings: Settings, given: Given) 
         statements=[one.id for one in statements],
         bills=given.bills,
         accepted=sorted(given.accepted),
-        ledger_nanousd=others.owed_nanousd,
+        ledger_nanousd=standing.owed_nanousd,
         basis=standing.digest,
         drift=drift,
         adjustments=still_missing(wanted, _without(booked, drift), vendor, month),
@@ -155,6 +151,17 @@ def compare(reader: MonthReader, vendor: str, settings: Settings, given: Given) 
     )
     resolutions = (*by_call, *resolve_by_cell(rest, ours, theirs))
     return Compared(comparison=comparison, resolutions=resolutions, sources=frozenset(one.source for one in statements))
+
+
+def _require_sums(matched: Matched, standing: Standing, others: OtherMonths) -> None:
+    """The sums that are kept are those of the entries, or nothing is proposed by either."""
+    entries = matched.ledger_nanousd + sum(standing.booked_nanousd.values())
+    owed = standing.charged_nanousd - others.moved_nanousd + others.late
+    if (entries, owed) != (standing.charged_nanousd, standing.owed_nanousd):
+        raise ComparingError(
+            f"{matched.vendor}: the sums of the month are not those of its entries ({entries} and {standing.charged_nanousd}"
+            f" nano-USD, {owed} and {standing.owed_nanousd}): `remit doctor` says where"
+        )
 
 
 def _without(booked: Mapping[tuple[str, str], int], drift: Iterable[Drift]) -> dict[tuple[str, str], int]:
@@ -176,7 +183,7 @@ def _matched(  # noqa: PLR0917 - one parameter for each side
     matched = match_vendor(vendor, ours, theirs, invoices, settings)
     if not invoices:
         return matched, Share()
-    share = of_other_months(matched.beyond_nanousd, matched.tolerated_nanousd, others)
+    share = of_other_months(matched.beyond_nanousd, others)
     if share.amount_nanousd:
         invoices[0] = _less(invoices[0], share.amount_nanousd)
         matched = match_vendor(vendor, ours, theirs, invoices, settings)

@@ -101,7 +101,7 @@ class PostgresBooks:
     def standing(self, month: date, vendor: str) -> Standing:
         """How the ledger has a vendor's month now."""
         with self._opens() as connection:
-            return _standing(connection, month, vendor)
+            return read_standing(connection, month, vendor)
 
     def posted(self, month: date, vendor: str) -> list[PostedBefore]:
         """Comparisons of a vendor's month that were booked, the newest first."""
@@ -180,7 +180,8 @@ def _posting_problem(found: Reconciliation, digest: str, entries: list[dict[str,
     return None
 
 
-def _standing(connection: psycopg.Connection, month: date, vendor: str) -> Standing:
+def read_standing(connection: psycopg.Connection, month: date, vendor: str) -> Standing:
+    """How the ledger has a vendor's month, as of one instant."""
     after = month_after(month)
     row = connection.execute(
         query("books_standing"),
@@ -192,24 +193,20 @@ def _standing(connection: psycopg.Connection, month: date, vendor: str) -> Stand
         },
     ).fetchone()
     assert row is not None
-    owed, charged, booked = row
+    owed, charged, booked, posted = row
     by_cause = {(grant, cause): amount for grant, cause, amount in booked}
-    return Standing(owed_nanousd=owed, charged_nanousd=charged, booked_nanousd=by_cause)
+    return Standing(owed_nanousd=owed, charged_nanousd=charged, booked_nanousd=by_cause, posted=posted)
 
 
 def _outdated(connection: psycopg.Connection, found: Reconciliation) -> Problem | None:
     """Whether the ledger, or what was booked in it, has moved on since a comparison was made. The tree has to be locked."""
-    now = _standing(connection, found.month, found.vendor)
-    others = [one.id for one in _posted(connection, found.month, found.vendor) if one.at > found.made_at]
-    if others:
-        detail = f"{others[0]} was booked for {found.vendor} {month_text(found.month)} since: compare again"
-    elif now.digest != found.basis:
-        detail = (
-            f"{found.vendor} is owed {format_usd(now.owed_nanousd)} for {month_text(found.month)} by now, and was"
-            f" {format_usd(found.ledger_nanousd)} when it was compared, or it is borne by others: compare again"
-        )
-    else:
+    now = read_standing(connection, found.month, found.vendor)
+    if now.digest == found.basis:
         return None
+    detail = (
+        f"{found.vendor} is owed {format_usd(now.owed_nanousd)} for {month_text(found.month)} by now, and was"
+        f" {format_usd(found.ledger_nanousd)} when it was compared, or another comparison was booked since: compare again"
+    )
     return Problem(code="reconciliation_outdated", path=found.id, detail=detail)
 
 

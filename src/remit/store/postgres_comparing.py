@@ -12,6 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from remit.ledger.months import month_after
+from remit.reconcile.comparison import Standing
 from remit.reconcile.matching.cells import CellKey, PricedLine
 from remit.reconcile.matching.from_facts import Fact
 from remit.reconcile.matching.registry import Registered
@@ -21,6 +22,7 @@ from remit.reconcile.service import Stated
 from remit.reconcile.statements.model import StatementLine
 from remit.store.connect import connect
 from remit.store.named import query
+from remit.store.postgres_books import read_standing
 from remit.store.rows import dicts
 
 MIDNIGHT_MINUTES: Final = 15
@@ -53,6 +55,7 @@ class PostgresMonthReader:
     ) -> None:
         self._connection = connection
         self._deployments = deployments
+        self._month, self._vendor = month, vendor
         after = month_after(month)
         self._asked = {
             "vendor": vendor,
@@ -81,15 +84,14 @@ class PostgresMonthReader:
             for row in rows
         ]
 
-    def booked(self) -> Mapping[tuple[str, str], int]:
-        rows = self._connection.execute(query("booked_adjustments"), self._asked).fetchall()
-        return {(grant, cause): amount for grant, cause, amount in rows}
+    def standing(self) -> Standing:
+        return read_standing(self._connection, self._month, self._vendor)
 
     def others(self) -> OtherMonths:
         row = self._connection.execute(query("other_months"), self._asked).fetchone()
         assert row is not None
-        owed, late, moved, carried = row
-        return OtherMonths(owed_nanousd=owed, late_nanousd=late, moved_nanousd=moved, carried_nanousd=carried)
+        late, moved, carried = row
+        return OtherMonths(late_nanousd=late, moved_nanousd=moved, carried_nanousd=carried)
 
     def statements(self) -> list[Stated]:
         wanted = {"id": None, "before": None, "source": None, "vendor": self._asked["vendor"], "current": True}
@@ -144,7 +146,7 @@ class PostgresMonthReader:
     def _key(self, row: Mapping[str, Any]) -> CellKey:
         known = self._deployments.get(row["deployment"])
         return CellKey(
-            vendor=str(self._asked["vendor"]),
+            vendor=self._vendor,
             account=None if known is None else known.account,
             project=None if known is None else known.project,
             key_id=None if known is None else known.key_id,

@@ -61,7 +61,7 @@ def charges_by(connection: psycopg.Connection, by: Sequence[str], asked: Asked) 
 
 
 def total_charged(connection: psycopg.Connection, asked: Asked) -> int:
-    """The sum without grouping, in nano-USD."""
+    """The sum without grouping, in nano-USD. In a snapshot, as above: a fold between two statements would count entries twice."""
     return _number(connection, query("ledger_total"), _parameters(connection, asked))
 
 

@@ -82,7 +82,7 @@ def bill_charges(
         cause = _of_usage(bills, usage - expected, expected, is_own=not issuer, terms=terms)
         yield from _claim(key, cause, usage - expected, month, bills=bills, usage=usage)
         remainder = sum(one.total_nanousd - sum(line.amount_nanousd for line in one.lines) for one in bills)
-        small = abs(remainder) <= half_units(bills, terms)
+        small = abs(remainder) <= _half_units(bills, terms)
         yield from _claim(
             key, Cause.LINE_ROUNDING if small else Cause.UNEXPLAINED, remainder, month, bills=bills, usage=usage
         )
@@ -125,7 +125,7 @@ def _of_usage(bills: Sequence[Invoice], difference: int, expected: int, *, is_ow
         return Cause.UNEXPLAINED
     if not is_own:
         return Cause.MARKETPLACE
-    if abs(difference) <= half_units(bills, terms):
+    if abs(difference) <= _half_units(bills, terms):
         return Cause.LINE_ROUNDING
     converted = all(one.currency != "USD" and one.rate_text for one in bills)
     if converted and abs(difference) * _MOST_OF_FX <= abs(expected):
@@ -133,8 +133,7 @@ def _of_usage(bills: Sequence[Invoice], difference: int, expected: int, *, is_ow
     return Cause.UNEXPLAINED
 
 
-def half_units(bills: Sequence[Invoice], terms: Terms) -> int:
-    """By how much bills can differ from their lines because amounts on them are rounded, in nano-USD."""
+def _half_units(bills: Sequence[Invoice], terms: Terms) -> int:
     return terms.tolerance.bill_unit_nanousd * max(sum(len(one.lines) for one in bills), 1) // 2
 
 

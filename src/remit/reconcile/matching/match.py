@@ -12,7 +12,7 @@ from remit.pricing.book import PriceBook
 from remit.pricing.model import Unpriced
 from remit.reconcile.matching.cause import ABOUT, Cause
 from remit.reconcile.matching.cells import CellKey, Invoice, LedgerCell, Quantity, Tolerance, VendorCell
-from remit.reconcile.matching.charges import Stated, Terms, bill_charges, cause_of, cell_charges, half_units
+from remit.reconcile.matching.charges import Stated, Terms, bill_charges, cause_of, cell_charges
 from remit.reconcile.matching.claims import Claim, Confidence, Finding, PriceError, Rest
 from remit.reconcile.matching.context import Context, Grantee
 from remit.reconcile.matching.likeness import words_in
@@ -52,7 +52,7 @@ class Matched:
     """A vendor's month. `bill_nanousd` is the sum of its bills, or of its cost lines where there is no bill yet.
 
     `bill_nanousd == ledger_nanousd + sum(finding.amount_nanousd)`. `beyond_nanousd` is what its bills say of usage less what its
-    cost lines do, 0 without a bill; up to `tolerated_nanousd` that is rounding.
+    cost lines do, 0 without a bill.
     """
 
     vendor: str
@@ -62,7 +62,6 @@ class Matched:
     series: int
     findings: tuple[Finding, ...]
     beyond_nanousd: int = 0
-    tolerated_nanousd: int = 0
 
 
 def match_month(
@@ -130,7 +129,6 @@ def match_vendor(
         series=len(paired),
         findings=findings,
         beyond_nanousd=billed_usage - sum(stated_usage.values()) if bills else 0,
-        tolerated_nanousd=half_units(bills, terms),
     )
 
 

@@ -1,4 +1,4 @@
--- What a vendor's month has to do with others, as of one instant. (what is owed by what is booked in it; of that, what was used before, by
+-- What a vendor's month has to do with others, as of one instant. (what was used before and is booked in it, by
 -- grant; what was used in it and is booked later; what earlier closed months were billed and not owed)
 WITH moved AS MATERIALIZED (
     SELECT s.grant_id, d.billing_month, d.amount_nanousd
@@ -13,8 +13,7 @@ WITH moved AS MATERIALIZED (
       AND ((f.billing_month = %(month)s AND f.held_at < %(since)s)
            OR (f.billing_month > %(month)s AND f.held_at >= %(since)s AND f.held_at < %(until)s))
 )
-SELECT coalesce((SELECT b.amount_nanousd FROM booked_in(%(month)s) AS b WHERE b.vendor = %(vendor)s), 0),
-       coalesce((SELECT jsonb_object_agg(l.grant_id, l.amount_nanousd)
+SELECT coalesce((SELECT jsonb_object_agg(l.grant_id, l.amount_nanousd)
                  FROM (SELECT grant_id, sum(amount_nanousd)::bigint AS amount_nanousd FROM moved
                        WHERE billing_month = %(month)s GROUP BY 1) AS l), '{}'),
        (SELECT coalesce(sum(amount_nanousd), 0)::bigint FROM moved WHERE billing_month > %(month)s),
