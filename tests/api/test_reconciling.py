@@ -95,6 +95,8 @@ def test_what_cannot_be_compared_or_closed_says_why(plane: Plane, bo: Caller) ->
     refused(match(bo, month="2026-13"), 400, "malformed_request")
     refused(match(bo, accept=["magic"]), 422, "cause_unknown")
     refused(match(bo, statements=["stmt_none"]), 422, "not_comparable")
+    refused(match(bo, bills=[{**BILL, "currency": "EUR"}]), 400, "malformed_request")
+    refused(match(bo, bills=[{**BILL, "rate": "1.08"}]), 400, "malformed_request")
     refused(match(bo, month="2026-08", bills=[]), 422, "not_comparable")
     refused(bo.get("/reconciliations/rec_none"), 404, "reconciliation_unknown")
     refused(bo.write("POST", "/months/2090-01/close", {"reason": "early"}), 422, "month_not_over")

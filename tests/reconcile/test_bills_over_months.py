@@ -215,6 +215,20 @@ def test_what_was_booked_is_not_taken_back_for_want_of_a_bill(desk: Desk) -> Non
     assert (more.entries, more.unexplained_nanousd) == (0, 2 * 10**7), "what is new takes a word of its own"
 
 
+def test_another_currency_and_a_marketplace_have_causes_of_their_own(desk: Desk) -> None:
+    """What they add to the usage of the month is theirs, and proposed; in dollars and from the vendor nobody explains it."""
+    plain = Bill(vendor="openai", invoice_id="INV", total_nanousd=103 * 10**7)
+    converted = dataclasses.replace(plain, currency="EUR", rate="1.0831")
+    sold = dataclasses.replace(plain, issuer="The Market")
+    for bill, cause in ((plain, "unexplained"), (converted, "fx"), (sold, "marketplace")):
+        one = desk.reconciling.match(MARCH, "openai", [bill], (), desk.by())
+        assert isinstance(one, Reconciliation), one
+        assert [(each.cause, each.amount_nanousd) for each in desk.reconciling.books.drift(one.id)] == [
+            (cause, 3 * 10**7)
+        ]
+        assert one.bills[0]["currency"] == bill.currency and bool(one.entries) == (bill is not plain)
+
+
 def test_a_key_is_for_one_comparison(desk: Desk) -> None:
     """The same again is the one that was kept, whatever happened since; something else under the key is refused."""
     first = desk.match(MARCH, 107, key="k")

@@ -49,10 +49,17 @@ class BillLineAsked(Body, frozen=True, kw_only=True):
 
 
 class BillAsked(Body, frozen=True, kw_only=True):
-    """One invoice of the vendor for the month. What its lines do not say is usage."""
+    """One invoice of the vendor for the month. What its lines do not say is usage.
+
+    `issuer` is who billed it, such as a marketplace, null for the vendor itself. A bill in another `currency` is stated in dollars at
+    its own `rate`, the dollars for one unit of it.
+    """
 
     invoice_id: Text
     total_nanousd: Nanousd
+    issuer: Text | None = None
+    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")] = "USD"
+    rate: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,9}([.][0-9]{1,12})?$")] | None = None
     lines: Annotated[tuple[BillLineAsked, ...], msgspec.Meta(max_length=_MAX_LINES)] = ()
 
 
@@ -354,7 +361,22 @@ def _month(text: str) -> date:
 
 def _bill(vendor: str, asked: BillAsked) -> Bill:
     lines = tuple(BillLine(kind=one.kind, amount_nanousd=one.amount_nanousd, text=one.text) for one in asked.lines)
-    return Bill(vendor=vendor, invoice_id=asked.invoice_id, total_nanousd=asked.total_nanousd, lines=lines)
+    if (asked.currency == "USD") != (asked.rate is None):
+        raise refuse(
+            "malformed_request",
+            "a bill in another currency than USD has a `rate`, and no other has",
+            status=400,
+            field="rate",
+        )
+    return Bill(
+        vendor=vendor,
+        invoice_id=asked.invoice_id,
+        total_nanousd=asked.total_nanousd,
+        issuer=asked.issuer,
+        currency=asked.currency,
+        rate=asked.rate,
+        lines=lines,
+    )
 
 
 def _given(one: Reconciliation) -> ReconciliationGiven:

@@ -43,6 +43,17 @@ def match(
             " rounding. Repeatable."
         ),
     ] = (),
+    bill_in: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="The currency of a bill that is not in dollars, and its dollars for one unit, as INVOICE=EUR@1.0831; the amounts given are"
+            " in dollars at that rate. Repeatable."
+        ),
+    ] = (),
+    bill_from: Annotated[
+        tuple[str, ...],
+        Parameter(help="Who issued a bill, if not the vendor, such as a marketplace, as INVOICE=NAME; repeatable."),
+    ] = (),
     accept: Annotated[
         tuple[str, ...],
         Parameter(
@@ -69,7 +80,7 @@ def match(
 
     authority = open_authority(where)
     reconciling, said, first_day = authority.reconciling(), _author(by), month_given(month)
-    bills = _bills(vendor, bill, bill_line)
+    bills = _bills(vendor, bill, bill_line, _named("--bill-in", bill_in), _named("--bill-from", bill_from))
     corrected = 0
     found = reconciling.compared(first_day, vendor, bills, statement, accept)
     if isinstance(found, Problem):
@@ -186,7 +197,20 @@ def _author(by: By | None) -> "Authorship":
     return said
 
 
-def _bills(vendor: str, bills: tuple[str, ...], lines: tuple[str, ...]) -> "list[Bill]":
+def _named(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, given, value = text.partition("=")
+        if not (given and name and value):
+            raise CommandError(f"{option}: `{text}` names no invoice, or nothing of it")
+        found[name] = value
+    return found
+
+
+def _bills(
+    vendor: str, bills: tuple[str, ...], lines: tuple[str, ...], currencies: dict[str, str], issuers: dict[str, str]
+) -> "list[Bill]":
+    import re
     from typing import get_args
 
     from remit.ledger.months import Bill, BillKind, BillLine
@@ -200,10 +224,28 @@ def _bills(vendor: str, bills: tuple[str, ...], lines: tuple[str, ...]) -> "list
         if invoice not in parts or kind not in kinds:
             raise CommandError(f"--bill-line: `{name}` names no bill that was given, or no kind: {', '.join(kinds)}")
         parts[invoice].append(BillLine(kind=kinds[kind], amount_nanousd=amount))
-    return [
-        Bill(vendor=vendor, invoice_id=invoice, total_nanousd=total, lines=tuple(parts[invoice]))
-        for invoice, total in totals.items()
-    ]
+    for option, named in (("--bill-in", currencies), ("--bill-from", issuers)):
+        for invoice in named.keys() - totals.keys():
+            raise CommandError(f"{option}: `{invoice}` names no bill that was given")
+    made = []
+    for invoice, total in totals.items():
+        currency, _, rate = currencies.get(invoice, "USD@").partition("@")
+        if invoice in currencies and not re.fullmatch(
+            r"(?!USD)[A-Z]{3}@[0-9]{1,9}([.][0-9]{1,12})?", currencies[invoice]
+        ):
+            raise CommandError(f"--bill-in: `{currencies[invoice]}` is not of the form EUR@1.0831")
+        made.append(
+            Bill(
+                vendor=vendor,
+                invoice_id=invoice,
+                total_nanousd=total,
+                issuer=issuers.get(invoice),
+                currency=currency,
+                rate=rate or None,
+                lines=tuple(parts[invoice]),
+            )
+        )
+    return made
 
 
 def _amount(text: str, option: str, form: str) -> tuple[str, int]:

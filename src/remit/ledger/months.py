@@ -26,13 +26,17 @@ class BillLine:
 class Bill:
     """What a vendor billed for a month, in nano-USD: one invoice. What its lines do not say is usage.
 
-    `statement_id` names the statement it is known from.
+    `statement_id` names the statement it is known from. `issuer` is who billed it, None for the vendor itself. A bill in another
+    `currency` is stated in dollars at its own `rate`, the dollars for one unit of it.
     """
 
     vendor: str
     invoice_id: str
     total_nanousd: int
     statement_id: str | None = None
+    issuer: str | None = None
+    currency: str = "USD"
+    rate: str | None = None
     lines: tuple[BillLine, ...] = ()
 
 

@@ -296,11 +296,13 @@ def _invoice(bill: Bill, month: date) -> Invoice:
     ]
     usage = bill.total_nanousd - sum(one.amount_nanousd for one in lines)
     return Invoice(
-        issuer=bill.vendor,
+        issuer=bill.issuer or bill.vendor,
         id=bill.invoice_id,
         vendor=bill.vendor,
         month=month,
         total_nanousd=bill.total_nanousd,
+        currency=bill.currency,
+        rate_text=bill.rate,
         lines=(InvoiceLine(charge="usage", amount_nanousd=usage), *lines),
     )
 

@@ -75,7 +75,11 @@ def bill_charges(
     key = CellKey(vendor=vendor)
     own = terms.issuers | {vendor}
     left = _by_issuer(stated.usage, own)
-    for issuer in sorted({_issuer(one.issuer, own) for one in invoices} | left.keys()):
+    billing = {_issuer(one.issuer, own) for one in invoices}
+    if len(billing) == 1 and left.keys() == {""}:
+        # Statements of the vendor, and whoever bills all of it adds its share.
+        left = dict.fromkeys(billing, left[""])
+    for issuer in sorted(billing | left.keys()):
         bills = [one for one in invoices if _issuer(one.issuer, own) == issuer]
         usage = sum(line.amount_nanousd for one in bills for line in one.lines if cause_of(line, month) is None)
         expected = left.get(issuer, 0)
