@@ -122,3 +122,33 @@ def test_vendors_are_asked_with_the_key_of_the_settings(remit: Cli) -> None:
         wrong = remit(*asked, ADMIN_KEY="wrong-key-of-16-bytes")
         assert wrong.code == 2 and "answered 401" in wrong.err and "wrong-key" not in wrong.err
         assert remit(*asked[:-1], "--until", "2026-10-01", ADMIN_KEY=ADMIN_KEY).code == 2
+
+
+def test_a_month_is_compared_from_the_command_line(remit: Cli) -> None:
+    """What is found stands in a table, in JSON and in the list; what is proposed opens a ticket, and bills that are none are said."""
+    asked = ("reconcile", "match", "--month", "2026-10", "--vendor", "openai")
+    for arguments, words in (
+        (("--bill", "INV-7"), "INVOICE=AMOUNT"),
+        (("--bill", "INV-7=1e3"), "--bill"),
+        (("--bill", "INV-7=10", "--bill-line", "INV-8:tax=1"), "names no bill"),
+        (("--bill", "INV-7=10", "--bill-line", "INV-7:tip=1"), "platform_fee"),
+        (("--bill", "INV-7=10", "--bill-in", "INV-7=EUR"), "EUR@1.0831"),
+        (("--bill", "INV-7=10", "--bill-in", "INV-8=EUR@1.1"), "names no bill"),
+        (("--bill", "INV-7=10", "--bill-from", "INV-7"), "names no invoice"),
+        (("--bill", "INV-7=10", "--accept", "magic"), "no cause"),
+        ((), "neither a statement of the month nor a bill"),
+    ):
+        ran = remit(*asked, *arguments)
+        assert ran.code in {1, 2} and words in ran.err, (arguments, ran)
+    billed = ("--bill", "INV-7=10.07", "--bill-line", "INV-7:tax=1.07", "--bill-from", "INV-7=The Market")
+    found = remit.ok(*asked, *billed, "--json").json()
+    drift = {one["cause"]: one["amount_nanousd"] for one in found["findings"]}
+    assert drift == {"marketplace": 9 * 10**9, "tax": 107 * 10**7}
+    made = found["reconciliation"]
+    assert (made["billed_nanousd"], made["ledger_nanousd"], made["proposed_nanousd"]) == (10_070_000_000, 0, 10_070_000_000)
+    shown = remit.ok("reconcile", "findings", made["id"]).out
+    assert "marketplace" in shown and "$9.00" in shown and "adjustment" in shown
+    assert made["id"] in remit.ok("reconcile", "list", "--month", "2026-10").out
+    assert remit("reconcile", "findings", "rec_none").code == 2
+    ran = remit("reconcile", "close", "--month", "2026-10", "--reason", "r")
+    assert ran.code == 1 and "$10.07" in ran.err
