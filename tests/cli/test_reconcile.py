@@ -145,7 +145,11 @@ def test_a_month_is_compared_from_the_command_line(remit: Cli) -> None:
     drift = {one["cause"]: one["amount_nanousd"] for one in found["findings"]}
     assert drift == {"marketplace": 9 * 10**9, "tax": 107 * 10**7}
     made = found["reconciliation"]
-    assert (made["billed_nanousd"], made["ledger_nanousd"], made["proposed_nanousd"]) == (10_070_000_000, 0, 10_070_000_000)
+    assert (made["billed_nanousd"], made["ledger_nanousd"], made["proposed_nanousd"]) == (
+        10_070_000_000,
+        0,
+        10_070_000_000,
+    )
     shown = remit.ok("reconcile", "findings", made["id"]).out
     assert "marketplace" in shown and "$9.00" in shown and "adjustment" in shown
     assert made["id"] in remit.ok("reconcile", "list", "--month", "2026-10").out

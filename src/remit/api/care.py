@@ -25,7 +25,7 @@ def health(services: Injected) -> Health:
 
 @get("/v1/doctor", sync_to_thread=True, responses=PROBLEM_RESPONSES, tags=["care"])
 def doctor(request: StrictRequest, services: Injected) -> Verdict:
-    """Runs every check of the books and of the jobs; takes a role for the whole organization."""
+    """Runs every check of the books, of the audit, of the seals and of the jobs; takes a role for the whole organization."""
     if not may(request.user, "run_doctor"):
         detail = "the doctor looks at all books: that takes an admin, an auditor, security or a gateway_operator"
         raise refuse("not_permitted", detail)
@@ -36,7 +36,12 @@ def doctor(request: StrictRequest, services: Injected) -> Verdict:
             examined=check.examined,
             differences=[msgspec.to_builtins(asdict(difference)) for difference in check.differences],
         )
-        for check in (*check_books(services.ledger), services.audit.check(), services.jobs.check())
+        for check in (
+            *check_books(services.ledger),
+            services.audit.check(),
+            services.check_seals(),
+            services.jobs.check(),
+        )
     ]
     return Verdict(agree=not any(check.differences for check in checks), checks=checks)
 

@@ -20,6 +20,7 @@ from remit.grants.ports import GrantRepository
 from remit.grants.revocations import RevocationService
 from remit.grants.service import GrantService
 from remit.kernel.clock import Clock
+from remit.ledger.model import CheckResult
 from remit.renewals.service import TicketService
 from remit.reports.focus.names import Naming
 from remit.reports.focus.ports import FocusReader
@@ -80,6 +81,7 @@ class Services:
     deliveries: PostgresDeliveries
     audit: PostgresAudit
     seals: PostgresSeals
+    check_seals: Callable[[], CheckResult]
     jobs: PostgresJobs
     statements: PostgresStatements
     reconciling: Reconciling

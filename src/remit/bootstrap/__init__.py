@@ -323,6 +323,7 @@ class Authority:
         # Neither a gateway process nor a command must load these.
         from remit.api.reconciling import Reconciling  # noqa: PLC0415 - see above
         from remit.api.services import Services  # noqa: PLC0415 - see above
+        from remit.bootstrap.seals import check_seals  # noqa: PLC0415 - see above
 
         connections = KeptConnections(self.url, "remit_authority", API_CONNECTIONS)
         return Services(
@@ -359,6 +360,7 @@ class Authority:
             deliveries=PostgresDeliveries(connections.use, self.clock),
             audit=PostgresAudit(connections.use),
             seals=PostgresSeals(connections.use),
+            check_seals=lambda: check_seals(self.settings, PostgresSeals(connections.use)),
             jobs=PostgresJobs(connections.use),
             statements=PostgresStatements(connections.use, self.clock, "api"),
             reconciling=Reconciling(self.url, connections.use, self.clock, make_reconcile_terms(self.settings), "api"),

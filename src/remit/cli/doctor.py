@@ -51,7 +51,7 @@ def doctor(*, json: Json = False, where: Where | None = None) -> int:
 
 def _results(settings: "Settings", url: str) -> "Iterator[CheckResult]":
     from remit.bootstrap import make_clock
-    from remit.cli.doctor_ledger import seals_check
+    from remit.bootstrap.seals import check_seals
     from remit.ledger.model import CheckResult
     from remit.ledger.service import check_books
     from remit.store.connect import opener
@@ -59,6 +59,7 @@ def _results(settings: "Settings", url: str) -> "Iterator[CheckResult]":
     from remit.store.postgres_audit import PostgresAudit
     from remit.store.postgres_jobs import PostgresJobs
     from remit.store.postgres_ledger import PostgresLedger, migration_differences
+    from remit.store.postgres_seals import PostgresSeals
 
     schema = migration_differences(url)
     yield CheckResult("migrations", "the database has this version's schema", len(migrations()), tuple(schema))
@@ -69,7 +70,7 @@ def _results(settings: "Settings", url: str) -> "Iterator[CheckResult]":
     if not schema:
         opens = opener(url, "remit_authority")
         yield PostgresJobs(opens).check()
-        yield seals_check(settings, url)
+        yield check_seals(settings, PostgresSeals(opener(url, "remit_reader")))
         yield from _with_paths(
             [*check_books(PostgresLedger(url, make_clock(settings))), PostgresAudit(opens).check()], url
         )

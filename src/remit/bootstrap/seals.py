@@ -2,32 +2,28 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from remit.ledger.checkpoint import VerifierKey
-    from remit.ledger.model import CheckResult, Difference
-    from remit.settings import Settings
-    from remit.store.checkpoint_log import CheckpointLog
-    from remit.store.postgres_seals import Sealed
+from remit.bootstrap.key_files import LEDGER_KEY_FILE, checkpoint_log, load_ledger_key
+from remit.bootstrap.parts import make_clock
+from remit.ledger.checkpoint import CheckpointError, VerifierKey, open_note
+from remit.ledger.merkle import root_of
+from remit.ledger.model import CheckResult, Difference
+from remit.ledger.tiles import TornTileError, node_reader
+from remit.settings import Settings, SettingsError
+from remit.store.checkpoint_log import CheckpointLog
+from remit.store.postgres_seals import PostgresSeals, Sealed
 
 _LATE = timedelta(minutes=10)
 
 
-def seals_check(settings: "Settings", url: str) -> "CheckResult":
+def check_seals(settings: Settings, seals: PostgresSeals) -> CheckResult:
     """Whether the tree is what was last published, and goes on growing."""
-    from remit.bootstrap import LEDGER_KEY_FILE, checkpoint_log, load_ledger_key, make_clock
-    from remit.ledger.model import CheckResult, Difference
-    from remit.settings import SettingsError
-    from remit.store.connect import opener
-    from remit.store.postgres_seals import PostgresSeals
-
     try:
         key = load_ledger_key(settings)
     except SettingsError as error:
         path = str(settings.data_dir / LEDGER_KEY_FILE)
         return CheckResult("seals", "the ledger is sealed", 1, (Difference("seals", path, None, str(error)),))
-    with PostgresSeals(opener(url, "remit_reader")).snapshot() as sealed:
+    with seals.snapshot() as sealed:
         if key is None and sealed.size() == 0:
             return CheckResult("seals", "no entry is sealed yet; `remit up` does it", 0, ())
         found = list(_published(sealed, checkpoint_log(settings), None if key is None else key.verifier()))
@@ -40,12 +36,7 @@ def seals_check(settings: "Settings", url: str) -> "CheckResult":
     return CheckResult("seals", "the ledger's tree is the one that was signed last", size, tuple(found))
 
 
-def _published(sealed: "Sealed", log: "CheckpointLog", key: "VerifierKey | None") -> "Iterator[Difference]":
-    from remit.ledger.checkpoint import CheckpointError, open_note
-    from remit.ledger.merkle import root_of
-    from remit.ledger.model import Difference
-    from remit.ledger.tiles import TornTileError, node_reader
-
+def _published(sealed: Sealed, log: CheckpointLog, key: VerifierKey | None) -> Iterator[Difference]:
     stopped = log.why_stopped()
     if stopped is not None:
         yield Difference("seals", str(log.stopped), None, f"nothing is signed any more: {stopped}")
