@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from remit.cli.bills import Bills
 from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK, CommandError
 from remit.cli.options import By, Json, Where
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
     from remit.api.reconciling import Reconciling
     from remit.grants.service import Authorship
-    from remit.ledger.months import Bill
     from remit.reconcile.comparison import Drift, Reconciliation
 
 MonthOption = Annotated[str, Parameter(help="Month of UTC, such as 2026-10.")]
@@ -32,28 +32,6 @@ def match(
     *,
     month: MonthOption,
     vendor: Annotated[str, Parameter(help="Vendor, as the ledger calls it.")],
-    bill: Annotated[
-        tuple[str, ...],
-        Parameter(help="What it billed for the month, as INVOICE=AMOUNT, such as INV-7=1204.55; repeatable."),
-    ] = (),
-    bill_line: Annotated[
-        tuple[str, ...],
-        Parameter(
-            help="What of a bill is not usage, as INVOICE:KIND=AMOUNT; KIND is tax, credit, purchase, adjustment, platform_fee or"
-            " rounding. Repeatable."
-        ),
-    ] = (),
-    bill_in: Annotated[
-        tuple[str, ...],
-        Parameter(
-            help="The currency of a bill that is not in dollars, and its dollars for one unit, as INVOICE=EUR@1.0831; the amounts given are"
-            " in dollars at that rate. Repeatable."
-        ),
-    ] = (),
-    bill_from: Annotated[
-        tuple[str, ...],
-        Parameter(help="Who issued a bill, if not the vendor, such as a marketplace, as INVOICE=NAME; repeatable."),
-    ] = (),
     accept: Annotated[
         tuple[str, ...],
         Parameter(
@@ -66,6 +44,7 @@ def match(
     resolve: Annotated[
         bool, Parameter(help="First book what statements say that calls in suspense cost, where they say it.")
     ] = False,
+    bills: Bills | None = None,
     json: Json = False,
     by: By | None = None,
     where: Where | None = None,
@@ -80,15 +59,15 @@ def match(
 
     authority = open_authority(where)
     reconciling, said, first_day = authority.reconciling(), _author(by), month_given(month)
-    bills = _bills(vendor, bill, bill_line, _named("--bill-in", bill_in), _named("--bill-from", bill_from))
+    stated = (bills or Bills()).of(vendor)
     corrected = 0
-    found = reconciling.compared(first_day, vendor, bills, statement, accept)
+    found = reconciling.compared(first_day, vendor, stated, statement, accept)
     if isinstance(found, Problem):
         return refused([found], json=json)
     waiting = found.resolutions
     if resolve:
         corrected = reconciling.resolve(waiting, said)
-    kept = reconciling.match(first_day, vendor, bills, statement, said, accept)
+    kept = reconciling.match(first_day, vendor, stated, statement, said, accept)
     if isinstance(kept, Problem):
         return refused([kept], json=json)
     drift = reconciling.books.drift(kept.id)
@@ -195,71 +174,6 @@ def _author(by: By | None) -> "Authorship":
     for problem in authorship_problems(said):
         raise CommandError(problem.detail)
     return said
-
-
-def _named(option: str, texts: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts:
-        name, given, value = text.partition("=")
-        if not (given and name and value):
-            raise CommandError(f"{option}: `{text}` names no invoice, or nothing of it")
-        found[name] = value
-    return found
-
-
-def _bills(
-    vendor: str, bills: tuple[str, ...], lines: tuple[str, ...], currencies: dict[str, str], issuers: dict[str, str]
-) -> "list[Bill]":
-    import re
-    from typing import get_args
-
-    from remit.ledger.months import Bill, BillKind, BillLine
-
-    totals = dict(_amount(text, "--bill", "INVOICE=AMOUNT") for text in bills)
-    parts: dict[str, list[BillLine]] = {invoice: [] for invoice in totals}
-    kinds = {str(one): one for one in get_args(BillKind)}
-    for text in lines:
-        name, amount = _amount(text, "--bill-line", "INVOICE:KIND=AMOUNT")
-        invoice, _, kind = name.rpartition(":")
-        if invoice not in parts or kind not in kinds:
-            raise CommandError(f"--bill-line: `{name}` names no bill that was given, or no kind: {', '.join(kinds)}")
-        parts[invoice].append(BillLine(kind=kinds[kind], amount_nanousd=amount))
-    for option, named in (("--bill-in", currencies), ("--bill-from", issuers)):
-        for invoice in named.keys() - totals.keys():
-            raise CommandError(f"{option}: `{invoice}` names no bill that was given")
-    made = []
-    for invoice, total in totals.items():
-        currency, _, rate = currencies.get(invoice, "USD@").partition("@")
-        if invoice in currencies and not re.fullmatch(
-            r"(?!USD)[A-Z]{3}@[0-9]{1,9}([.][0-9]{1,12})?", currencies[invoice]
-        ):
-            raise CommandError(f"--bill-in: `{currencies[invoice]}` is not of the form EUR@1.0831")
-        made.append(
-            Bill(
-                vendor=vendor,
-                invoice_id=invoice,
-                total_nanousd=total,
-                issuer=issuers.get(invoice),
-                currency=currency,
-                rate=rate or None,
-                lines=tuple(parts[invoice]),
-            )
-        )
-    return made
-
-
-def _amount(text: str, option: str, form: str) -> tuple[str, int]:
-    from remit.kernel.money import parse_usd
-
-    name, given, amount = text.rpartition("=")
-    if not (given and name):
-        raise CommandError(f"{option}: `{text}` is not of the form {form}")
-    is_less = amount.startswith("-")
-    try:
-        value = parse_usd(amount.removeprefix("-"))
-    except ValueError as error:
-        raise CommandError(f"{option}: {error}") from None
-    return name, -value if is_less else value
 
 
 def _known(found: "Reconciliation | None", asked: str) -> "Reconciliation":
