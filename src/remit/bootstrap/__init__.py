@@ -37,6 +37,7 @@ from remit.bootstrap.parts import (
     make_reconcile_terms,
     make_workload_rules,
     open_database,
+    sql_database,
 )
 from remit.capabilities.issuer_keys import (
     generate_issuer_key,
@@ -129,6 +130,7 @@ __all__ = [
     "make_reconcile_terms",
     "make_workload_rules",
     "open_database",
+    "sql_database",
     "replace_issuer_key",
     "run_gateway",
 ]
