@@ -273,6 +273,9 @@ def test_what_others_do_is_not_shown(trial: Trial) -> None:
          "owns something"),
         ("CREATE ROLE asker LOGIN", "is none of the readers"),
         ("CREATE ROLE asker LOGIN NOINHERIT IN ROLE remit_finance", "is none of the readers"),
+        ("CREATE ROLE asker LOGIN IN ROLE remit_finance; GRANT INSERT ON chargeback.grants TO asker", "has rights of its own"),
+        ("CREATE ROLE asker LOGIN IN ROLE remit_finance; GRANT SELECT (actor) ON chargeback.audit TO asker",
+         "has rights of its own"),
         ("CREATE ROLE asker LOGIN IN ROLE remit_finance, remit_security", "is finance and security"),
         ("CREATE ROLE asker LOGIN IN ROLE remit_security", "reads as security and not as finance"),
     ],
@@ -283,6 +286,17 @@ def test_a_login_that_may_do_more_is_not_asked_with(trial: Trial, made: str, why
     try:
         with pytest.raises(SettingsError, match=why):
             ask(make_conninfo(trial.url, user="asker"), "finance", "SELECT 1", Limits(), SystemClock())
+    finally:
+        trial.looking.execute("DROP OWNED BY asker; DROP ROLE asker")
+
+
+def test_a_right_to_connect_is_none_beyond(trial: Trial) -> None:
+    """Where not everybody may connect, a login is given that right itself, and is asked with."""
+    ((database,),) = trial.looking.execute("SELECT current_database()").fetchall()
+    trial.looking.execute(f"CREATE ROLE asker LOGIN IN ROLE remit_finance; GRANT CONNECT ON DATABASE {database} TO asker".encode())
+    try:
+        url = make_conninfo(trial.url, user="asker")
+        assert ask(url, None, "SELECT grant_path FROM charges", Limits(), SystemClock()).rows == [("root",)]
     finally:
         trial.looking.execute("DROP OWNED BY asker; DROP ROLE asker")
 
