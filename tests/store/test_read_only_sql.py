@@ -42,7 +42,7 @@ def asked(trial: Trial, text: str, limits: Limits = Limits()) -> Found:  # noqa:
         "SELECT $$; pg_sleep(1)$$, E'it\\'s; pg_sleep(1)', '%s', \"grant_path\" FROM charges",
         "SELECT extract(month FROM day), rank() OVER (PARTITION BY day ORDER BY amount_nanousd) FROM charges",
         "SELECT (c).day, (c).tags, c.grant_path, s.total FROM charges AS c, (SELECT 1 AS total) AS s",
-        "SELECT c.*, (c.day).date, \"c\".\"grant_path\", c . /* its */ day FROM charges AS c",
+        'SELECT c.*, (c.day).date, "c"."grant_path", c . /* its */ day FROM charges AS c',
         "SELECT 'root' AS \"größe\", 'größe' -- größe",
         "SELECT 'root'\r\n\t",
         "SELECT CAST(amount_nanousd AS numeric(20, 9)), day IN ('2026-01-01') FROM charges WHERE EXISTS (SELECT 1)",
@@ -149,7 +149,7 @@ BEHIND_A_DOT = [
     "SELECT (k).pg_advisory_lock FROM (VALUES (7237494::bigint)) AS v(k)",
     "SELECT (k).pg_sleep FROM (VALUES (7::float8)) AS v(k)",
     "SELECT (k) . /* a */ -- b\n PG_SLEEP FROM (VALUES (7::float8)) AS v(k)",
-    "SELECT (k).\"pg_sleep\" FROM (VALUES (7::float8)) AS v(k)",
+    'SELECT (k)."pg_sleep" FROM (VALUES (7::float8)) AS v(k)',
     "SELECT k.pg_sleep FROM generate_series(1, 2) AS k",
     "SELECT k.pg_advisory_lock FROM unnest('{7237494}'::bigint[]) AS k",
     "SELECT (ARRAY[7237494::bigint])[1].pg_advisory_lock",
@@ -185,8 +185,8 @@ HIDDEN = [
     "SELECT /* /* */ pg_sleep(7) */ pg_sleep(7)",
     "SELECT $a$ $b$ $a$, pg_sleep(7), $b$ $b$",
     "SELECT U&'\\0061', pg_sleep(7)",
-    "SELECT U&\"\\0070g_sleep\"(7)",
-    "SELECT \"pg\"\"_sleep\"(7)",
+    'SELECT U&"\\0070g_sleep"(7)',
+    'SELECT "pg""_sleep"(7)',
 ]
 
 
@@ -293,7 +293,9 @@ def test_a_login_that_may_do_more_is_not_asked_with(trial: Trial, made: str, why
 def test_a_right_to_connect_is_none_beyond(trial: Trial) -> None:
     """Where not everybody may connect, a login is given that right itself, and is asked with."""
     ((database,),) = trial.looking.execute("SELECT current_database()").fetchall()
-    trial.looking.execute(f"CREATE ROLE asker LOGIN IN ROLE remit_finance; GRANT CONNECT ON DATABASE {database} TO asker".encode())
+    trial.looking.execute(
+        f"CREATE ROLE asker LOGIN IN ROLE remit_finance; GRANT CONNECT ON DATABASE {database} TO asker".encode()
+    )
     try:
         url = make_conninfo(trial.url, user="asker")
         assert ask(url, None, "SELECT grant_path FROM charges", Limits(), SystemClock()).rows == [("root",)]

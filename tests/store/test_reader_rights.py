@@ -164,7 +164,9 @@ def test_raw_sql_gains_nothing(kim: NewLogin, statement: str) -> None:
 def test_nothing_of_others_is_seen(trial: Trial, kim: NewLogin) -> None:
     """No statement of another session, no value of a column in the planner's statistics, no sequence, no password."""
     trial.looking.execute("ANALYZE; SELECT 'a statement of somebody'")
-    assert as_kim(kim, "SELECT query FROM pg_stat_activity WHERE usename <> 'finance_kim' AND query ~ 'statement'") == []
+    assert (
+        as_kim(kim, "SELECT query FROM pg_stat_activity WHERE usename <> 'finance_kim' AND query ~ 'statement'") == []
+    )
     assert as_kim(kim, "SELECT * FROM pg_stats WHERE schemaname NOT IN ('pg_catalog', 'information_schema')") == []
     assert as_kim(kim, "SELECT DISTINCT pg_sequence_last_value(oid) FROM pg_class WHERE relkind = 'S'") == [(None,)]
     assert as_kim(kim, "SELECT DISTINCT rolpassword FROM pg_roles") == [("********",)]
@@ -191,7 +193,9 @@ def test_what_is_not_refused_does_nothing(trial: Trial, kim: NewLogin, statement
 
 def test_a_persons_login_can_be_asked_with(kim: NewLogin) -> None:
     """It has the rights of its reader and none beyond, so questions are asked with it."""
-    found = ask(make_conninfo(kim.url, password=kim.password), None, "SELECT grant_path FROM grants", Limits(), SystemClock())
+    found = ask(
+        make_conninfo(kim.url, password=kim.password), None, "SELECT grant_path FROM grants", Limits(), SystemClock()
+    )
     assert found.rows == [("root",)]
 
 

@@ -67,7 +67,9 @@ def _make_reader_login(connection: psycopg.Connection, login: str, reader: Reade
     name = sql.Identifier(login)
     try:
         with connection.transaction():
-            connection.execute(sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}").format(name, sql.Identifier(f"remit_{reader}")))
+            connection.execute(
+                sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}").format(name, sql.Identifier(f"remit_{reader}"))
+            )
             # Only a superuser may say so, and the login then cannot say otherwise.
             connection.execute(sql.SQL("ALTER ROLE {} SET temp_file_limit = '256MB'").format(name))
     except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
