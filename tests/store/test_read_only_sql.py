@@ -237,7 +237,7 @@ def test_rights_hold_without_the_list(trial: Trial, monkeypatch: pytest.MonkeyPa
     """Were every function called that there is, the login has no right to what it would take."""
     monkeypatch.setattr("remit.store.read_only_sql.readable_statement", lambda given: given)
     monkeypatch.setattr("remit.store.read_only_sql._require_no_calls", lambda *_: None)
-    with pytest.raises(StatementError, match="denied|cannot|must be|does not exist|multiple commands"):
+    with pytest.raises(StatementError, match=r"denied|cannot|must be|does not exist|multiple commands"):
         asked(trial, text)
 
 

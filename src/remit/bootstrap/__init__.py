@@ -130,9 +130,9 @@ __all__ = [
     "make_reconcile_terms",
     "make_workload_rules",
     "open_database",
-    "sql_database",
     "replace_issuer_key",
     "run_gateway",
+    "sql_database",
 ]
 
 ADMIN_TOKEN_FILE = "admin.token"  # noqa: S105 - a file's name, not a secret

@@ -8,10 +8,20 @@ from remit.store.named import query
 
 def closing_script() -> str:
     """SQL by which a superuser takes from everybody what no reader needs, for any client."""
-    found = query("readers_open").decode().rstrip()
-    return (
-        "DO $close$\nDECLARE\n    v_remedy text;\nBEGIN\n"
-        f"    FOR v_remedy IN SELECT remedy FROM (\n{found}\n) AS o LOOP\n        EXECUTE v_remedy;\n    END LOOP;\nEND\n$close$;"
+    return "\n".join(
+        [
+            "DO $close$",
+            "DECLARE",
+            "    v_remedy text;",
+            "BEGIN",
+            "    FOR v_remedy IN SELECT remedy FROM (",
+            query("readers_open").decode().rstrip(),
+            "    ) AS found LOOP",
+            "        EXECUTE v_remedy;",
+            "    END LOOP;",
+            "END",
+            "$close$;",
+        ]
     )
 
 

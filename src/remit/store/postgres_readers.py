@@ -120,17 +120,16 @@ class PostgresReaders:
     def make(self, reader: Reader, name: str, *, actor: str, reason: str) -> NewLogin:
         """A login with a new password; of one that is there, the password before is no longer good. Raises ReaderError."""
         login, password = login_of(reader, name), new_password()
-        with self._connect() as connection:
-            with connection.transaction():
-                exists = self._look(connection, login)
-                for statement in login_statements(reader, login, verifier_of(password), exists=exists):
-                    connection.execute(statement)
-                if connection.info.parameter_status("is_superuser") == "on":
-                    # Only a superuser may say so, and the login then cannot say otherwise.
-                    limit = sql.SQL("ALTER ROLE {} SET temp_file_limit = {}")
-                    connection.execute(limit.format(sql.Identifier(login), sql.Literal(TEMP_FILE_LIMIT)))
-                open_still = close_to_readers(connection)
-                self._keep(connection, login, "make", actor, reason)
+        with self._connect() as connection, connection.transaction():
+            exists = self._look(connection, login)
+            for statement in login_statements(reader, login, verifier_of(password), exists=exists):
+                connection.execute(statement)
+            if connection.info.parameter_status("is_superuser") == "on":
+                # Only a superuser may say so, and the login then cannot say otherwise.
+                limit = sql.SQL("ALTER ROLE {} SET temp_file_limit = {}")
+                connection.execute(limit.format(sql.Identifier(login), sql.Literal(TEMP_FILE_LIMIT)))
+            open_still = close_to_readers(connection)
+            self._keep(connection, login, "make", actor, reason)
         address = conninfo_to_dict(self._url)
         kept = {key: address[key] for key in ("host", "port", "dbname", "sslmode") if address.get(key)}
         return NewLogin(login, password, make_conninfo("", user=login, **kept), open_still)
