@@ -103,9 +103,45 @@ def test_a_question_in_every_format(cli: Cli, spent: str) -> None:
     assert "more rows" in cli.ok(*ask, "--rows", "1").err
     assert cli.ok("sql", "SELECT '=1+1' AS x, NULL AS y", "--format", "csv").out == "x,y\n'=1+1,\n"
     assert "actor" in cli.ok("sql", "SELECT actor FROM audit", "--as", "security").out
-    for wrong in ("DELETE FROM charges", "SELECT * FROM audit", "SELECT pg_sleep(9)"):
+    for wrong in (
+        "DELETE FROM charges",
+        "SELECT * FROM audit",
+        "SELECT pg_sleep(9)",
+        "SELECT ('role'::text).current_setting",
+    ):
         ran = cli("sql", wrong)
         assert ran.code == 2 and ran.err.count("\n") == 1 and ran.out == ""
+
+
+def test_a_question_to_ones_own_database(cli: Cli, system: System, spent: str) -> None:
+    """It is asked with a login that can only read, and with no other; without one the command says how to make it."""
+    ask = ("sql", f"SELECT session_user::text AS me FROM grants WHERE grant_path = '{spent}'", "--format", "csv")
+    assert cli.ok(*ask).out == "me\nremit_sql_finance\n"
+    refused = cli(*ask, REMIT_DATABASE_URL=system.url)
+    assert refused.code == 2 and "remit db reader" in refused.err and "REMIT_SQL_DATABASE_URL" in refused.err
+    refused = cli(*ask, REMIT_SQL_DATABASE_URL=system.url)
+    assert refused.code == 2 and "is a superuser" in refused.err
+    made = dict(line.split(maxsplit=1) for line in cli.ok("db", "reader", "ann", "--for", "security").out.splitlines())
+    address = {"REMIT_SQL_DATABASE_URL": f"{made['connect']} password={made['password']}"}
+    assert cli.ok(*ask, **address).out == "me\nsecurity_ann\n"
+    # The login needs nothing else: no address of the authority's, and no data folder.
+    assert cli.ok(*ask, "--data-dir", "elsewhere", **address).out == "me\nsecurity_ann\n"
+    assert (
+        cli.ok(*ask, "--as", "security", **address, REMIT_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing").out
+        == "me\nsecurity_ann\n"
+    )
+    other = cli(*ask, "--as", "finance", **address)
+    assert other.code == 2 and "reads as security and not as finance" in other.err
+
+
+def test_what_is_open_to_readers_is_said(cli: Cli, system: System, spent: str) -> None:
+    """The doctor notes it, and the next command that starts on the database closes it where it may."""
+    with psycopg.connect(system.url, autocommit=True) as connection:
+        connection.execute("GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO PUBLIC")
+    noted = cli.ok("doctor", "--json").json()["notes"]
+    assert [note for note in noted if "(pg_advisory_lock(bigint))" in note and "--print-sql" in note]
+    assert "pg_advisory_lock" not in cli.ok("db", "readers").err
+    assert not [note for note in cli.ok("doctor", "--json").json()["notes"] if "advisory" in note]
 
 
 def test_a_login_from_another_machine(cli: Cli, spent: str) -> None:

@@ -9,11 +9,16 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from remit.grants.model import Grant
+from remit.kernel.clock import SystemClock
+from remit.settings import SettingsError
+from remit.store.closing import open_to_readers
 from remit.store.connect import connect
 from remit.store.describe import SCHEMA_FILE, describe
 from remit.store.embedded import start_embedded
 from remit.store.migrate import MigrationError, migrate, migrations
 from remit.store.postgres_ledger import migration_differences
+from remit.store.postgres_readers import PostgresReaders, login_script
+from remit.store.read_only_sql import Limits, ask
 from tests.leases.trial import Trial, grant, usd
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operating.md"
@@ -83,6 +88,29 @@ def test_the_gateways_login_is_only_a_gateway(admin: str) -> None:
         connection.execute("SET ROLE remit_gateway; RESET ROLE")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("SELECT * FROM remit.entries")
+
+
+def test_questions_come_with_a_readers_login(server: str, admin: str) -> None:
+    """The authority's login makes one and is asked with by nobody; what only a superuser can close is said, and a script closes it."""
+    clock = SystemClock()
+    made = PostgresReaders(admin, clock).make("finance", "kim", actor="ada@acme.example", reason="")
+    url = make_conninfo(made.url, password=made.password)
+    assert ask(url, None, "SELECT count(*) >= 0 FROM grants", Limits(), clock).rows == [(True,)]
+    with pytest.raises(SettingsError, match="`remit_admin` may do more than read: it may make roles"):
+        ask(admin, "finance", "SELECT 1", Limits(), clock)
+    # The owner of the database has closed what is the database's; functions are the server's.
+    assert made.open_still == open_to_readers(admin)
+    assert "pg_advisory_lock(bigint)" in made.open_still and "temporary tables" not in made.open_still
+    script, password = login_script("finance", "lou")
+    with psycopg.connect(make_conninfo(server, dbname="remit"), autocommit=True) as connection:
+        connection.execute(script.encode())
+    assert open_to_readers(admin) == []
+    # What was closed is still there for the authority's login, and for who migrates.
+    assert migrate(admin) == []
+    with psycopg.connect(make_conninfo(made.url, user="finance_lou", password=password), autocommit=True) as connection:
+        assert connection.execute("SHOW temp_file_limit").fetchone() == ("1GB",)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT pg_advisory_lock(7237494)")
 
 
 def test_roles_of_somebody_else_are_asked_for(server: str, admin: str) -> None:

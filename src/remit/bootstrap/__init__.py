@@ -37,6 +37,7 @@ from remit.bootstrap.parts import (
     make_reconcile_terms,
     make_workload_rules,
     open_database,
+    sql_database,
 )
 from remit.capabilities.issuer_keys import (
     generate_issuer_key,
@@ -131,6 +132,7 @@ __all__ = [
     "open_database",
     "replace_issuer_key",
     "run_gateway",
+    "sql_database",
 ]
 
 ADMIN_TOKEN_FILE = "admin.token"  # noqa: S105 - a file's name, not a secret

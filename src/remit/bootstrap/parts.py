@@ -15,8 +15,8 @@ from remit.reconcile.matching.cells import Tolerance
 from remit.reconcile.matching.registry import Registered
 from remit.reports.focus.names import Naming, Stated
 from remit.settings import Settings, SettingsError, statement_key
-from remit.store.connect import opener
-from remit.store.embedded import gateway_login, start_embedded
+from remit.store.connect import Reader, opener
+from remit.store.embedded import gateway_login, reader_login, start_embedded
 from remit.store.migrate import migrate
 from remit.store.postgres_archive import PostgresArchive
 
@@ -46,6 +46,21 @@ def gateway_database(settings: Settings, url: str) -> str:
     if settings.gateway_database_url is not None:
         return settings.gateway_database_url
     return url if settings.database_url is not None else gateway_login(url)
+
+
+def sql_database(settings: Settings, reader: Reader | None) -> str:
+    """The URL of a login that can only read, for questions in SQL; finance's on the embedded server if `reader` is None.
+
+    Raises SettingsError for one's own database without such a login.
+    """
+    if settings.sql_database_url is not None:
+        return settings.sql_database_url
+    if settings.database_url is not None:
+        raise SettingsError(
+            "a question in SQL needs a login that can do no more than read: `remit db reader NAME --for finance` makes one,"
+            " `sql_database_url` or $REMIT_SQL_DATABASE_URL names its address"
+        )
+    return reader_login(open_database(settings), reader or "finance")
 
 
 def make_clock(settings: Settings) -> Clock:

@@ -40,6 +40,7 @@ def reader(
     """
     from remit.cli.output import remark
     from remit.cli.session import open_authority
+    from remit.cli.words import still_open
     from remit.store.postgres_readers import PostgresReaders, ReaderError, login_script
 
     try:
@@ -56,20 +57,27 @@ def reader(
         raise CommandError(str(error)) from None
     print(f"login     {made.login}\npassword  {made.password}\nconnect   {made.url}")
     remark("the password is shown this once")
-    if not made.is_closed:
-        remark("a superuser has yet to take from everybody what no reader needs: --print-sql prints how")
+    if made.open_still:
+        remark(still_open(made.open_still))
     return EXIT_OK
 
 
 @app_command.command(name="readers", sort_key=1)
 def readers(*, json: Json = False, where: Where | None = None) -> int:
-    """List the logins of readers."""
-    from remit.cli.output import print_json, print_table, table
+    """List the logins of readers.
+
+    A line on standard error says whether PostgreSQL still gives them what no reader needs.
+    """
+    from remit.cli.output import print_json, print_table, remark, table
     from remit.cli.session import open_authority
+    from remit.cli.words import still_open
+    from remit.store.closing import open_to_readers
     from remit.store.postgres_readers import PostgresReaders
 
     authority = open_authority(where)
     found = PostgresReaders(authority.url, authority.clock).every()
+    if left := open_to_readers(authority.url):
+        remark(still_open(left))
     if json:
         print_json(found)
         return EXIT_OK

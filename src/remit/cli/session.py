@@ -9,6 +9,8 @@ from remit.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from remit.bootstrap import Authority
+    from remit.kernel.clock import Clock
+    from remit.store.connect import Reader
 
 
 def settings_of(where: Where | None, overrides: dict[str, Any] | None = None) -> Settings:
@@ -42,6 +44,19 @@ def started_database(settings: Settings) -> str:
 
     try:
         return open_database(settings)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise _cannot_start(settings, error) from None
+
+
+def open_for_questions(where: Where | None, reader: "Reader | None") -> "tuple[str, Clock]":
+    """The URL of a login that can only read as that reader, and the time. Raises CommandError, and SettingsError."""
+    from remit.bootstrap import make_clock, sql_database
+
+    settings = settings_of(where)
+    if settings.sql_database_url is None:
+        require_database(settings)
+    try:
+        return sql_database(settings, reader), make_clock(settings)
     except (OSError, subprocess.SubprocessError) as error:
         raise _cannot_start(settings, error) from None
 

@@ -19,9 +19,9 @@ def sql(
     /,
     *,
     as_: Annotated[
-        Literal["engineering", "finance", "security"],
-        Parameter(name="--as", help="Whose views are read; finance's if left out."),
-    ] = "finance",
+        Literal["engineering", "finance", "security"] | None,
+        Parameter(name="--as", help="Whose views are read; if left out finance's, or those of the login that is set."),
+    ] = None,
     rows: Annotated[
         int, Parameter(validator=Number(gte=1, lte=1_000_000), help="At most so many rows; 1,000 if left out.")
     ] = 1000,
@@ -35,17 +35,20 @@ def sql(
 ) -> int:
     """Ask the ledger's views one question in SQL, as one of its readers.
 
-    Nothing can be written: the transaction is read-only, the rights are the reader's, and only functions that read nothing but
-    their arguments can be called. `remit ledger dictionary` says which views there are.
+    Nothing can be written: it is asked with a login that has the reader's rights and no others, in a read-only transaction, and
+    only functions that read nothing but their arguments can be called. `remit ledger dictionary` says which views there are.
+
+    On the embedded database it works at once. On a database of one's own, $REMIT_SQL_DATABASE_URL (or `sql_database_url`)
+    names the address of a login that `remit db reader` made.
     """
     from remit.cli.output import print_csv, print_json, print_table, remark, table
-    from remit.cli.session import open_authority
+    from remit.cli.session import open_for_questions
     from remit.ledger.cells import text_cell
     from remit.store.read_only_sql import Limits, StatementError, ask
 
-    authority = open_authority(where)
+    url, clock = open_for_questions(where, as_)
     try:
-        found = ask(authority.url, as_, statement, Limits(rows, seconds), authority.clock)
+        found = ask(url, as_, statement, Limits(rows, seconds), clock)
     except StatementError as error:
         raise CommandError(str(error)) from None
     if format_ == "json":

@@ -104,6 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data_dir: Path = Path(".remit")
     database_url: str | None = None
     gateway_database_url: str | None = None
+    sql_database_url: str | None = None
     gateway: GatewaySettings = GatewaySettings()
     api: ApiSettings = ApiSettings()
     notify: NotifySettings = NotifySettings()
@@ -165,6 +166,7 @@ _ENVIRONMENT = {
     "REMIT_DATA_DIR": ("data_dir",),
     "REMIT_DATABASE_URL": ("database_url",),
     "REMIT_GATEWAY_DATABASE_URL": ("gateway_database_url",),
+    "REMIT_SQL_DATABASE_URL": ("sql_database_url",),
     "REMIT_LISTEN": ("gateway", "listen"),
     "REMIT_API_LISTEN": ("api", "listen"),
     "REMIT_WEBHOOK_URL": ("notify", "webhook_url"),

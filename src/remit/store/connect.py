@@ -11,6 +11,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from remit.settings import SettingsError
 
 Role = Literal["remit_authority", "remit_gateway", "remit_reader"]
+Reader = Literal["engineering", "finance", "security"]
+"""Who reads the ledger over SQL; each is a role `remit_<reader>` without login."""
 Opens = Callable[[], AbstractContextManager[psycopg.Connection]]
 """Where the connection of one piece of work comes from: a new one, a kept one, or that of an open transaction."""
 

@@ -11,9 +11,11 @@ import warnings
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from remit.settings import SettingsError
+from remit.store.connect import Reader
 from remit.store.named import query
 
 # What the address of a Unix socket has room for, without the zero at its end.
@@ -47,6 +49,31 @@ def gateway_login(url: str) -> str:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(query("roles_gateway_login"))
     return make_conninfo(url, user="remit_gateway_login")
+
+
+def reader_login(url: str, reader: Reader) -> str:
+    """The URL of a login that can only read as that reader; `url` is the superuser's of a migrated embedded server.
+
+    It needs no password: `pg_hba.conf` lets the user who runs Remit be any login but those of people.
+    """
+    login = f"remit_sql_{reader}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (login,)).fetchone() is None:
+            _make_reader_login(connection, login, reader)
+    return make_conninfo(url, user=login)
+
+
+def _make_reader_login(connection: psycopg.Connection, login: str, reader: Reader) -> None:
+    name = sql.Identifier(login)
+    try:
+        with connection.transaction():
+            connection.execute(
+                sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}").format(name, sql.Identifier(f"remit_{reader}"))
+            )
+            # Only a superuser may say so, and the login then cannot say otherwise.
+            connection.execute(sql.SQL("ALTER ROLE {} SET temp_file_limit = '256MB'").format(name))
+    except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+        pass  # another process that asks now has made it
 
 
 def _require_usable(folder: Path) -> None:

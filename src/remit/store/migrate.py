@@ -5,6 +5,7 @@ from importlib.resources import files
 
 import psycopg
 
+from remit.store.closing import close_to_readers
 from remit.store.connect import readable_address
 from remit.store.job_schema import PACKAGE, apply_job_schema, missing_job_migrations
 from remit.store.named import query
@@ -12,6 +13,8 @@ from remit.store.named import query
 _LOCK_KEY = 7237493
 # The migration that makes room for the job queue's schema.
 _JOBS_SINCE = "0022"
+# The migration that makes the readers' roles.
+_READERS_SINCE = "0031"
 
 
 class MigrationError(Exception):
@@ -28,7 +31,8 @@ def migrations() -> list[tuple[str, str]]:
 def migrate(url: str) -> list[str]:
     """Applies what is missing and returns the names applied; each file runs in a transaction of its own.
 
-    Afterwards the schema of the job queue is brought to the version of the installed package.
+    Afterwards the schema of the job queue is brought to the version of the installed package, and what no reader needs is
+    taken from everybody, as far as the login may do that.
 
     Safe to call from several processes at once. Raises MigrationError when an applied file has changed, the database is
     newer than this version, or the login may not work as one of the schema's roles, and SettingsError for an address
@@ -61,6 +65,10 @@ def migrate(url: str) -> list[str]:
             done.append(name)
         if any(name >= _JOBS_SINCE for name, _ in known):
             _migrate_jobs(connection)
+        if any(name >= _READERS_SINCE for name, _ in known):
+            # At every start, not once: a newer server brings functions that are everybody's again.
+            with connection.transaction():
+                close_to_readers(connection)
         return done
 
 

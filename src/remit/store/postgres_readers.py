@@ -7,7 +7,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -16,14 +16,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from remit.grants.ports import Said
 from remit.kernel.clock import Clock
 from remit.store.authored import record_deed, say
-from remit.store.connect import CONNECT_TIMEOUT_SECONDS, connect, readable_address
+from remit.store.closing import close_to_readers, closing_script
+from remit.store.connect import CONNECT_TIMEOUT_SECONDS, Reader, connect, readable_address
 from remit.store.named import query
 from remit.store.rows import dicts
 
-Reader = Literal["engineering", "finance", "security"]
-"""Who reads the ledger over SQL; each is a role `remit_<reader>` without login."""
-
 STATEMENT_SECONDS = 60
+TEMP_FILE_LIMIT = "1GB"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _ITERATIONS = 4096  # PostgreSQL's own number
 
@@ -39,8 +38,8 @@ class NewLogin:
     login: str
     password: str
     url: str
-    is_closed: bool
-    """Whether what PostgreSQL gives to every login was taken away as far as no reader needs it."""
+    open_still: list[str]
+    """What PostgreSQL gives to every login, no reader needs, and only a superuser can take away."""
 
     def __repr__(self) -> str:
         return f"NewLogin({self.login!r})"
@@ -107,8 +106,8 @@ def login_script(reader: Reader, name: str) -> tuple[str, str]:
     password = new_password()
     statements = login_statements(reader, login_of(reader, name), verifier_of(password))
     lines = [f"{one.as_string(None)};" for one in statements]
-    close = query("readers_close").decode()
-    return "\n".join([*lines, "", "-- As a superuser, in Remit's database, once:", f"{close.rstrip()};"]), password
+    limit = f"ALTER ROLE {login_of(reader, name)} SET temp_file_limit = '{TEMP_FILE_LIMIT}';"
+    return "\n".join([*lines, "", "-- As a superuser, in Remit's database:", limit, closing_script()]), password
 
 
 class PostgresReaders:
@@ -121,18 +120,19 @@ class PostgresReaders:
     def make(self, reader: Reader, name: str, *, actor: str, reason: str) -> NewLogin:
         """A login with a new password; of one that is there, the password before is no longer good. Raises ReaderError."""
         login, password = login_of(reader, name), new_password()
-        with self._connect() as connection:
-            is_superuser = connection.info.parameter_status("is_superuser") == "on"
-            with connection.transaction():
-                exists = self._look(connection, login)
-                for statement in login_statements(reader, login, verifier_of(password), exists=exists):
-                    connection.execute(statement)
-                if is_superuser:
-                    connection.execute(query("readers_close"))
-                self._keep(connection, login, "make", actor, reason)
+        with self._connect() as connection, connection.transaction():
+            exists = self._look(connection, login)
+            for statement in login_statements(reader, login, verifier_of(password), exists=exists):
+                connection.execute(statement)
+            if connection.info.parameter_status("is_superuser") == "on":
+                # Only a superuser may say so, and the login then cannot say otherwise.
+                limit = sql.SQL("ALTER ROLE {} SET temp_file_limit = {}")
+                connection.execute(limit.format(sql.Identifier(login), sql.Literal(TEMP_FILE_LIMIT)))
+            open_still = close_to_readers(connection)
+            self._keep(connection, login, "make", actor, reason)
         address = conninfo_to_dict(self._url)
         kept = {key: address[key] for key in ("host", "port", "dbname", "sslmode") if address.get(key)}
-        return NewLogin(login, password, make_conninfo("", user=login, **kept), is_superuser)
+        return NewLogin(login, password, make_conninfo("", user=login, **kept), open_still)
 
     def end(self, login: str, *, actor: str, reason: str) -> None:
         """From now on the login is refused, and what it has open is closed. Raises ReaderError where there is none."""

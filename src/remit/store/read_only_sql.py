@@ -1,21 +1,22 @@
 """A question in SQL, asked as one of the ledger's readers: one statement, that only reads, within limits.
 
-Three things hold it: the reader's rights, which are those of the views; a transaction that is read-only; and that only functions
-of a list are called. The last one matters because the session belongs to a login that may do more: a function that sets the role,
-runs another text as a statement, takes a lock or reads a file is on no list.
+What holds it are the rights of its login, which are those of the views and nothing to go back to: a login that may do more is not
+asked with. The transaction is read-only, and only functions of a list are called. That list is a second line and not the first: it
+is read out of a text, while rights are the server's.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from remit.kernel.clock import Clock
-from remit.store.connect import CONNECT_TIMEOUT_SECONDS, readable_address
-from remit.store.postgres_readers import Reader
+from remit.settings import SettingsError
+from remit.store.connect import CONNECT_TIMEOUT_SECONDS, Reader, readable_address
+from remit.store.named import query
 
 MAX_LENGTH = 20_000
 MAX_BYTES = 64 * 1024 * 1024
@@ -44,10 +45,12 @@ _FUNCTIONS = frozenset(
     to_timestamp translate trim trunc unnest upper var_pop var_samp variance width_bucket
     """.split()  # noqa: SIM905 - a list of a hundred literals would be a hundred lines
 )
+# As PostgreSQL's own scanner, to the byte: what is text for one of them and a statement for the other would hide there. What this one
+# does not know at all is refused, such as a letter outside of quotes that is not ASCII.
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|--[^\n]*)|(?P<comment>/\*)|(?P<escaped>[eE]'(?:[^'\\]|\\.|'')*')|(?P<odd>[uU]&['"]|[bBxXnN]')
-    |(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*")|(?P<dollar>\$(?:[A-Za-z_]\w*)?\$)
-    |(?P<number>\d[\w.]*)|(?P<name>[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*)|(?P<other>.)""",
+    r"""(?P<space>[ \t\n\r\f]+|--[^\n\r]*)|(?P<comment>/\*)|(?P<escaped>[eE]'(?:[^'\\]|\\.|'')*')|(?P<odd>[uU]&['"]|[bBxXnN]')
+    |(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*")|(?P<dollar>\$(?:[A-Za-z_][A-Za-z0-9_]*)?\$)
+    |(?P<number>[0-9][A-Za-z0-9_.]*)|(?P<name>[A-Za-z_][A-Za-z0-9_$]*)|(?P<other>[!#%-&(-/:-@\[\]^`{-~])""",
     re.VERBOSE | re.DOTALL,
 )
 
@@ -76,15 +79,7 @@ class Found:
 
 def readable_statement(text: str) -> str:
     """The statement without what ends it. Raises StatementError for what is more than one, or calls what is on no list."""
-    if len(text) > MAX_LENGTH:
-        raise StatementError(f"the statement is longer than {MAX_LENGTH:,} characters")
-    tokens = list(_tokens(text))
-    while tokens and tokens[-1][1] == ";":
-        tokens.pop()
-    if not tokens:
-        raise StatementError("there is no statement")
-    if any(value == ";" for _, value, _ in tokens):
-        raise StatementError("only one statement can be asked at a time")
+    tokens = _statement(text)
     if tokens[0][1].lower() not in ("select", "with", "values", "table"):
         raise StatementError("only a question can be asked: a statement that begins with SELECT, WITH, VALUES or TABLE")
     for number, (kind, value, _) in enumerate(tokens[:-1]):
@@ -94,7 +89,7 @@ def readable_statement(text: str) -> str:
         # Behind AS and WITH a name is one that is given here, and calls nothing.
         if before in ("as", "with", "recursive"):
             continue
-        name = value.lower() if kind == "name" else value[1:-1]
+        name = _name(kind, value)
         if name not in _FUNCTIONS and (kind == "quoted" or name not in _WORDS):
             raise StatementError(
                 f"`{name}` cannot be called here: only functions that read nothing but their arguments"
@@ -104,25 +99,62 @@ def readable_statement(text: str) -> str:
     return text[: tokens[-1][2]]
 
 
+def names_behind_dots(text: str) -> list[str]:
+    """Names in a readable statement that may call a function without a bracket: `a.b` calls b where a has no column b."""
+    tokens = _statement(text)
+    found = {
+        _name(kind, value)
+        for (_, before, _), (kind, value, _) in itertools.pairwise(tokens)
+        if before == "." and kind in ("name", "quoted")
+    }
+    return sorted(found - _FUNCTIONS)
+
+
+def _name(kind: str, value: str) -> str:
+    """The name as PostgreSQL reads it."""
+    return value.lower() if kind == "name" else value[1:-1].replace('""', '"')
+
+
+def _statement(text: str) -> list[tuple[str, str, int]]:
+    """The parts of the one statement, without what ends it. Raises StatementError."""
+    if len(text) > MAX_LENGTH:
+        raise StatementError(f"the statement is longer than {MAX_LENGTH:,} characters")
+    if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise StatementError("the statement has signs in it that are no text")
+    tokens = list(_tokens(text))
+    while tokens and tokens[-1][1] == ";":
+        tokens.pop()
+    if not tokens:
+        raise StatementError("there is no statement")
+    if any(value == ";" for _, value, _ in tokens):
+        raise StatementError("only one statement can be asked at a time")
+    return tokens
+
+
 def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
     """Kind, text and end of each part of a statement, without blanks and comments."""
-    at = 0
+    at, before = 0, ""
     while at < len(text):
         found = _TOKEN.match(text, at)
-        assert found is not None and found.lastgroup is not None
+        if found is None or found.lastgroup is None or found.lastgroup == "odd":
+            seen = text[at] if found is None else found.group()
+            raise StatementError(f"`{seen}` cannot be used here, or a text does not end")
         kind, at = found.lastgroup, found.end()
+        if kind == "space":
+            continue
         if kind == "comment":
             at = _end_of_comment(text, at)
-        elif kind == "dollar":
+            continue
+        if kind == "dollar":
             end = text.find(found.group(), at)
             if end < 0:
                 raise StatementError("a text in dollars does not end")
             at = end + len(found.group())
-            yield kind, "", at
-        elif kind == "odd" or (kind == "other" and found.group() in "'\"\\\0"):
-            raise StatementError(f"`{found.group()}` cannot be used here, or a text does not end")
-        elif kind != "space":
-            yield kind, found.group(), at
+        elif kind == "text" and before in ("text", "escaped"):
+            # PostgreSQL joins what stands on two lines, and reads on as it read the first: backslashes too.
+            raise StatementError("two texts cannot follow each other: join them with ||")
+        before = kind
+        yield kind, "" if kind == "dollar" else found.group(), at
 
 
 def _end_of_comment(text: str, at: int) -> int:
@@ -138,22 +170,29 @@ def _end_of_comment(text: str, at: int) -> int:
     return at
 
 
-def ask(url: str, reader: Reader, text: str, limits: Limits, clock: Clock) -> Found:
-    """Asks one question as a reader. Raises StatementError for what may not be asked, fails, or takes too much."""
+def ask(url: str, reader: Reader | None, text: str, limits: Limits, clock: Clock) -> Found:
+    """Asks one question with the login of a reader, which has to be that reader if one is named.
+
+    Raises StatementError for what may not be asked, fails, or takes too much, and SettingsError for a login that may do more
+    than read.
+    """
     statement = readable_statement(text)
     with psycopg.connect(
-        readable_address(url), autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS, application_name="remit-sql"
+        readable_address(url),
+        autocommit=True,
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        application_name="remit-sql",
+        client_encoding="utf8",
     ) as connection:
         connection.execute(
-            "SET jit = off; SET search_path = chargeback; SET timezone = 'UTC'; SET work_mem = '16MB';"
-            " SET max_parallel_workers_per_gather = 0"
+            "SET jit = off; SET search_path = chargeback; SET timezone = 'UTC'; SET work_mem = '16MB'; SET lock_timeout = '5s';"
+            " SET max_parallel_workers_per_gather = 0; SET standard_conforming_strings = on; SET statement_timeout = '10s'"
         )
-        if connection.info.parameter_status("is_superuser") == "on":
-            connection.execute("SET temp_file_limit = '256MB'")  # only a superuser may say so
-        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(f"remit_{reader}")))
+        _require_reader(connection, reader)
         connection.read_only = True
         try:
             with connection.transaction():
+                _require_no_calls(connection, statement)
                 return _fetch(connection, statement, limits, clock)
         except psycopg.errors.QueryCanceled:
             raise StatementError(f"the question took longer than {limits.seconds} seconds") from None
@@ -161,6 +200,29 @@ def ask(url: str, reader: Reader, text: str, limits: Limits, clock: Clock) -> Fo
             if error.sqlstate is None or connection.broken:
                 raise  # it is the database that is away
             raise StatementError(str(error.diag.message_primary or error).partition("\n")[0]) from None
+
+
+def _require_reader(connection: psycopg.Connection, reader: Reader | None) -> None:
+    """Raises SettingsError unless the session's login has the rights of one reader and no others.
+
+    Its login, for a role can be left again, by a function too.
+    """
+    ((login, readers, excess),) = connection.execute(query("sql_session")).fetchall()
+    wanted = "; `remit db reader NAME --for finance` makes a login for questions"
+    if excess:
+        raise SettingsError(f"the login `{login}` may do more than read: it {excess[0]}{wanted}")
+    if len(readers) != 1:
+        raise SettingsError(f"the login `{login}` is {' and '.join(readers) or 'none of the readers'}{wanted}")
+    if reader is not None and readers != [reader]:
+        raise SettingsError(f"the login `{login}` reads as {readers[0]} and not as {reader}")
+
+
+def _require_no_calls(connection: psycopg.Connection, statement: str) -> None:
+    called = connection.execute(query("sql_functions"), {"names": names_behind_dots(statement)}).fetchone()
+    if called is not None:
+        raise StatementError(
+            f"`{called[0]}` cannot stand behind a dot: it would be called as a function; give a column another name"
+        )
 
 
 def _fetch(connection: psycopg.Connection, statement: str, limits: Limits, clock: Clock) -> Found:
@@ -172,19 +234,33 @@ def _fetch(connection: psycopg.Connection, statement: str, limits: Limits, clock
     names: tuple[str, ...] = ()
     rows: list[tuple[Any, ...]] = []
     size = 0
+    wanted = 1  # a row may be large, and there is no asking how large
     while len(rows) <= limits.rows:
         _leave(connection, deadline - clock.monotonic())
-        wanted = min(_AT_ONCE, limits.rows + 1 - len(rows))
         cursor = connection.execute(f"FETCH {wanted} FROM question".encode())
         names = tuple(column.name for column in cursor.description or ())
         found = cursor.fetchall()
         rows += found
-        size += sum(len(value) if isinstance(value, str | bytes) else 16 for row in found for value in row)
+        sizes = [sum(_size(value) for value in row) for row in found]
+        size += sum(sizes)
         if size > limits.bytes:
             raise StatementError(f"the answer is larger than {limits.bytes // 2**20} MiB")
         if len(found) < wanted:
             break
+        fit = (limits.bytes - size) // max(*sizes, 1)
+        wanted = max(min(_AT_ONCE, 2 * wanted, fit, limits.rows + 1 - len(rows)), 1)
     return Found(names, rows[: limits.rows], len(rows) > limits.rows)
+
+
+def _size(value: Any) -> int:
+    """About how much room a value takes."""
+    if isinstance(value, str | bytes):
+        return len(value) + 16
+    if isinstance(value, list | tuple):
+        return sum(map(_size, value)) + 16
+    if isinstance(value, dict):
+        return sum(_size(key) + _size(one) for key, one in value.items()) + 16
+    return 16
 
 
 def _leave(connection: psycopg.Connection, seconds: float) -> None:
