@@ -310,11 +310,13 @@ class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """How months are compared with vendors' statements, and whose statements can be asked for.
 
     `unassigned` is the path of the grant that bears what no grant explains: an unknown key, a fee, tax; left out it is the only
-    grant at the top. Proposals of at most `auto_post_usd` in all are booked without a ticket, where nothing is left unexplained.
+    grant at the top. Proposals of at most `auto_post_usd` in all are booked without a ticket, where nothing is left unexplained. What is
+    waived when a month is closed is one person's word up to `waive_usd` in all; beyond it somebody else has to agree.
     """
 
     unassigned: str | None = None
     auto_post_usd: str = "0"
+    waive_usd: str = "0"
     tolerance: dict[str, ToleranceSettings] = {}
     vendors: dict[Literal["openai", "anthropic", "openrouter"], StatementVendorSettings] = {}
 
