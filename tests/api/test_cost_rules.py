@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from remit.kernel.usage import Usage
@@ -19,7 +20,7 @@ from remit.store.postgres_rollups import PostgresRollups
 from tests.api.support import Caller, Plane, refused
 from tests.store.database import fresh_database
 
-FIN, OLGA = "fin@acme.example", "olga@acme.example"
+FIN, LEE, OLGA = "fin@acme.example", "lee@acme.example", "olga@acme.example"
 TEAMS = ("search", "ads", "lab")
 _numbers = count(1)
 
@@ -40,6 +41,13 @@ def fin(plane: Plane) -> Caller:
     """Finance of the whole organization."""
     assert plane.admin.write("POST", "/roles", {"person": FIN, "role": "finance", "reason": "books"}).is_success
     return plane.caller(FIN)
+
+
+@pytest.fixture(scope="module")
+def lee(plane: Plane) -> Caller:
+    """Another one: what is booked takes two people."""
+    assert plane.admin.write("POST", "/roles", {"person": LEE, "role": "finance", "reason": "books"}).is_success
+    return plane.caller(LEE)
 
 
 class Books:
@@ -113,11 +121,11 @@ def books(plane: Plane, name: str) -> Books:
 
 
 @pytest.mark.parametrize("folded", [True, False])
-def test_shared_cost_is_divided_by_use(books: Books, fin: Caller, folded: bool) -> None:
+def test_shared_cost_is_divided_by_use(books: Books, fin: Caller, lee: Caller, folded: bool) -> None:
     """Totals stay, teams change; the preview says what is posted; posted again, nothing moves; limits hear nothing of it."""
     if folded:
         PostgresRollups(books.opens).fold()
-    assert books.rule(fin).status_code == 200
+    assert books.rule(lee).status_code == 200
     before, buckets = sum(books.teams()), books.plane.sql("SELECT * FROM buckets ORDER BY node_id")
     seen = fin.get(f"/cost-rules/{books.root}/preview", month=f"{books.month:%Y-%m}").json()
     assert books.teams() == [100, 30, 40, 50]
@@ -133,9 +141,9 @@ def test_shared_cost_is_divided_by_use(books: Books, fin: Caller, folded: bool) 
     assert books.plane.sql("SELECT * FROM buckets ORDER BY node_id") == buckets
 
 
-def test_what_comes_later_is_moved_later(books: Books, fin: Caller) -> None:
+def test_what_comes_later_is_moved_later(books: Books, fin: Caller, lee: Caller) -> None:
     """A second run of a month moves the rest alone, under a number of its own; the same key posts once."""
-    books.rule(fin)
+    books.rule(lee)
     first = books.post(fin, key=f"{books.root}-1")
     assert books.post(fin, key=f"{books.root}-1").json() == first.json()
     books.charge("platform", 60)
@@ -151,55 +159,55 @@ def test_what_comes_later_is_moved_later(books: Books, fin: Caller) -> None:
     ] * 6
 
 
-def test_what_is_divided_is_no_use_of_its_own(books: Books, fin: Caller) -> None:
+def test_what_is_divided_is_no_use_of_its_own(books: Books, fin: Caller, lee: Caller) -> None:
     """Who selects all charges divides by those of others: the source gets no part of itself."""
     grants = [f"{books.root}/platform", f"{books.root}/lab"]
-    books.rule(fin, use={"measure": "amount", "only": {"grant": grants}})
+    books.rule(lee, use={"measure": "amount", "only": {"grant": grants}})
     (part,) = books.post(fin).json()["parts"]
     assert (part["grant_id"], part["weight"], part["of"]) == (books.ids["lab"], 50, 50)
 
 
-def test_use_by_the_values_of_a_tag(books: Books, fin: Caller) -> None:
+def test_use_by_the_values_of_a_tag(books: Books, fin: Caller, lee: Caller) -> None:
     """Each grant pays under the value it was used for, and under none where it was used for none."""
     books.charge("search", 0, 6, feature="maps")
-    books.rule(fin, use={"measure": "tokens", "only": {"grant": [f"{books.root}/search"]}, "by": "feature"})
+    books.rule(lee, use={"measure": "tokens", "only": {"grant": [f"{books.root}/search"]}, "by": "feature"})
     parts = {part["tags"].get("feature"): part["amount_nanousd"] for part in books.post(fin).json()["parts"]}
     assert parts == {"maps": 67, None: 33} and books.teams() == [0, 130, 40, 50]
 
 
-def test_who_posts_at_the_same_time_posts_once(books: Books, fin: Caller) -> None:
+def test_who_posts_at_the_same_time_posts_once(books: Books, fin: Caller, lee: Caller) -> None:
     """Of several at once, under keys of their own, one moves the cost and the others find nothing left."""
-    books.rule(fin)
+    books.rule(lee)
     with ThreadPoolExecutor(4) as pool:
         answers = [one.json() for one in pool.map(lambda _: books.post(fin), range(4))]
     assert sorted(one["amount_nanousd"] for one in answers) == [0, 0, 0, 100]
     assert books.teams() == [0, 80, 73, 67]
 
 
-def test_a_source_may_keep_a_part(books: Books, fin: Caller) -> None:
+def test_a_source_may_keep_a_part(books: Books, fin: Caller, lee: Caller) -> None:
     """A target that is the source itself keeps its share, and is not asked for it again."""
     targets = [{"grant": f"{books.root}/{team}"} for team in ("platform", "search")]
-    assert books.rule(fin, method="even", use=None, targets=targets).is_success
+    assert books.rule(lee, method="even", use=None, targets=targets).is_success
     books.post(fin)
     assert books.teams() == [50, 80, 40, 50]
     assert books.post(fin).json()["transfer_id"] is None
     assert books.teams() == [50, 80, 40, 50]
 
 
-def test_two_rules_share_one_source(books: Books, fin: Caller) -> None:
+def test_two_rules_share_one_source(books: Books, fin: Caller, lee: Caller) -> None:
     """What one rule moved away is not there for another, whatever it is selected by."""
-    books.rule(fin)
+    books.rule(lee)
     books.post(fin)
     other = {
         "owner": FIN, "description": "all of the vendor's", "source": {"vendor": ["openai"], "grant": [f"{books.root}/platform"]},
         "method": "even", "targets": [{"grant": books.root}], "reason": "again",
     }  # fmt: skip
-    assert fin.write("PUT", f"/cost-rules/{books.root}-b", other).is_success
+    assert lee.write("PUT", f"/cost-rules/{books.root}-b", other).is_success
     body = {"month": f"{books.month:%Y-%m}", "reason": "again"}
     assert fin.write("POST", f"/cost-rules/{books.root}-b/post", body).json()["transfer_id"] is None
 
 
-def test_tags_are_put_right_by_a_rule(books: Books, fin: Caller) -> None:
+def test_tags_are_put_right_by_a_rule(books: Books, fin: Caller, lee: Caller) -> None:
     """A fixed rule from the wrong tags to the right ones: the entries stay, the report is right, grants bear what they did."""
     books.charge("search", 9, feature=f"{books.root}-serch")
     grants = books.by("grant")
@@ -209,11 +217,70 @@ def test_tags_are_put_right_by_a_rule(books: Books, fin: Caller) -> None:
         "use": None,
         "targets": [{"grant": None, "tags": {"feature": f"{books.root}-search"}, "ppm": 1_000_000}],
     }
-    assert books.rule(fin, **right).is_success and books.post(fin).is_success
+    assert books.rule(lee, **right).is_success and books.post(fin).is_success
     found = books.by("feature")
     assert (found[f"{books.root}-serch"], found[f"{books.root}-search"]) == (0, 9)
     assert books.by("grant") == grants and books.teams() == [100, 39, 40, 50]
     assert books.post(fin).json()["transfer_id"] is None
+
+
+def test_a_revision_takes_two_people(books: Books, fin: Caller, lee: Caller) -> None:
+    """Who wrote it posts it when somebody else has, and then every month; another revision takes another word."""
+    assert (books.rule(lee).json()["written_by"], books.rule(lee).json()["agreed_by"]) == (LEE, None)
+    told = refused(books.post(lee), 403, "second_person_needed")
+    assert "somebody else of finance posts it first" in told["detail"] and books.teams() == [100, 30, 40, 50]
+    assert books.post(fin).is_success
+    read = fin.get(f"/cost-rules/{books.root}").json()
+    assert (read["written_by"], read["agreed_by"]) == (LEE, FIN)
+    books.charge("platform", 60)
+    assert books.post(lee).json()["amount_nanousd"] == 60, "agreed to once, it is anybody's of finance"
+    assert books.rule(fin, description="other").json()["agreed_by"] is None
+    books.charge("platform", 6)
+    refused(books.post(fin), 403, "second_person_needed")
+    assert books.post(lee).json()["revision"] == 2
+    wrote = books.plane.sql("SELECT name, revision, agreed_by FROM cost_rule_agreements WHERE name = %s", books.root)
+    assert wrote == [(books.root, 1, FIN), (books.root, 2, LEE)]
+    audited = books.plane.admin.get("/audit", subject=books.root, outcome="done").json()["rows"]
+    assert [row["actor"] for row in audited if row["subject_kind"] == "cost_rule_agreement"] == [FIN, LEE]
+
+
+def test_the_database_takes_no_word_for_ones_own_rule(books: Books, lee: Caller) -> None:
+    """Under any spelling of the name."""
+    books.rule(lee)
+    with pytest.raises(psycopg.errors.CheckViolation, match="somebody else has to agree"):
+        books.plane.insert(
+            "INSERT INTO cost_rule_agreements VALUES (%(name)s, 1, now(), 'LEE@acme.example', 'r')",
+            {"name": books.root},
+        )
+
+
+def test_nobody_of_finance_relieves_themselves(books: Books, plane: Plane, fin: Caller, lee: Caller) -> None:
+    """The owner of what is charged less, of what stands above it, and who stands in for one, post nothing of it; others do."""
+    sam, ida, eve = (f"{name}-{books.root}@acme.example" for name in ("sam", "ida", "eve"))
+    for person in (sam, ida, eve):
+        assert plane.admin.write("POST", "/roles", {"person": person, "role": "finance", "reason": "r"}).is_success
+    plane.admin.patch(f"{books.root}/lab", owner=ida)
+    books.ids["one"] = plane.admin.made(f"{books.root}/lab/one", 10, owner=sam)["id"]
+    books.charge("one", 80)
+    targets = [{"grant": f"{books.root}/ads"}, {"grant": f"{books.root}/lab/one"}]
+    terms = {"source": {"grant": [f"{books.root}/lab/one"]}, "method": "even", "use": None, "targets": targets}
+    assert books.rule(plane.caller(sam), **terms).is_success, "what is only written moves nothing"
+    away = {"delegate": eve, "until": "2098-01-01T00:00:00Z", "reason": "away"}
+    assert plane.caller(sam).write("POST", f"/people/{sam}/delegate", away).is_success
+    before = books.by("grant")
+    for person, words in (
+        (sam, "/lab/one` is charged less"),
+        (ida, "/lab` is charged less"),
+        (eve, "they stand in for"),
+    ):
+        assert words in refused(books.post(plane.caller(person)), 403, "relieves_yourself")["detail"]
+    assert books.by("grant") == before
+    assert books.post(fin).json()["amount_nanousd"] == 80
+    after = books.by("grant")
+    assert (before[f"{books.root}/lab/one"], after[f"{books.root}/lab/one"]) == (80, 40)
+    books.charge("one", 80)
+    refused(books.post(plane.caller(sam)), 403, "relieves_yourself")
+    assert books.post(lee).is_success
 
 
 def test_nobody_moves_cost_away_from_themselves(books: Books, plane: Plane, fin: Caller) -> None:
@@ -238,9 +305,9 @@ def test_nobody_moves_cost_away_from_themselves(books: Books, plane: Plane, fin:
     assert books.teams() == [100, 30, 40, 50]
 
 
-def test_what_cannot_be_divided_is_refused_and_moves_nothing(books: Books, fin: Caller) -> None:
+def test_what_cannot_be_divided_is_refused_and_moves_nothing(books: Books, fin: Caller, lee: Caller) -> None:
     """No use is no equal use; a rule that is retired or was never there is posted by nobody."""
-    books.rule(fin, use={"measure": "tokens", "only": {"team": ["nobody"]}})
+    books.rule(lee, use={"measure": "tokens", "only": {"team": ["nobody"]}})
     refused(books.post(fin), 422, "nothing_used")
     assert fin.write("POST", f"/cost-rules/{books.root}/retire", {"reason": "over"}).json()["is_retired"] is True
     refused(books.post(fin), 404, "unknown_cost_rule")
@@ -273,15 +340,15 @@ def test_a_target_keeps_to_the_vocabulary(books: Books, fin: Caller) -> None:
     refused(books.rule(fin, **wrong), 422, "tag_value_not_allowed")
 
 
-def test_a_closed_month_is_booked_in_the_open_one(plane: Plane, fin: Caller, name: str) -> None:
+def test_a_closed_month_is_booked_in_the_open_one(plane: Plane, fin: Caller, lee: Caller, name: str) -> None:
     """The month's own reports change by when it was used; what was signed off does not, and the answer says so."""
     books = Books(plane, name, date(2024, 1, 1))
     books.charge("platform", 100)
     books.charge("search", 1, 1)
-    books.rule(fin)
+    books.rule(lee)
     months = PostgresMonths(books.opens, plane.authority.clock)
     waived = [Waiver(what="no_bill", vendor="openai", reason="a test")]
-    closed = months.close(date(2024, 1, 1), [], waived, FIN, "done", f"close {name}", "command")
+    closed = months.close(date(2024, 1, 1), [], waived, FIN, "done", f"close {name}", "command", alone_nanousd=1_000)
     assert isinstance(closed, Closed), closed
     posted = books.post(fin).json()
     assert (posted["month"], posted["booked_in"]) == ("2024-01", "2024-02")

@@ -79,6 +79,66 @@ def test_a_month_from_its_statement_to_its_close(plane: Plane, bo: Caller, cy: C
     assert [one["status"] for one in cy.get("/months").json()["months"]] == ["open"]
 
 
+def reopened(bo: Caller, cy: Caller) -> None:
+    asked = bo.write("POST", f"/months/{MONTH}/reopen", {"reason": "once more"}).json()
+    assert cy.write("POST", f"/tickets/{asked['id']}/approve", {"reason": "yes"}).json()["state"] == "approved"
+
+
+def test_a_key_closes_for_who_used_it_and_while_it_holds(plane: Plane, bo: Caller, cy: Caller) -> None:
+    """The same again is answered as the first time; by somebody else, otherwise, or after the month was opened again it is refused."""
+    assert match(bo).json()["billed_nanousd"] == 1_100
+    key, body = secrets.token_hex(8), {"reason": "agreed"}
+    first = bo.write("POST", f"/months/{MONTH}/close", body, key=key)
+    again = bo.write("POST", f"/months/{MONTH}/close", body, key=key)
+    assert first.status_code == again.status_code == 201 and first.json() == again.json(), first.text
+    refused(cy.write("POST", f"/months/{MONTH}/close", body, key=key), 409, "conflict_different_actor")
+    refused(bo.write("POST", f"/months/{MONTH}/close", {"reason": "x"}, key=key), 409, "conflict_different_reason")
+    reopened(bo, cy)
+    refused(bo.write("POST", f"/months/{MONTH}/close", body, key=key), 409, "month_changed_since")
+    assert [one["status"] for one in cy.get("/months").json()["months"]] == ["open"]
+
+
+def test_a_difference_is_waived_by_two(plane: Plane, bo: Caller, cy: Caller) -> None:
+    """Asked for, it is a ticket, which who asks does not decide; asked again under the key it is the same one, also when it is closed."""
+    higher = {"invoice_id": "INV-2", "total_nanousd": 1_500}
+    assert match(bo, bills=[higher]).status_code == 201
+    waiver = {"what": "difference", "vendor": "Anthropic", "reason": "disputed"}
+    key, body = secrets.token_hex(8), {"reason": "October", "waived": [waiver]}
+    asked = bo.write("POST", f"/months/{MONTH}/close", body, key=key)
+    assert asked.status_code == 202, asked.text
+    ticket = asked.json()
+    assert (ticket["kind"], ticket["state"], ticket["assignees"]) == ("books", "open", ["cy@acme.example"])
+    assert "waives `difference` of Anthropic, $0.0000004: disputed" in ticket["evidence"]["asks"]
+    assert bo.write("POST", f"/months/{MONTH}/close", body, key=key).json() == ticket
+    refused(cy.write("POST", f"/months/{MONTH}/close", body), 409, "ticket_open_already")
+    refused(bo.write("POST", f"/tickets/{ticket['id']}/approve", {"reason": "mine"}), 403, "not_permitted")
+    assert [one["status"] for one in cy.get("/months").json()["months"]] == ["open"]
+    assert cy.write("POST", f"/tickets/{ticket['id']}/approve", {"reason": "yes"}).json()["state"] == "approved"
+    (month,) = cy.get("/months").json()["months"]
+    assert (month["status"], month["changed_by"], month["totals"]["waived_nanousd"]) == (
+        "closed",
+        "cy@acme.example",
+        400,
+    )
+    replayed = bo.write("POST", f"/months/{MONTH}/close", body, key=key)
+    assert (replayed.status_code, replayed.json()["id"]) == (202, ticket["id"])
+    other = {**body, "waived": [{**waiver, "reason": "other"}]}
+    refused(bo.write("POST", f"/months/{MONTH}/close", other, key=key), 409, "conflict_different_waived")
+    refused(bo.write("POST", f"/months/{MONTH}/close", body), 409, "month_already_closed")
+    reopened(bo, cy)
+
+
+def test_who_compared_does_not_decide_what_another_asks(plane: Plane, bo: Caller, cy: Caller) -> None:
+    """Of two of finance, the one who compared is the one who asks; where the other does it goes to an admin, and not back."""
+    found = match(bo, bills=[{"invoice_id": "INV-3", "total_nanousd": 1_700}], accept=["unexplained"]).json()
+    assert (found["proposed_nanousd"], found["made_by"]) == (600, "bo@acme.example")
+    ticket = cy.write("POST", f"/reconciliations/{found['id']}/post", {"reason": "for bo"}).json()
+    told = refused(bo.write("POST", f"/tickets/{ticket['id']}/approve", {"reason": "mine"}), 403, "not_permitted")
+    assert "they made the comparison" in told["detail"]
+    assert ticket["assignees"] == ["ada@acme.example"]
+    assert cy.write("POST", f"/tickets/{ticket['id']}/withdraw", {"reason": "over"}).is_success
+
+
 def test_who_writes_the_books(plane: Plane, bo: Caller) -> None:
     """Finance and admins; an owner of a grant does not, sees nothing of it, and the attempt is audited."""
     owner = plane.caller("owner@acme.example")

@@ -156,3 +156,42 @@ def test_a_month_is_compared_from_the_command_line(remit: Cli) -> None:
     assert remit("reconcile", "findings", "rec_none").code == 2
     ran = remit("reconcile", "close", "--month", "2026-10", "--reason", "r")
     assert ran.code == 1 and "$10.07" in ran.err
+
+
+def test_a_month_is_closed_with_a_waiver_by_two_people(remit: Cli) -> None:
+    """One admin alone has nobody to ask; of two of finance one asks and the other closes; what is set is one person's word."""
+    bill = ("--vendor", "Anthropic", "--bill", "INV-7=1204.55")
+    assert remit("reconcile", "match", "--month", "2025-03", *bill).code == 1
+    close = ("reconcile", "close", "--month", "2025-03", "--reason", "bills")
+    assert "bill_differs" in remit(*close).err
+    waived = (*close, "--waive", "difference:Anthropic=case 4711")
+    assert "nobody_to_ask" in remit(*waived).err
+    for person in ("mo@acme.example", "bo@acme.example"):
+        remit.ok("role", "grant", person, "finance")
+    asked = remit.ok(*waived, "--actor", "mo@acme.example", "--json", "--idempotency-key", "k").json()
+    assert (asked["state"], asked["assignees"], asked["kind"]) == ("open", ["bo@acme.example"], "books")
+    assert "waives `difference` of Anthropic, $1,204.55: case 4711" in remit.ok("ticket", "show", asked["id"]).out
+    mine = remit("ticket", "approve", asked["id"], "--actor", "Mo@acme.example")
+    assert mine.code == 1 and "nobody decides their own request" in mine.err
+    assert "closed" not in remit.ok("reconcile", "months").out
+    remit.ok("ticket", "approve", asked["id"], "--actor", "bo@acme.example")
+    (month,) = remit.ok("reconcile", "months", "--json").json()
+    assert (month["status"], month["changed_by"]) == ("closed", "bo@acme.example")
+    assert month["totals"]["waived_nanousd"] == 1_204_550_000_000
+    again = remit.ok(*waived, "--actor", "mo@acme.example", "--json", "--idempotency-key", "k").json()
+    assert (again["id"], again["replayed"]) == (asked["id"], True)
+    (remit.folder / "waive.toml").write_text('[reconcile]\nwaive_usd = "1204.55"\n')
+    assert remit("reconcile", "match", "--month", "2025-04", *bill).code == 1
+    alone = (
+        "reconcile",
+        "close",
+        "--month",
+        "2025-04",
+        "--waive",
+        "difference:Anthropic=small",
+        "--config",
+        "waive.toml",
+    )
+    assert "2025-04 is closed" in remit.ok(*alone).out
+    (remit.folder / "waive.toml").write_text('[reconcile]\nwaive_usd = "much"\n')
+    assert "`reconcile.waive_usd`" in remit(*alone).err

@@ -1,18 +1,19 @@
 """A month from its calls to its close: the vendor's own books as its statement, and every nano-dollar of its bill."""
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from remit.api.reconciling import Reconciling
-from remit.bootstrap import make_reconcile_terms
+from remit.bootstrap import Authority, make_reconcile_terms
 from remit.grants.model import Actor, Problem
 from remit.grants.service import Authorship
 from remit.kernel.money import format_usd
-from remit.ledger.months import Bill, BillLine, Closed, month_after, month_text
+from remit.ledger.months import Bill, BillLine, Closed, ToDecide, Waiver, month_after, month_text
 from remit.reconcile.matching.registry import Registered
 from remit.reconcile.model import Imported
 from remit.reconcile.statements.model import Options
@@ -52,7 +53,7 @@ class Desk:
         terms = replace(make_reconcile_terms(system.settings), registered=[ours])
         self.reconciling = Reconciling(system.url, opens, self.clock, terms, "command")
         self.statements = PostgresStatements(opens, self.clock, "command")
-        self.keys = iter(f"desk-{number}" for number in range(100))
+        self.keys = iter(f"{secrets.token_hex(4)}-{number}" for number in range(100))
 
     def by(self, name: str = FIN) -> Authorship:
         return Authorship(actor=Actor(name, is_admin=True), reason="the month", idempotency_key=next(self.keys))
@@ -73,6 +74,7 @@ class Desk:
             assert isinstance(answer, Imported), answer
 
     def match(self, billed: int, fee: int = 0, accepted: Sequence[str] = ()) -> Any:
+        self.clock.advance(timedelta(seconds=1))
         lines = (BillLine(kind="platform_fee", amount_nanousd=fee),) if fee else ()
         bill = Bill(vendor="openai", invoice_id="INV-1", total_nanousd=billed, lines=lines)
         found = self.reconciling.match(self.month, "openai", [bill], (), self.by(), accepted)
@@ -86,11 +88,15 @@ class Desk:
 
     def post(self, found: Any) -> None:
         """Fin asks for it and bo approves."""
-        authority = self.system.authority
+        self.decided(lambda tree: self.reconciling.asked_to_post(tree, found, "command"))
+
+    def decided(self, make: Any) -> None:
+        """What fin asks for, approved by bo, at the desk's own time."""
+        authority = Authority(self.system.settings, self.system.url, self.clock)
 
         def do(unit: Any) -> Any:
             service = authority.tickets_over(unit)
-            asked = self.reconciling.asked_to_post(unit.tree(), found, "command")
+            asked = make(unit.tree())
             ticket = service.open(asked, self.by())
             assert not isinstance(ticket, list), ticket
             approved = service.approve(ticket.id, self.by(BO))
@@ -99,8 +105,8 @@ class Desk:
         done = authority.writes.once(next(self.keys), {"actor": FIN, "operation": "post"}, do)
         assert done.state == "approved", done
 
-    def close(self) -> Closed | Problem:
-        return self.reconciling.close(self.month, (), self.by())
+    def close(self, waived: Sequence[Waiver] = ()) -> Closed | ToDecide | Problem:
+        return self.reconciling.close(self.month, waived, self.by())
 
 
 def as_booked(row: Row) -> BookRow:
@@ -203,4 +209,22 @@ def test_a_month_is_closed_at_what_the_vendor_billed(system: System) -> None:
     late = system.entries("acme")[-1]
     assert late["billing_month"] == month_after(desk.month).isoformat(), "the closed month stays as it was signed off"
     assert late["held_at"][:7] == month_text(desk.month)
+    system.assert_books_agree()
+
+
+def test_a_bill_that_differs_is_waived_by_two(system: System) -> None:
+    """Fin, who compared, gets a ticket for it and no closed month; bo's yes closes it, with what was shown and no more."""
+    desk = Desk(system)
+    desk.month = month_after(desk.month)
+    after = month_after(desk.month)
+    desk.clock.advance_to(datetime(after.year, after.month, 3, tzinfo=UTC))
+    owed = desk.reconciling.months.owed(desk.month)["openai"]
+    desk.match(owed + 7)
+    asks = desk.close([Waiver(what="difference", vendor="openai", reason="disputed")])
+    assert isinstance(asks, ToDecide) and [one.amount_nanousd for one in asks.waived] == [7]
+    assert [one.status for one in desk.reconciling.months.months()] == ["closed", "open"]
+    desk.decided(lambda tree: desk.reconciling.asked_to_close(tree, asks, "command"))
+    closed = desk.reconciling.months.months()[-1]
+    assert (closed.month, closed.status, closed.changed_by) == (desk.month, "closed", BO)
+    assert closed.totals is not None and (closed.totals["waived_nanousd"], closed.totals["alone_nanousd"]) == (7, 0)
     system.assert_books_agree()

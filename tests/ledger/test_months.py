@@ -1,16 +1,19 @@
 """A month is closed when everything of it is known and billed; from then on it stays as it was signed off."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from remit.grants.model import Problem
 from remit.ledger.accounting import Adjustment
-from remit.ledger.months import Bill, Closed, Waiver, month_after, month_of, month_text
+from remit.ledger.months import Bill, Closed, ToDecide, Waiver, month_after, month_of, month_text
 from remit.ledger.service import spend_report
+from remit.renewals.effects import CloseMonth, effect_body
 from remit.store.postgres_accounting import PostgresAccounting
 from remit.store.postgres_months import PostgresMonths
 from remit.store.postgres_rollups import PostgresRollups
@@ -18,6 +21,8 @@ from tests.leases.trial import Trial, grant, usd
 from tests.store.database import AS_A_TEST, fresh_database
 
 MARCH, APRIL = date(2026, 3, 1), date(2026, 4, 1)
+FIN = "fin@acme.example"
+DISPUTED = Waiver(what="difference", vendor="openai", reason="disputed")
 
 
 @pytest.fixture
@@ -37,13 +42,23 @@ def months(trial: Trial) -> PostgresMonths:
 
 
 def close(
-    trial: Trial, month: date = MARCH, *bills: int, key: str = "c", waived: tuple[Waiver, ...] = ()
-) -> Closed | Problem:
+    trial: Trial,
+    month: date = MARCH,
+    *bills: int,
+    key: str = "c",
+    waived: Sequence[Waiver] = (),
+    by: str = FIN,
+    reason: str = "agreed",
+    alone: int = 0,
+    is_decided: bool = False,
+) -> Closed | ToDecide | Problem:
     stated = [Bill(vendor="openai", invoice_id=f"inv_{n}", total_nanousd=total) for n, total in enumerate(bills)]
-    return months(trial).close(month, stated, waived, "fin@acme.example", "agreed", key, "command")
+    return months(trial).close(
+        month, stated, waived, by, reason, key, "command", alone_nanousd=alone, is_decided=is_decided
+    )
 
 
-def code(answer: Closed | Problem | int) -> str:
+def code(answer: Closed | ToDecide | Problem | int) -> str:
     assert isinstance(answer, Problem), answer
     return answer.code
 
@@ -98,8 +113,7 @@ def test_a_bill_that_differs_keeps_the_month_open(trial: Trial) -> None:
     stranger = Bill(vendor="who", invoice_id="i", total_nanousd=1)
     ours = Bill(vendor="openai", invoice_id="i", total_nanousd=50)
     assert code(months(trial).close(MARCH, [ours, stranger], (), "f", "r", "c", "command")) == "bill_differs"
-    waived = Waiver(what="difference", vendor="openai", reason="disputed")
-    answer = close(trial, MARCH, 51, waived=(waived,))
+    answer = close(trial, MARCH, 51, waived=(DISPUTED,), alone=1)
     assert isinstance(answer, Closed) and answer.totals["waived"][0]["reason"] == "disputed"
 
 
@@ -111,7 +125,7 @@ def test_a_waiver_is_for_one_vendor_and_one_thing(trial: Trial) -> None:
         Waiver(what="suspense", vendor="openai", reason="r"),
     ):
         assert code(close(trial, MARCH, 51, waived=(waiver,))) == "bill_differs"
-    assert isinstance(close(trial, waived=(Waiver(what="no_bill", vendor="openai", reason="r"),)), Closed)
+    assert isinstance(close(trial, waived=(Waiver(what="no_bill", vendor="openai", reason="r"),), alone=50), Closed)
 
 
 def test_what_is_not_known_keeps_the_month_open(trial: Trial) -> None:
@@ -147,6 +161,81 @@ def test_a_key_closes_once(trial: Trial) -> None:
     assert isinstance(first, Closed) and isinstance(again, Closed)
     assert (first.is_repeated, again.is_repeated, again.totals) == (False, True, first.totals)
     assert code(close(trial, APRIL)) == "conflict_different_month"
+
+
+def test_another_request_under_a_key_is_a_conflict(trial: Trial) -> None:
+    """By somebody else, for another reason, with other bills or other waivers: what differs is said, and the month stays as it is."""
+    assert isinstance(close(trial, MARCH, 51, waived=(DISPUTED,), alone=1), Closed)
+    for field, other in (
+        ("actor", close(trial, MARCH, 51, waived=(DISPUTED,), alone=1, by="bo@acme.example")),
+        ("reason", close(trial, MARCH, 51, waived=(DISPUTED,), alone=1, reason="other")),
+        ("bills", close(trial, MARCH, waived=(DISPUTED,), alone=1)),
+        ("waived", close(trial, MARCH, 51, alone=1)),
+    ):
+        assert code(other) == f"conflict_different_{field}"
+    again = close(trial, MARCH, 51, waived=(DISPUTED,), alone=1, by=FIN.upper())
+    assert isinstance(again, Closed) and again.is_repeated
+    assert status(trial) == {"2026-03": ("closed", 1)}
+
+
+def test_a_key_answers_for_a_month_no_longer_once_it_was_opened_again(trial: Trial) -> None:
+    """The same request is refused then, and closes under another key: it is not said to be closed while it is open."""
+    close(trial, MARCH, 50)
+    approve_reopening(trial, "ticket_1")
+    months(trial).reopen(MARCH, "bo@acme.example", "late bill", "r1", "command")
+    assert code(close(trial, MARCH, 50)) == "month_changed_since"
+    assert status(trial) == {"2026-03": ("open", 2)}
+    assert isinstance(close(trial, MARCH, 50, key="c2"), Closed)
+    assert code(close(trial, MARCH, 50)) == "month_changed_since"
+
+
+def test_what_one_person_waives_is_bounded(trial: Trial) -> None:
+    """All waivers together, by what they come to; beyond the bound nothing is changed, and it is said what is to be decided."""
+    trial.clock.instant = datetime(2026, 3, 31, 23, 59, tzinfo=UTC)
+    call(trial, 10, "suspense")
+    trial.clock.instant = datetime(2026, 4, 3, tzinfo=UTC)
+    both = (DISPUTED, Waiver(what="suspense", vendor="openai", reason="lost"))
+    found = close(trial, MARCH, 57, waived=both, alone=12)
+    assert isinstance(found, ToDecide)
+    assert [(one.what, one.amount_nanousd) for one in found.waived] == [("difference", 3), ("suspense", 10)]
+    assert status(trial) == {}, "nothing happened to any month"
+    unneeded = Waiver(what="no_bill", vendor="nobody", reason="r")
+    answer = close(trial, MARCH, 57, waived=(*both, unneeded), alone=13)
+    assert isinstance(answer, Closed)
+    assert (answer.totals["waived_nanousd"], answer.totals["alone_nanousd"]) == (13, 13)
+    assert [one["amount_nanousd"] for one in answer.totals["waived"]] == [3, 10, 0]
+
+
+def test_no_waiver_of_weight_without_its_ticket(trial: Trial) -> None:
+    """Whoever asks the database: an approved ticket of this month, with these bills and waivers, or nothing is closed."""
+    wanted = close(trial, MARCH, 51, waived=(DISPUTED,))
+    assert isinstance(wanted, ToDecide)
+    for ticket, month, total in (("declined", MARCH, 51), ("other_month", APRIL, 51), ("other_bill", MARCH, 52)):
+        approve_closing(
+            trial,
+            f"ticket_{ticket}",
+            replace(wanted, month=month),
+            total,
+            state="declined" if ticket == "declined" else "approved",
+        )
+        with pytest.raises(psycopg.errors.CheckViolation, match="no approved ticket"):
+            close(trial, MARCH, 51, key=f"ticket:ticket_{ticket}", waived=wanted.waived, is_decided=True)
+    approve_closing(trial, "ticket_right", wanted, 51)
+    moved = [replace(wanted.waived[0], amount_nanousd=2)]
+    assert code(close(trial, MARCH, 51, key="ticket:ticket_right", waived=moved, is_decided=True)) == "waiver_differs"
+    assert isinstance(close(trial, MARCH, 51, key="ticket:ticket_right", waived=wanted.waived, is_decided=True), Closed)
+
+
+def approve_closing(trial: Trial, ticket_id: str, wanted: ToDecide, total: int, state: str = "approved") -> None:
+    bills = (replace(wanted.bills[0], total_nanousd=total),)
+    effect = CloseMonth(grant_id="grant_root", month=wanted.month, bills=bills, waived=tuple(wanted.waived))
+    trial.looking.execute(AS_A_TEST)
+    trial.looking.execute(
+        "INSERT INTO tickets (id, kind, path, requester, assignees, tier, opened_at, due_at, expires_at, reason, effect, evidence,"
+        " revision, state, decided_at, decided_by, decision_reason)"
+        " SELECT %s, 'books', '', 'ana', '{bo}', 'large', now(), now(), now() + interval '1 day', 'r', %s, '{}', 1, %s, now(), 'bo', 'yes'",
+        (ticket_id, Jsonb(effect_body(effect)), state),
+    )
 
 
 def test_only_an_approved_ticket_opens_a_month_again(trial: Trial) -> None:

@@ -1,21 +1,26 @@
 """What is booked for a vendor's month, and a month that is opened again, is the word of two people of finance."""
 
 import dataclasses
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from remit.grants.model import Problem
+from remit.grants.model import Actor, Problem
 from remit.ledger.accounting import Adjustment
-from remit.ledger.months import Bill, Closed
+from remit.ledger.months import Bill, Closed, ToDecide, Waiver
 from remit.reconcile.comparison import Comparison, Drift, Reconciliation
 from remit.renewals import requests
+from remit.renewals.effects import effect_body, effect_of
 from remit.renewals.model import Ticket
+from remit.store.postgres_accounting import PostgresAccounting
 from remit.store.postgres_books import PostgresBooks
 from remit.store.postgres_months import PostgresMonths
-from tests.renewals.office import ADMIN, EVE, SAM, START, TOM, Office, codes
+from tests.renewals.office import ADMIN, EVE, RITA, SAM, START, TOM, Office, codes
 
 JANUARY = date(2027, 1, 1)
+BEN = "ben@acme.example"
 FEE = Adjustment(
     grant_id="", vendor="openai", amount_nanousd=700, held_at=datetime(2027, 1, 31, tzinfo=UTC), cause="platform_fee"
 )
@@ -35,7 +40,13 @@ def books(office: Office) -> PostgresBooks:
     return PostgresBooks(office.authority._opens, office.clock)
 
 
-def compared(office: Office, key: str = "k", amount: int = 700, ledger: int = 0) -> Reconciliation:
+def compared(
+    office: Office,
+    key: str = "k",
+    amount: int = 700,
+    ledger: int = 0,
+    adjustments: Sequence[Adjustment] = (),
+) -> Reconciliation:
     drift = Drift(
         cause="platform_fee",
         outcome="adjustment",
@@ -56,7 +67,7 @@ def compared(office: Office, key: str = "k", amount: int = 700, ledger: int = 0)
         ledger_nanousd=ledger,
         basis=books(office).standing(JANUARY, "openai").digest,
         drift=[drift],
-        adjustments=[adjustment],
+        adjustments=adjustments or [adjustment],
     )
     kept = books(office).keep(one, {"key": key}, by=EVE, reason="the January bill", key=key)
     assert isinstance(kept, Reconciliation), kept
@@ -163,3 +174,111 @@ def test_nobody_answers_and_it_goes_to_the_owners_of_the_organisation(office: Of
     office.clock.advance(timedelta(days=60))
     office.round()
     assert office.ticket(ticket.id).state == "expired" and office.authority.ledger.tail(9, None) == []
+
+
+def relief(office: Office, key: str, **amounts: int) -> Reconciliation:
+    """A comparison by eve that books so much on each of these grants."""
+    adjustments = [
+        dataclasses.replace(FEE, grant_id=office.grant(f"acme/research/{name}").id, amount_nanousd=amount)
+        for name, amount in amounts.items()
+    ]
+    return compared(office, key, sum(amounts.values()), adjustments=adjustments)
+
+
+def test_who_is_charged_less_has_no_say(office: Office) -> None:
+    """The owner of a grant that is relieved, of one above it, and who stands in for one, whatever their roles; who pays more has."""
+    for person in (SAM, RITA):
+        office.give(person, "finance", None)
+    one = relief(office, "a", search=-50, eval=20)
+    ticket = opened(office, EVE, one)
+    assert ticket.assignees == (TOM,)
+    for person in (SAM, RITA):
+        told = office.decide("approve", person, ticket.id)
+        assert isinstance(told, list) and "is charged less by it" in told[0].detail
+        assert codes(office.decide("decline", person, ticket.id)) == ["not_permitted"]
+    assert office.authority.ledger.tail(9, None) == []
+    # Within rita's part it only moves; tom's is relieved, and sam pays.
+    other = opened(office, EVE, relief(office, "b", search=50, eval=-50))
+    assert other.assignees == (RITA, SAM)
+    assert codes(office.decide("approve", TOM, other.id)) == ["not_permitted"]
+    assert office.decide("approve", RITA, other.id).state == "approved"
+
+
+def test_who_compared_has_no_say(office: Office) -> None:
+    """Also where somebody else asks, and where they are an admin; nor has anybody who stands in for them."""
+    office.give(BEN, "finance", None)
+    one = compared(office)
+    ticket = opened(office, TOM, one)
+    assert ticket.assignees == (BEN,)
+    for admin in (False, True):
+        told = office.decide("approve", EVE, ticket.id, admin=admin)
+        assert isinstance(told, list) and "they made the comparison" in told[0].detail
+    stand_in(office, EVE, BEN)
+    told = office.decide("approve", BEN, ticket.id)
+    assert isinstance(told, list) and f"they stand in for `{EVE}`" in told[0].detail
+    stand_in(office, EVE, None)
+    assert office.decide("approve", BEN, ticket.id).state == "approved"
+
+
+def test_where_nobody_is_left_to_decide_it_is_said_at_once(office: Office) -> None:
+    """Of the two of finance one compared, the other asks, and the admin owns what is relieved: nothing waits."""
+    one = compared(office, amount=-700)
+    problems = asked(office, TOM, one)
+    assert isinstance(problems, list) and problems[0].code == "nobody_to_ask"
+    assert "did not make the comparison" in problems[0].detail
+    assert opened(office, EVE, one).assignees == (TOM,), "asked by who compared, the other one decides"
+
+
+def closing(office: Office, month: date, *bills: Bill, key: str = "c") -> ToDecide:
+    waived = [Waiver(what="difference", vendor="openai", reason="disputed")]
+    months = PostgresMonths(office.authority._opens, office.clock)
+    found = months.close(month, bills, waived, EVE, "agreed", key, "api")
+    assert isinstance(found, ToDecide), found
+    return found
+
+
+def test_a_month_is_closed_with_a_waiver_by_two(office: Office) -> None:
+    """The ticket shows what is waived and how much that is; the yes of somebody else closes it, with exactly that."""
+    compared(office)
+    bill = Bill(vendor="openai", invoice_id="inv_1", total_nanousd=700)
+    wanted = closing(office, JANUARY, bill)
+    assert codes(office.ask(SAM, requests.close_month, "acme", wanted, "api")) == ["not_permitted"]
+    ticket = office.opened(EVE, requests.close_month, "acme", closing(office, JANUARY, bill), "api")
+    assert (ticket.kind, ticket.tier, ticket.assignees) == ("books", "large", (TOM,))
+    assert ticket.evidence["asks"] == [
+        "closes 2027-01 although something does not hold",
+        "waives `difference` of openai, $0.0000007: disputed",
+        "openai billed $0.0000007 (inv_1)",
+    ]
+    assert effect_of(ticket.effect) == effect_of(effect_body(effect_of(ticket.effect)))
+    assert codes(office.decide("approve", EVE, ticket.id)) == ["not_permitted"]
+    assert office.decide("approve", TOM, ticket.id).state == "approved"
+    (month,) = PostgresMonths(office.authority._opens, office.clock).months()
+    assert (month.status, month.changed_by) == ("closed", TOM)
+    assert month.totals is not None and month.totals["waived_nanousd"] == 700
+
+
+def test_a_waiver_that_comes_to_something_else_is_not_approved(office: Office) -> None:
+    """What is booked meanwhile, or a later comparison with another bill: the month stays open, and is asked about again."""
+    compared(office)
+    bill = Bill(vendor="openai", invoice_id="inv_1", total_nanousd=700)
+    ticket = office.opened(EVE, requests.close_month, "acme", closing(office, JANUARY, bill), "api")
+    small = dataclasses.replace(FEE, grant_id=office.grant("acme").id, amount_nanousd=1)
+    accounting = PostgresAccounting(office.authority._opens, office.clock)
+    accounting.post([small], by=EVE, reason="r", key="p", source="command")
+    assert codes(office.decide("approve", TOM, ticket.id)) == ["waiver_differs"]
+    assert office.decide("withdraw", EVE, ticket.id).state == "withdrawn"
+    again = office.opened(EVE, requests.close_month, "acme", closing(office, JANUARY, bill), "api")
+    office.clock.advance(timedelta(seconds=1))
+    compared(office, key="k2", amount=800)
+    assert codes(office.decide("approve", TOM, again.id)) == ["bills_outdated"]
+    assert [one.status for one in PostgresMonths(office.authority._opens, office.clock).months()] == []
+
+
+def stand_in(office: Office, name: str, delegate: str | None) -> None:
+    until = None if delegate is None else office.clock.now() + timedelta(days=30)
+
+    def do(unit: Any) -> Any:
+        return office.authority.roster_over(unit).delegate(name, delegate, until, Actor(name)), {}
+
+    office.authority.writes.once(f"{name} {delegate}", {"actor": name, "operation": "person delegate"}, do)

@@ -157,6 +157,7 @@ def test_a_closed_month_has_its_bills(trial: Trial) -> None:
             for what in ("difference", "no_bill", "suspense")
         ]
         trial.looking.execute("UPDATE holds SET state = 'voided' WHERE state = 'open'")
+        trial.looking.execute("SELECT set_config('remit.closing', '{\"alone_nanousd\": 9000000000000000000}', true)")
         closed = trial.call(
             trial.looking,
             "SELECT close_month('2026-06-01', '2026-03-01', 'fin', 'agreed', %s::jsonb, %s::jsonb, 'k')",

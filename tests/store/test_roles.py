@@ -19,7 +19,7 @@ TABLES = (
     "outcomes", "outcome_events", "outcome_joins",
     "ledger_tiles", "ledger_seals", "ledger_checkpoints",
     "statements", "statement_lines", "statement_raw",
-    "tag_revisions", "cost_rule_revisions",
+    "tag_revisions", "cost_rule_revisions", "cost_rule_agreements",
     "segments", "ledger_partitions", "legal_holds", "expired_months",
     "sinks", "sink_letters", "export_files",
 )  # fmt: skip
@@ -35,7 +35,7 @@ READABLE: dict[Role, set[str]] = {
                      "billing_months", "reconciliations", "drift", "reconciliation_postings",
                      "outcomes", "outcome_events", "outcome_joins", "ledger_tiles", "ledger_seals",
                      "ledger_checkpoints", "statements", "statement_lines", "tag_revisions", "tag_names",
-                     "governed_tags", "cost_rule_revisions", "cost_rules", "segments",
+                     "governed_tags", "cost_rule_revisions", "cost_rule_agreements", "cost_rules", "segments",
                      "ledger_partitions", "legal_holds", "expired_months", "dropped_sums",
                      "sinks", "sink_letters", "export_files"},
     "remit_authority": {*TABLES, "postings", "entry_facts", "billing_months", "tag_names", "governed_tags", "cost_rules",
@@ -50,7 +50,8 @@ INSERTABLE: dict[Role, set[str]] = {
                         "ticket_threads", "heard", "reconciliations", "drift", "reconciliation_postings",
                         "outcomes", "outcome_events", "outcome_joins",
                         "ledger_tiles", "ledger_seals", "ledger_checkpoints",
-                        "statements", "statement_lines", "statement_raw", "tag_revisions", "cost_rule_revisions", "legal_holds",
+                        "statements", "statement_lines", "statement_raw", "tag_revisions", "cost_rule_revisions",
+                        "cost_rule_agreements", "legal_holds",
                         "sinks", "sink_letters", "export_files"},
 }  # fmt: skip
 UPDATABLE: dict[Role, set[str]] = {

@@ -107,7 +107,13 @@ def test_the_pages_can_be_followed(dated: System, shell: Cli) -> None:
     )
     before = dated.authority.ledger.total_nanousd(None, None)
     entries = dated.sql("SELECT id, entry_hash FROM entries ORDER BY seq")
-    for block in blocks("allocate-shared-cost"):
+    write, *rest = blocks("allocate-shared-cost")
+    follow(shell, write)
+    alone = shell("allocate", "post", "platform", "--month", "2026-10", "--actor", "FIN@localhost")
+    assert alone.code == 1 and "second_person_needed" in alone.err, "who wrote it does not post it first"
+    owner = shell("allocate", "post", "platform", "--month", "2026-10", "--actor", "pia@acme.example")
+    assert owner.code == 1 and "relieves_yourself" in owner.err and "`acme/platform` is charged less by it" in owner.err
+    for block in rest:
         follow(shell, block)
     report = shell.ok("ledger", "report", "--by", "team", "--since", "2026-10-01", "--json").json()
     assert {row["group"]["team"]: row["amount_nanousd"] for row in report["rows"]} == {

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from remit.grants.model import Actor, Problem
+from remit.grants.model import Actor, Problem, same_person
 from remit.grants.roles import may
 from remit.grants.tree import Tree
 from remit.grants.vocabulary import first_not_allowed, governing, not_allowed_text
 from remit.kernel.clock import Clock
 from remit.kernel.names import PERSON_NAME
-from remit.ledger.accounting import Transfer
+from remit.ledger.accounting import Transfer, moved_by_grant
 from remit.ledger.allocate import CostRule, Method, NotDivided, Target, Use, rule_problems, transfer_of
+from remit.renewals.conflicts import relieved_people, why_barred
 from remit.store.authored import Source as Door
 from remit.store.postgres_cost_rules import PostgresCostRules
 from remit.store.postgres_writes import WriteUnit
@@ -78,6 +79,7 @@ class AllocatingService:
             if terms.use is None
             else replace(terms.use, only={k: tuple(v) for k, v in terms.use.only.items()}),
             targets=tuple(targets),
+            written_by=actor.name,
         )
         if problem := _at_revision(name, old, expected_revision) or self._problem(new, tree):
             return problem
@@ -95,25 +97,50 @@ class AllocatingService:
             return unknown_rule(name)
         if problem := _at_revision(name, old, expected_revision):
             return problem
-        new = replace(old, revision=old.revision + 1, is_retired=True)
+        new = replace(old, revision=old.revision + 1, is_retired=True, written_by=actor.name, agreed_by=None)
         self._store.put(new, self._clock.now(), actor.name, reason)
         return new
 
     def post(self, name: str, month: date, actor: Actor, reason: str) -> Allocated | Problem:
-        """Posts what the rule still has to move in a month; where that is nothing, nothing is posted."""
+        """Posts what the rule still has to move in a month; where that is nothing, nothing is posted.
+
+        Nobody posts what they, or whom they stand in for, are charged less by; and a revision is first posted by somebody who did
+        not write it, who thereby agrees to it.
+        """
         if problem := _not_permitted(actor, name):
             return problem
         found = preview(self._store, name, month)
         if isinstance(found, Problem) or found.transfer is None:
             return found
-        key = f"allocate {found.transfer.id}"
+        transfer = found.transfer
+        if problem := self._alone(found.rule, transfer, actor):
+            return problem
+        if found.rule.agreed_by is None:
+            self._store.agree(found.rule, self._clock.now(), actor.name, reason)
+            found = replace(found, rule=replace(found.rule, agreed_by=actor.name))
+        key = f"allocate {transfer.id}"
         posted = self._unit.accounting(self._clock).post(
-            [found.transfer], by=actor.name, reason=reason, key=key, source=self._door
+            [transfer], by=actor.name, reason=reason, key=key, source=self._door
         )
         if isinstance(posted, Problem):
             return posted
         assert not posted.is_repeated, "the run's number is new"
         return replace(found, entry_ids=posted.entry_ids)
+
+    def _alone(self, rule: CostRule, transfer: Transfer, actor: Actor) -> Problem | None:
+        """Why this is not theirs to post, or not theirs alone."""
+        people = self._unit.standing(self._clock)
+        barred = relieved_people(self._unit.tree(), moved_by_grant(transfer), people, self._clock.now())
+        if why := why_barred(actor.name, barred):
+            detail = f"`{actor.name}` may not post this: {why}; somebody else of finance has to"
+            return Problem(code="relieves_yourself", path=rule.name, detail=detail)
+        if rule.agreed_by is None and same_person(rule.written_by, actor.name):
+            detail = (
+                f"`{actor.name}` wrote revision {rule.revision} of `{rule.name}`, and what is booked takes two people: somebody"
+                " else of finance posts it first"
+            )
+            return Problem(code="second_person_needed", path=rule.name, detail=detail)
+        return None
 
     def _problem(self, rule: CostRule, tree: Tree) -> Problem | None:
         wrong = next(iter(rule_problems(rule)), None)
@@ -153,7 +180,7 @@ def unknown_rule(name: str) -> Problem:
 
 
 def _not_permitted(actor: Actor, name: str) -> Problem | None:
-    # Owning what a rule takes from or gives to is no right to it: nobody moves cost away from themselves.
+    # Owning what a rule takes from or gives to is no right to it.
     if may(actor, "allocate"):
         return None
     detail = f"`{actor.name}` may not divide cost: that takes finance or an org_owner"

@@ -6,13 +6,14 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Controller, Response, get, post
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
 
 from remit.api.answers import Given
 from remit.api.bodies import Body, StrictRequest, Why
 from remit.api.params import IdempotencyKey, IfMatch, Injected
 from remit.api.problems import PROBLEM_RESPONSES, Refusal, refuse
-from remit.api.reconciling import Reconciling
+from remit.api.reconciling import Reconciling, to_be_asked
 from remit.api.services import Services
 from remit.api.ticket_bodies import TicketGiven, ticket_given
 from remit.api.ticket_sight import TicketSight
@@ -22,7 +23,7 @@ from remit.grants.ports import Said
 from remit.grants.roles import may
 from remit.grants.service import Authorship
 from remit.grants.tree import Tree
-from remit.ledger.months import Bill, BillKind, BillLine, Closed, MonthStatus, Waivable, Waiver, month_of
+from remit.ledger.months import Bill, BillKind, BillLine, MonthStatus, Waivable, Waiver, month_of
 from remit.reconcile.comparison import Confidence, Drift, Outcome, Reconciliation
 from remit.renewals.model import Ticket
 from remit.renewals.service import Asked
@@ -160,6 +161,13 @@ class MonthList(Given, frozen=True, kw_only=True):
     months: list[MonthGiven]
 
 
+_CLOSING: Final = {
+    201: ResponseSpec(MonthGiven, description="it is closed", generate_examples=False),
+    202: ResponseSpec(TicketGiven, description="it is asked of somebody else", generate_examples=False),
+    **PROBLEM_RESPONSES,
+}
+
+
 class Reconciliations(Controller):
     """All of it concerns the whole organization."""
 
@@ -258,7 +266,7 @@ class Months(Controller):
             ]
         )
 
-    @post("/{month:str}/close", sync_to_thread=True, responses=PROBLEM_RESPONSES)
+    @post("/{month:str}/close", sync_to_thread=True, responses=_CLOSING)
     def close(  # noqa: PLR0917 - one parameter per part of a write
         self,
         request: StrictRequest,
@@ -267,15 +275,32 @@ class Months(Controller):
         data: JSONBody[Close],
         idempotency_key: IdempotencyKey,
         if_match: IfMatch = None,
-    ) -> Response[MonthGiven]:
-        """Close a month with the bills of the newest comparison of each vendor: nothing is booked in it any more."""
+    ) -> Response[Any]:
+        """Close a month with the bills of the newest comparison of each vendor: nothing is booked in it any more.
+
+        What one person may not waive alone is asked: a ticket that somebody else of finance decides.
+        """
         terms = _terms(idempotency_key, if_match)
         by = _author(services, request.user, data.reason, terms, "close month")
         waived = [Waiver(what=one.what, vendor=one.vendor, reason=one.reason) for one in data.waived]
-        answer = services.reconciling.close(_month(month), waived, by)
-        if not isinstance(answer, Closed):
+        desk = services.reconciling
+        answer = desk.close(_month(month), waived, by)
+        asks = to_be_asked(answer, waived)
+        if asks is not None:
+            stated = [msgspec.to_builtins(one) for one in waived]
+            asked = {"operation": "close month", "month": month, "waived": stated, "reason": data.reason}
+            return _ticket(
+                services,
+                request.user,
+                terms,
+                by,
+                asked,
+                lambda tree: desk.asked_to_close(tree, asks, "api"),
+                status=202,
+            )
+        if isinstance(answer, Problem):
             raise Refusal([answer])
-        (closed,) = [one for one in services.reconciling.months.months() if one.month == answer.month]
+        (closed,) = [one for one in desk.months.months() if one.month == answer.month]
         return Response(msgspec.convert(msgspec.to_builtins(closed), MonthGiven), status_code=201)
 
     @post("/{month:str}/reopen", sync_to_thread=True, responses=PROBLEM_RESPONSES)
@@ -331,6 +356,7 @@ def _ticket(  # noqa: PLR0917 - one parameter per part of a write
     by: Authorship,
     asked: dict[str, Any],
     make: Callable[[Tree], Asked | Problem],
+    status: int = 201,
 ) -> Response[Any]:
     def do(unit: WriteUnit) -> Done:
         wanted = make(unit.tree())
@@ -340,7 +366,7 @@ def _ticket(  # noqa: PLR0917 - one parameter per part of a write
         if not isinstance(ticket, Ticket):
             raise Refusal(ticket)
         given = ticket_given(TicketSight(unit.tree(), actor), ticket)
-        return Done(201, given, given, ticket.revision)
+        return Done(status, given, given, ticket.revision)
 
     return write_once(services, actor, terms, asked, do)
 

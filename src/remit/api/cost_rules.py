@@ -85,7 +85,7 @@ class UseGiven(Given, frozen=True, kw_only=True):
 
 
 class CostRuleGiven(Given, frozen=True, kw_only=True):
-    """A rule at its last revision."""
+    """A rule at its last revision: who wrote that, and who else posted it first, null where nobody did yet."""
 
     name: str
     revision: int
@@ -96,6 +96,8 @@ class CostRuleGiven(Given, frozen=True, kw_only=True):
     use: UseGiven | None
     targets: list[TargetGiven]
     is_retired: bool
+    written_by: str
+    agreed_by: str | None
 
 
 class CostRulePage(Given, frozen=True, kw_only=True):
@@ -213,7 +215,10 @@ class CostRules(Controller):
         idempotency_key: IdempotencyKey,
         if_match: IfMatch = None,
     ) -> Response[AllocatedGiven]:
-        """Posts what the rule still has to move in a month, as transfers; takes `allocate`. No limit changes by it."""
+        """Posts what the rule still has to move in a month, as transfers; takes `allocate`. No limit changes by it.
+
+        A revision is first posted by somebody who did not write it, and never by who is charged less by it.
+        """
         terms = read_terms(idempotency_key, if_match)
         require_no_match(terms)
         actor = request.user
@@ -243,6 +248,8 @@ def rule_given(one: CostRule) -> CostRuleGiven:
         else UseGiven(measure=use.measure, only={name: list(values) for name, values in use.only.items()}, by=use.by),
         targets=[TargetGiven(grant_id=each.grant_id, tags=dict(each.tags), ppm=each.ppm) for each in one.targets],
         is_retired=one.is_retired,
+        written_by=one.written_by,
+        agreed_by=one.agreed_by,
     )
 
 

@@ -11,7 +11,7 @@ from remit.grants.model import Problem
 from remit.grants.service import Authorship
 from remit.grants.tree import Tree
 from remit.kernel.clock import Clock
-from remit.ledger.months import Bill, Closed, Waiver, month_text
+from remit.ledger.months import Bill, Closed, ToDecide, Waiver, month_text
 from remit.pricing.book import PriceBook
 from remit.reconcile.comparison import Reconciliation
 from remit.reconcile.matching.cause import Cause
@@ -41,7 +41,8 @@ class ReconcileTerms:
     """What months are compared with, as set.
 
     `unassigned` is the path of the grant that bears what no grant explains; None takes the only root there is. Proposals are booked
-    without a ticket as long as these come to at most `auto_post_nanousd` for a vendor's month, signs left out.
+    without a ticket as long as these come to at most `auto_post_nanousd` for a vendor's month, signs left out. Waivers
+    that come to at most `waive_nanousd` in all are one person's.
     """
 
     registered: Sequence[Registered] = ()
@@ -49,6 +50,7 @@ class ReconcileTerms:
     tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
     unassigned: str | None = None
     auto_post_nanousd: int = 0
+    waive_nanousd: int = 0
 
 
 class Reconciling:
@@ -198,15 +200,27 @@ class Reconciling:
 
     def bills_of(self, month: date) -> list[Bill]:
         """What vendors billed for a month, by the newest comparison of each."""
-        newest: dict[str, Reconciliation] = {}
-        for one in self.books.listed(month):
-            newest.setdefault(one.vendor, one)
-        return [msgspec.convert(bill, Bill) for one in newest.values() for bill in one.bills]
+        return self.books.bills_of(month)
 
-    def close(self, month: date, waived: Sequence[Waiver], by: Authorship) -> Closed | Problem:
-        """Closes a month with the bills of its newest comparisons."""
-        bills = self.bills_of(month)
-        return self.months.close(month, bills, waived, by.actor.name, by.reason, by.idempotency_key, self._source)
+    def close(self, month: date, waived: Sequence[Waiver], by: Authorship) -> Closed | ToDecide | Problem:
+        """Closes a month with the bills of its newest comparisons; or what somebody else has to agree to first."""
+        return self.months.close(
+            month,
+            self.bills_of(month),
+            waived,
+            by.actor.name,
+            by.reason,
+            by.idempotency_key,
+            self._source,
+            alone_nanousd=self._terms.waive_nanousd,
+        )
+
+    def asked_to_close(self, tree: Tree, wanted: ToDecide | Problem, source: Source) -> Asked | Problem:
+        """The ticket that closes a month although something does not hold; `wanted` is what `close` answered."""
+        if isinstance(wanted, Problem):
+            return wanted
+        grant = self._unassigned_in(tree)
+        return grant if isinstance(grant, Problem) else requests.close_month(tree, grant, wanted, source)
 
     def _unassigned(self) -> str | Problem:
         with self._opens() as connection:
@@ -230,6 +244,16 @@ class Reconciling:
             return roots[0].id
         detail = f"there are {len(roots)} grants at the top: set `reconcile.unassigned` to the one that bears what none explains"
         return Problem(code="unassigned_unknown", path="", detail=detail)
+
+
+def to_be_asked(answer: Closed | ToDecide | Problem, waived: Sequence[Waiver]) -> ToDecide | Problem | None:
+    """What somebody else is, or was, to be asked of closing a month; None where the answer stands by itself.
+
+    A month that is closed may be closed by the ticket that was asked for under the same key, which that write knows.
+    """
+    if isinstance(answer, Problem):
+        return answer if waived and answer.code == "month_already_closed" else None
+    return answer if isinstance(answer, ToDecide) else None
 
 
 def _evidence(one: Resolution) -> dict[str, Any]:

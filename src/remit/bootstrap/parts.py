@@ -118,10 +118,8 @@ def make_reconcile_terms(settings: Settings) -> "ReconcileTerms":
     from remit.api.reconciling import ReconcileTerms  # noqa: PLC0415 - a gateway process must not load it
 
     terms = settings.reconcile
-    try:
-        auto = parse_usd(terms.auto_post_usd)
-    except ValueError as error:
-        raise SettingsError(f"`reconcile.auto_post_usd`: {error}") from None
+    auto = _usd("reconcile.auto_post_usd", terms.auto_post_usd)
+    alone = _usd("reconcile.waive_usd", terms.waive_usd)
     return ReconcileTerms(
         registered=[
             Registered(
@@ -137,7 +135,15 @@ def make_reconcile_terms(settings: Settings) -> "ReconcileTerms":
         tolerances={name: Tolerance(**msgspec.structs.asdict(one)) for name, one in terms.tolerance.items()},
         unassigned=terms.unassigned,
         auto_post_nanousd=auto,
+        waive_nanousd=alone,
     )
+
+
+def _usd(name: str, text: str) -> int:
+    try:
+        return parse_usd(text)
+    except ValueError as error:
+        raise SettingsError(f"`{name}`: {error}") from None
 
 
 def make_archiver(settings: Settings, books: PostgresArchive, clock: Clock) -> "Archiver":

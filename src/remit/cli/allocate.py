@@ -172,7 +172,10 @@ def preview_rule(name: Name, /, *, month: Month, json: Json = False, where: Wher
 def post_rule(
     name: Name, /, *, month: Month, json: Json = False, by: By | None = None, where: Where | None = None
 ) -> int:
-    """Post what a rule still has to move in a month; again, only what came since, or nothing."""
+    """Post what a rule still has to move in a month; again, only what came since, or nothing.
+
+    Takes two people: a revision is first posted by somebody who did not write it. Nobody posts what they are charged less by.
+    """
     from remit.api.cost_rules import allocated_given
     from remit.cli.output import refused
     from remit.cli.session import open_authority

@@ -51,15 +51,27 @@ def close(
     """Close a month: from then on nothing is booked in it any more.
 
     Refused while calls of it are under way or in suspense, a vendor's bill is missing, or what it billed is not what it is owed. Bills
-    are those of the newest comparison of each vendor.
+    are those of the newest comparison of each vendor. What is waived takes two people: it is asked by a ticket that somebody else of
+    finance decides, unless it comes to no more than `reconcile.waive_usd`.
     """
+    from remit.api.reconciling import to_be_asked
     from remit.cli.output import print_json, refused
+    from remit.cli.session import open_authority
+    from remit.cli.ticket_page import opening, write_ticket
     from remit.grants.model import Problem
     from remit.kernel.money import format_usd
-    from remit.ledger.months import month_text
+    from remit.ledger.months import Closed, month_text
 
-    answer = reconciling_of(where).close(month_given(month), [_waiver(one) for one in waive], _author(by))
-    if isinstance(answer, Problem):
+    authority, waived, by = open_authority(where), [_waiver(one) for one in waive], by or By()
+    reconciling = authority.reconciling()
+    answer = reconciling.close(month_given(month), waived, _author(by))
+    asks = to_be_asked(answer, waived)
+    if asks is not None:
+        act = opening(lambda tree: reconciling.asked_to_close(tree, asks, "command"))
+        asked = {"month": month, "waived": list(waive)}
+        return write_ticket(authority, by, "reconcile close", asked, act, json=json)
+    if not isinstance(answer, Closed):
+        assert isinstance(answer, Problem)
         return refused([answer], json=json)
     if json:
         print_json(answer)

@@ -1,5 +1,6 @@
 """What is booked and belongs to no call: a vendor's adjustments, and transfers between those who pay."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -85,6 +86,16 @@ class Transfer:
     month: str | None = None
     vendor: str | None = None
     note: str | None = None
+
+
+def moved_by_grant(one: Transfer) -> dict[str, int]:
+    """What a transfer comes to for each grant, in nano-USD: below zero where it is charged less."""
+    moved: Counter[str] = Counter()
+    for bearer, amount in one.sources:
+        moved[bearer.grant_id] -= amount
+    for part in one.parts:
+        moved[part.bearer.grant_id] += part.amount_nanousd
+    return dict(moved)
 
 
 def adjustment_entry(one: Adjustment) -> dict[str, Any]:

@@ -48,7 +48,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostRule:
-    """A rule as written. `source` are conditions as those of a report, times left out: values of one name are alternatives."""
+    """A rule as written. `source` are conditions as those of a report, times left out: values of one name are alternatives.
+
+    `written_by` wrote this revision; `agreed_by` is who else posted it first, None where nobody did yet.
+    """
 
     name: str
     revision: int
@@ -59,6 +62,8 @@ class CostRule:
     use: Use | None = None
     targets: Sequence[Target] = ()
     is_retired: bool = False
+    written_by: str = ""
+    agreed_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Months of the books: what closing one takes, and what was signed off."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
@@ -50,6 +50,22 @@ class Waiver:
     what: Waivable
     vendor: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waived(Waiver):
+    """A waiver with what it comes to: by how much the bill differs, what is owed, or what is in suspense, in nano-USD."""
+
+    amount_nanousd: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToDecide:
+    """A month that would be closed if somebody else agreed: what is waived is more than one person may waive."""
+
+    month: date
+    bills: Sequence[Bill]
+    waived: Sequence[Waived]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

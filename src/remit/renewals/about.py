@@ -13,6 +13,7 @@ from remit.ledger.months import month_text
 from remit.renewals.effects import (
     Acknowledge,
     BreakGlass,
+    CloseMonth,
     CreateGrant,
     Effect,
     MoveLimit,
@@ -137,8 +138,18 @@ def _lines(effect: Effect, tree: Tree, after: Tree) -> list[str]:
             return [f"books {format_usd(effect.amount_nanousd)} in {what}, as {effect.reconciliation_id} proposes"]
         case ReopenMonth():
             return [f"opens {month_text(effect.month)} again, which was signed off"]
+        case CloseMonth():
+            return _closing_lines(effect)
         case Acknowledge():
             return [f"to look at: {effect.code.replace('_', ' ')} of {path_of(tree, effect)}"]
+
+
+def _closing_lines(effect: CloseMonth) -> list[str]:
+    waived = [
+        f"waives `{one.what}` of {one.vendor}, {format_usd(one.amount_nanousd)}: {one.reason}" for one in effect.waived
+    ]
+    bills = [f"{one.vendor} billed {format_usd(one.total_nanousd)} ({one.invoice_id})" for one in effect.bills]
+    return [f"closes {month_text(effect.month)} although something does not hold", *waived, *bills]
 
 
 def _new_lines(new: NewGrant, after: Tree) -> list[str]:

@@ -15,6 +15,7 @@ from remit.grants.roles import may, reaches
 from remit.grants.tree import Tree
 from remit.renewals.effects import (
     Acknowledge,
+    CloseMonth,
     CreateGrant,
     Effect,
     MoveLimit,
@@ -65,7 +66,7 @@ def levels(  # noqa: PLR0917 - one parameter per thing that decides who is asked
     match effect:
         case SettleDebt():
             rota = people.finance(ids)
-        case PostAdjustments() | ReopenMonth():
+        case PostAdjustments() | ReopenMonth() | CloseMonth():
             rota = people.finance(())
         case _:
             rota = people.rota(ids)

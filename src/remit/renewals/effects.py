@@ -4,7 +4,7 @@ The write is judged like any other: an approval gives no authority that its auth
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from remit.grants.model import Limit
 from remit.grants.serialise import InvalidBodyError, format_instant, from_body
 from remit.kernel.decisions import Dimension
 from remit.kernel.periods import PeriodKind
+from remit.ledger.months import Bill, BillLine, Waived
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,17 @@ class ReopenMonth:
     month: date
 
 
-OfBooks = PostAdjustments | ReopenMonth
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseMonth:
+    """Closes a month although something does not hold: with exactly these bills, and waivers that come to exactly as much."""
+
+    grant_id: str
+    month: date
+    bills: tuple[Bill, ...]
+    waived: tuple[Waived, ...]
+
+
+OfBooks = PostAdjustments | ReopenMonth | CloseMonth
 """Effects on the books of the whole organization. `grant_id` is the grant that is charged what no other grant explains."""
 Effect = CreateGrant | RenewGrant | SetLimits | MoveLimit | BreakGlass | SettleDebt | Acknowledge | OfBooks
 
@@ -177,6 +188,7 @@ _NAMES: Final[Mapping[type, str]] = {
     Acknowledge: "acknowledge",
     PostAdjustments: "post_adjustments",
     ReopenMonth: "reopen_month",
+    CloseMonth: "close_month",
 }
 
 
@@ -186,13 +198,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, tuple):
-        return [{one.name: getattr(item, one.name) for one in fields(item)} for item in value]
+        return [asdict(item) for item in value]
     return value
 
 
 def _limits(value: Any) -> tuple[LimitChange, ...] | None:
     # One that says nothing of what was there changes nothing: it would bring back what somebody lowered meanwhile.
     return None if value is None else tuple(LimitChange(**{"was": one["amount"], **one}) for one in value)
+
+
+def _bill(body: Mapping[str, Any]) -> Bill:
+    return Bill(**{**body, "lines": tuple(BillLine(**line) for line in body["lines"])})
 
 
 def _read(kind: type[Any]) -> Callable[[dict[str, Any]], Effect]:
@@ -202,6 +218,9 @@ def _read(kind: type[Any]) -> Callable[[dict[str, Any]], Effect]:
                 body[name] = datetime.fromisoformat(body[name])
         if "month" in body:
             body["month"] = date.fromisoformat(body["month"])
+        if "bills" in body:
+            body["bills"] = tuple(_bill(one) for one in body["bills"])
+            body["waived"] = tuple(Waived(**one) for one in body["waived"])
         if "limits" in body:
             body["limits"] = _limits(body["limits"])
         made: Effect = kind(**body)

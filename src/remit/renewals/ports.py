@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from remit.grants.model import Problem, RoleBinding
 from remit.grants.suggested import PeriodUse
 from remit.kernel.periods import PeriodKind
+from remit.ledger.months import Bill, Waived
 from remit.renewals.model import Event, Ticket, Use
 
 
@@ -227,8 +228,26 @@ class StaleTicketError(Exception):
     """The stored revision of a ticket is not the expected one; nothing was written."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What a comparison proposes to book: who made it, and how much on each grant, by its id, in nano-USD."""
+
+    made_by: str
+    amounts: Mapping[str, int]
+
+
 class Books(Protocol):
     """The books of the whole organization."""
+
+    def proposal(self, reconciliation_id: str) -> Proposal | None:
+        """What a reconciliation proposes; None where there is none of that id."""
+        ...
+
+    def close(
+        self, month: date, bills: Sequence[Bill], waived: Sequence[Waived], *, by: str, reason: str, key: str
+    ) -> int | Problem:
+        """Closes a month of which the ticket is approved in the same transaction, if it is what was shown; its revision."""
+        ...
 
     def post_proposed(
         self, reconciliation_id: str, digest: str, *, by: str, reason: str, key: str

@@ -12,8 +12,10 @@ from remit.grants.serialise import format_instant
 from remit.grants.tree import Tree
 from remit.kernel.decisions import Dimension
 from remit.kernel.periods import PeriodKind
+from remit.ledger.months import ToDecide
 from remit.renewals.effects import (
     BreakGlass,
+    CloseMonth,
     CreateGrant,
     LimitChange,
     MoveLimit,
@@ -157,3 +159,12 @@ def reopen_month(tree: Tree, ref: str, month: date, source: Source) -> Asked | P
         return grant
     effect = ReopenMonth(grant_id=grant.id, month=month)
     return Asked(effect=effect, dedupe_key=f"reopen:{month.isoformat()}", source=source)
+
+
+def close_month(tree: Tree, ref: str, wanted: ToDecide, source: Source) -> Asked | Problem:
+    """A month, closed although something does not hold; `ref` as above."""
+    grant = _find(tree, ref)
+    if isinstance(grant, Problem):
+        return grant
+    effect = CloseMonth(grant_id=grant.id, month=wanted.month, bills=tuple(wanted.bills), waived=tuple(wanted.waived))
+    return Asked(effect=effect, dedupe_key=f"close:{wanted.month.isoformat()}", source=source)

@@ -15,10 +15,12 @@ from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
 from remit.renewals.about import Outlook, grant_of, limit_change, outlook, path_of, people_needed, settled
 from remit.renewals.asking import Asking, unknown_ticket
+from remit.renewals.conflicts import Barred, barred_from_books, why_barred
 from remit.renewals.deciders import authority, first_asked, joint_authority, levels, may_decide, subject_of
 from remit.renewals.effects import (
     Acknowledge,
     BreakGlass,
+    CloseMonth,
     CreateGrant,
     Effect,
     MoveLimit,
@@ -49,6 +51,7 @@ _KINDS: Mapping[type, TicketKind] = {
     Acknowledge: "finding",
     PostAdjustments: "books",
     ReopenMonth: "books",
+    CloseMonth: "books",
 }
 _MAX_COMMENT = 10_000
 
@@ -111,10 +114,7 @@ class TicketService:
         above = subject_of(tree, effect)
         steps = self._levels(above, by.actor.name, effect, by, now)
         if not steps:
-            detail = (
-                "there is nobody to decide this: no owner above, no approver and no owner of the organisation but you"
-            )
-            return [Problem(code="nobody_to_ask", path=path_of(tree, effect), detail=detail)]
+            return [Problem(code="nobody_to_ask", path=path_of(tree, effect), detail=_nobody(effect))]
         shown = outlook(tree, after, effect)
         ticket = self._new(tree, replace(asked, effect=settled(effect, after)), by, shown, steps, now)
         self._tickets.insert(ticket)
@@ -289,7 +289,7 @@ class TicketService:
         """Whether somebody may decide a ticket by where they stand, and not because they were asked."""
         above = subject_of(self._read_tree(), effect_of(ticket.effect))
         other = authority(Actor(name), above, ticket.requester, self._people, now)
-        return may_decide(replace(ticket, assignees=()), above, other, self._people, now)
+        return self._may_decide(replace(ticket, assignees=()), above, other, now)
 
     def due(self, ticket: Ticket, now: datetime) -> datetime:
         """Until when people who are asked now have time."""
@@ -301,7 +301,22 @@ class TicketService:
         def enough(name: str) -> bool:
             return self._enough(name, above, effect, by, requester)
 
-        return levels(above, requester, effect, self._people, enough, now)
+        steps = levels(above, requester, effect, self._people, enough, now)
+        if not isinstance(effect, OfBooks):
+            return steps
+        barred = self._barred(effect, requester, now)
+        asked = [[name for name in step if why_barred(name, barred) is None] for step in steps]
+        return [step for step in asked if step]
+
+    def _barred(self, effect: Effect, requester: str, now: datetime) -> list[Barred]:
+        """Who has no say in the books, whatever else they may; nobody in anything else."""
+        if not isinstance(effect, OfBooks):
+            return []
+        return barred_from_books(self._read_tree(), requester, self._writer.proposal(effect), self._people, now)
+
+    def _may_decide(self, ticket: Ticket, above: Sequence[Grant], actor: Actor, now: datetime) -> bool:
+        barred = self._barred(effect_of(ticket.effect), ticket.requester, now)
+        return may_decide(ticket, above, actor, self._people, now) and why_barred(actor.name, barred) is None
 
     def _enough(self, name: str, above: Sequence[Grant], effect: Effect, by: Authorship, requester: str) -> bool:
         if isinstance(effect, BreakGlass | SettleDebt | Acknowledge | OfBooks):
@@ -407,7 +422,7 @@ class TicketService:
         }
         words = [Actor(name, is_admin=name.casefold() in operators) for name in ticket.approved_by]
         known = [authority(one, above, ticket.requester, self._people, now) for one in words]
-        return tuple(one.name for one in known if may_decide(ticket, above, one, self._people, now))
+        return tuple(one.name for one in known if self._may_decide(ticket, above, one, now))
 
     def _open(self, ticket_id: str, by: Authorship) -> Ticket | list[Problem]:
         problems = authorship_problems(by)
@@ -430,20 +445,31 @@ class TicketService:
             return ticket
         above = subject_of(self._read_tree(), effect_of(ticket.effect))
         actor = authority(by.actor, above, ticket.requester, self._people, now)
-        if may_decide(ticket, above, actor, self._people, now):
+        if self._may_decide(ticket, above, actor, now):
             return ticket, above, now
         why = f"it waits for {', '.join(ticket.assignees)}"
         if same_person(by.actor.name, ticket.requester):
             why = "nobody decides their own request"
         elif any(same_person(by.actor.name, name) for name in ticket.assignees):
             why = "they were asked, but would not be any more, or not with this token"
+        barred = self._barred(effect_of(ticket.effect), ticket.requester, now)
+        why = why_barred(by.actor.name, barred) or why
         detail = f"`{by.actor.name}` may not decide ticket {ticket.id}: {why}"
         return [Problem(code="not_permitted", path=ticket.path, detail=detail)]
 
 
+def _nobody(effect: Effect) -> str:
+    if isinstance(effect, OfBooks):
+        return (
+            "there is nobody to decide this: it takes somebody else with the role finance or org_owner, who did not make the"
+            " comparison and owns nothing that is charged less by it"
+        )
+    return "there is nobody to decide this: no owner above, no approver and no owner of the organisation but you"
+
+
 def tier_of(policy: Policy, effect: Effect, exposure: Exposure) -> Tier:
     """How much is at stake."""
-    if isinstance(effect, ReopenMonth):
+    if isinstance(effect, ReopenMonth | CloseMonth):
         return "large"
     if isinstance(effect, PostAdjustments):
         return _tier(policy, abs(effect.amount_nanousd))

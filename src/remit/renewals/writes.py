@@ -15,6 +15,7 @@ from remit.ledger.months import month_text
 from remit.renewals.effects import (
     Acknowledge,
     BreakGlass,
+    CloseMonth,
     CreateGrant,
     Effect,
     MoveLimit,
@@ -25,7 +26,7 @@ from remit.renewals.effects import (
     SettleDebt,
     changed_limits,
 )
-from remit.renewals.ports import Books, Debts, Tickets
+from remit.renewals.ports import Books, Debts, Proposal, Tickets
 
 Done = Mapping[str, Any]
 """What was written, for the event: JSON-able."""
@@ -75,8 +76,22 @@ class EffectWriter:
             case ReopenMonth():
                 revision = self._books.reopen(effect.month, by=by.actor.name, reason=by.reason, key=by.idempotency_key)
                 return [revision] if isinstance(revision, Problem) else {"month": month_text(effect.month)}
+            case CloseMonth():
+                revision = self._books.close(
+                    effect.month,
+                    effect.bills,
+                    effect.waived,
+                    by=by.actor.name,
+                    reason=by.reason,
+                    key=by.idempotency_key,
+                )
+                return [revision] if isinstance(revision, Problem) else {"month": month_text(effect.month)}
             case Acknowledge():
                 return {}
+
+    def proposal(self, effect: Effect) -> Proposal | None:
+        """What an effect books that somebody worked out; None of any other."""
+        return self._books.proposal(effect.reconciliation_id) if isinstance(effect, PostAdjustments) else None
 
     def problems(self, effect: Effect, by: Authorship) -> list[Problem]:
         """Why this effect could not be carried out by this author now; empty where it could. Writes nothing."""

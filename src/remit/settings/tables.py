@@ -311,11 +311,13 @@ class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     `unassigned` is the path of the grant that bears what no grant explains: an unknown key, a fee, tax; left out it is the only
     grant at the top. Proposals are booked without a ticket as long as
-    these come to at most `auto_post_usd` for a vendor's month, signs left out, where nothing is left to look into.
+    these come to at most `auto_post_usd` for a vendor's month, signs left out, where nothing is left to look into. What
+    is waived when a month is closed is one person's word up to `waive_usd` in all; beyond it somebody else has to agree.
     """
 
     unassigned: str | None = None
     auto_post_usd: str = "0"
+    waive_usd: str = "0"
     tolerance: dict[str, ToleranceSettings] = {}
     vendors: dict[Literal["openai", "anthropic", "openrouter"], StatementVendorSettings] = {}
 

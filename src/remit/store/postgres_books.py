@@ -15,8 +15,9 @@ from remit.kernel.clock import Clock
 from remit.kernel.ids import new_id
 from remit.kernel.money import format_usd
 from remit.ledger.accounting import Adjustment, adjustment_entry
-from remit.ledger.months import month_after, month_text
+from remit.ledger.months import Bill, Closed, Waived, month_after, month_text
 from remit.reconcile.comparison import Comparison, Drift, Reconciliation, Standing, digest_of
+from remit.renewals.ports import Proposal
 from remit.store.authored import Source, record_deed, say_unless_said
 from remit.store.connect import Opens
 from remit.store.named import query
@@ -155,6 +156,38 @@ class PostgresBooks:
             values = {"id": reconciliation_id, "at": self._clock.now(), "by": by, "entries": list(answer.entry_ids)}
             connection.execute(query("reconciliation_posted"), values)
         return answer.entry_ids
+
+    def proposal(self, reconciliation_id: str) -> Proposal | None:
+        """Who proposed what is to be booked, and how much on each grant."""
+        found = self.find(reconciliation_id)
+        if found is None:
+            return None
+        with self._opens() as connection:
+            amounts: dict[str, int] = dict(
+                connection.execute(query("reconciliation_grants"), {"id": reconciliation_id}).fetchall()
+            )
+        return Proposal(made_by=found.made_by, amounts=amounts)
+
+    def bills_of(self, month: date) -> list[Bill]:
+        """What vendors billed for a month, by the newest comparison of each."""
+        newest: dict[str, Reconciliation] = {}
+        for one in self.listed(month):
+            newest.setdefault(one.vendor, one)
+        return [msgspec.convert(bill, Bill) for one in newest.values() for bill in one.bills]
+
+    def close(
+        self, month: date, bills: Sequence[Bill], waived: Sequence[Waived], *, by: str, reason: str, key: str
+    ) -> int | Problem:
+        """Closes a month as an approved ticket says, if no later comparison has other bills; its revision."""
+        if self.bills_of(month) != list(bills):
+            detail = f"a later comparison of {month_text(month)} has other bills than were shown: ask again"
+            return Problem(code="bills_outdated", path=month_text(month), detail=detail)
+        months = PostgresMonths(self._opens, self._clock)
+        closed = months.close(month, bills, waived, by, reason, key, self._source, is_decided=True)
+        if isinstance(closed, Problem):
+            return closed
+        assert isinstance(closed, Closed), "it was decided"
+        return closed.revision
 
     def reopen(self, month: date, *, by: str, reason: str, key: str) -> int | Problem:
         """Opens a month again; see PostgresMonths."""

@@ -17,6 +17,7 @@ from remit.grants.tree import Tree
 from remit.ledger.accounting import Bearer
 from remit.ledger.allocate import CostRule, MonthFacts, Source, Target, Use, Used
 from remit.ledger.months import month_text
+from remit.store.authored import record_deed
 from remit.store.connect import Opens
 from remit.store.named import query
 
@@ -62,6 +63,13 @@ class PostgresCostRules:
                     "reason": reason,
                 },
             )
+
+    def agree(self, rule: CostRule, now: datetime, by: str, reason: str) -> None:
+        """Keeps that somebody else than who wrote a revision stands behind it. Who writes was said before, and the tree is locked."""
+        values = {"name": rule.name, "revision": rule.revision, "at": now, "by": by, "reason": reason}
+        with self._opens() as connection:
+            connection.execute(query("cost_rule_agreed"), values)
+            record_deed(connection, "cost_rule_agreement", rule.name, None, {"revision": rule.revision, "by": by})
 
     def facts(self, rule: CostRule, month: date) -> MonthFacts:
         """What the rule is applied to, as of one moment: that of the open write, or one of its own."""
@@ -136,6 +144,8 @@ def _rules(connection: psycopg.Connection, name: str | None, *, retired: bool) -
             use=None if row[4].get("use") is None else Use(**row[4]["use"]),
             targets=tuple(Target(**one) for one in row[4].get("targets", ())),
             is_retired=row[5],
+            written_by=row[6],
+            agreed_by=row[7],
         )
         for row in rows
     ]

@@ -11,7 +11,7 @@ from remit.grants.model import Problem
 from remit.grants.ports import Said
 from remit.kernel.clock import Clock
 from remit.kernel.money import format_usd
-from remit.ledger.months import Bill, Closed, Month, Waiver, month_text
+from remit.ledger.months import Bill, Closed, Month, ToDecide, Waived, Waiver, month_text
 from remit.store.authored import Source, record_deed, say_unless_said
 from remit.store.connect import Opens
 from remit.store.named import query
@@ -27,6 +27,12 @@ _REFUSED = {
     "bill_missing": "{vendor} is owed {owed}, and no bill says so",
     "bill_differs": "{vendor} billed {billed} and is owed {owed}",
     "conflict_different_month": "something else was done under this key",
+    "conflict_different_actor": "somebody else closed it under this key",
+    "conflict_different_reason": "it was closed under this key for another reason",
+    "conflict_different_bills": "it was closed under this key with other bills",
+    "conflict_different_waived": "it was closed under this key with other waivers",
+    "month_changed_since": "it was closed under this key at revision {revision}, and opened again since: close it under another key",
+    "waiver_differs": "`{what}` of {vendor} comes to {by} by now, which is not what was shown: ask again",
 }
 
 
@@ -56,8 +62,15 @@ class PostgresMonths:
         reason: str,
         key: str,
         source: Source,
-    ) -> Closed | Problem:
-        """Closes a month, once for each key. A problem (codes: `_REFUSED`) has changed nothing."""
+        *,
+        alone_nanousd: int = 0,
+        is_decided: bool = False,
+    ) -> Closed | ToDecide | Problem:
+        """Closes a month, once for each key. A problem (codes: `_REFUSED`) has changed nothing.
+
+        Waivers that come to more than `alone_nanousd` in all are not one person's: unless an approved ticket says so
+        (`is_decided`), nothing is changed either, and the answer is what is to be decided.
+        """
         values = {
             "now": self._clock.now(),
             "month": month,
@@ -67,8 +80,13 @@ class PostgresMonths:
             "waived": msgspec.json.encode(list(waived)).decode(),
             "key": key,
         }
+        terms = msgspec.json.encode({"alone_nanousd": alone_nanousd, "decided": is_decided}).decode()
         with self._opens() as connection, connection.transaction():
+            connection.execute(query("month_close_terms"), {"terms": terms})
             answer = _answer(connection, "month_close", values)
+            if answer.get("refused") == "second_person_needed":
+                wanted = tuple(Waived(**one) for one in answer["waived"])
+                return ToDecide(month=month, bills=tuple(bills), waived=wanted)
             if "refused" in answer:
                 return _problem(month, answer)
             if not answer["repeated"]:

@@ -1,5 +1,5 @@
 -- The rules that divide cost as they are now; with the retired ones, or without.
-SELECT name, revision, owner, description, body, is_retired
-FROM cost_rules
-WHERE (%(name)s::text IS NULL OR name = %(name)s) AND (%(retired)s OR NOT is_retired)
-ORDER BY name
+SELECT r.name, r.revision, r.owner, r.description, r.body, r.is_retired, r.changed_by, a.agreed_by
+FROM cost_rules AS r LEFT JOIN cost_rule_agreements AS a ON (a.name, a.revision) = (r.name, r.revision)
+WHERE (%(name)s::text IS NULL OR r.name = %(name)s) AND (%(retired)s OR NOT r.is_retired)
+ORDER BY r.name
