@@ -36,6 +36,7 @@ from remit.bootstrap.parts import (
     make_puller,
     make_reconcile_terms,
     make_workload_rules,
+    opens_archive,
     open_database,
 )
 from remit.capabilities.issuer_keys import (
@@ -129,6 +130,7 @@ __all__ = [
     "make_reconcile_terms",
     "make_workload_rules",
     "open_database",
+    "opens_archive",
     "replace_issuer_key",
     "run_gateway",
 ]
@@ -165,7 +167,7 @@ class Authority:
         self.cost_rules = PostgresCostRules(self._opens)
         self.deliveries = PostgresDeliveries(self._opens, self.clock)
         self.jobs = PostgresJobs(self._opens)
-        self.seals = PostgresSeals(self._opens)
+        self.seals = PostgresSeals(self._opens, opens_archive(settings))
         self.archive = PostgresArchive(self._opens)
         self.statements = PostgresStatements(self._opens, self.clock, source)
         self.sinks = PostgresSinks(self._opens, self.clock)
@@ -358,7 +360,7 @@ class Authority:
             scim_token=scim_token(self.settings.api),
             deliveries=PostgresDeliveries(connections.use, self.clock),
             audit=PostgresAudit(connections.use),
-            seals=PostgresSeals(connections.use),
+            seals=PostgresSeals(connections.use, opens_archive(self.settings)),
             jobs=PostgresJobs(connections.use),
             statements=PostgresStatements(connections.use, self.clock, "api"),
             reconciling=Reconciling(self.url, connections.use, self.clock, make_reconcile_terms(self.settings), "api"),
