@@ -69,7 +69,7 @@ from remit.renewals.writes import EffectWriter
 from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, webhook_secret
 from remit.store.authored import Source as AuditSource
 from remit.store.authored import say
-from remit.store.connect import opener
+from remit.store.connect import Opens, opener
 from remit.store.kept import KeptConnections
 from remit.store.postgres_archive import PostgresArchive
 from remit.store.postgres_audit import PostgresAudit
@@ -162,7 +162,7 @@ class Authority:
         self.care = PostgresCare(url, self.clock)
         self.audit = PostgresAudit(self._opens)
         self.trips = PostgresTrips(self._opens)
-        self.outcomes = PostgresOutcomes(self._opens, url)
+        self.outcomes = PostgresOutcomes(self._opens, url, opens_archive(settings))
         self.vocabulary = PostgresVocabulary(self._opens)
         self.cost_rules = PostgresCostRules(self._opens)
         self.deliveries = PostgresDeliveries(self._opens, self.clock)
@@ -340,14 +340,14 @@ class Authority:
             reach=PostgresRevocations(connections.use),
             key_list=self.key_store,
             ledger=self.ledger,
-            books_of=lambda month: open_month(self.url, month),
+            books_of=lambda month: open_month(self.url, month, opens_archive(self.settings)),
             naming=focus_naming(self.settings),
             findings=lambda: self._findings_over(
                 PostgresFindings(connections.use), PostgresRoster(connections.use).left()
             ),
             notifications=PostgresNotifications(self.url),
             trips=PostgresTrips(connections.use),
-            outcomes=PostgresOutcomes(connections.use, self.url),
+            outcomes=PostgresOutcomes(connections.use, self.url, opens_archive(self.settings)),
             vocabulary=PostgresVocabulary(connections.use),
             vocabulary_over=self.vocabulary_over,
             cost_rules=PostgresCostRules(connections.use),
@@ -363,7 +363,7 @@ class Authority:
             seals=PostgresSeals(connections.use, opens_archive(self.settings)),
             jobs=PostgresJobs(connections.use),
             statements=PostgresStatements(connections.use, self.clock, "api"),
-            reconciling=Reconciling(self.url, connections.use, self.clock, make_reconcile_terms(self.settings), "api"),
+            reconciling=self._reconciling(connections.use, "api"),
             hearing=self._hearing(),
         )
 
@@ -447,9 +447,13 @@ class Authority:
 
     def reconciling(self, source: AuditSource = "command") -> "Reconciling":
         """Comparing with vendors' statements and closing months."""
+        return self._reconciling(self._opens, source)
+
+    def _reconciling(self, opens: Opens, source: AuditSource) -> "Reconciling":
         from remit.api.reconciling import Reconciling  # noqa: PLC0415 - a gateway process must not load it
 
-        return Reconciling(self.url, self._opens, self.clock, make_reconcile_terms(self.settings), source)
+        terms = make_reconcile_terms(self.settings)
+        return Reconciling(self.url, opens, self.clock, terms, source, opens_archive(self.settings))
 
     def metrics(self) -> "MetricsServer | None":
         """The page that Prometheus reads, bound and not started; None where none is wanted. Raises OSError where its address is taken."""

@@ -1,9 +1,9 @@
 """Sealed entries wherever they are: those of the database and those of the archive, and what has left both."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -50,6 +50,8 @@ class ReadsArchive(Protocol):
     ) -> Iterator[ArchivedRow]: ...
 
     def find(self, entry_id: str) -> list[ArchivedRow]: ...
+
+    def of_months(self, months: Iterable[date]) -> Iterator[ArchivedRow]: ...
 
 
 OpensArchive = Callable[[], ReadsArchive]
@@ -137,17 +139,23 @@ class Past:
             for one in self._expired
         )
 
+    def expired_of(self, months: Collection[date]) -> str | None:
+        """What of these months is neither here nor in the archive any more, in words."""
+        found = [one for one in self._expired if one.month in months and one.gone]
+        names = ", ".join(f"{one.month:%Y-%m} {one.entry_class} ({one.gone:,})" for one in found)
+        return f"{names} expired by retention on {max(one.gone_at for one in found):%Y-%m-%d}" if found else None
+
     def joined(self, after: int) -> "Joined":
         """Entries beyond a number, as they are asked for."""
         return Joined(self, after)
 
-    def segments_within(self, after: int) -> list[Any]:
-        """Segments of entries beyond a number of which nothing has expired: those whose digests can be made again."""
+    def segments_within(self, after: int) -> list[tuple[Any, bool]]:
+        """Segments that end beyond a number, and whether the digest can be made again: all of it is there, and is read."""
         spans = [(one.first_seq, one.last_seq) for one in self._expired]
         return [
-            one
+            (one, one.first_seq > after and not any(a <= one.last_seq and b >= one.first_seq for a, b in spans))
             for one in self._segments
-            if one.first_seq > after and not any(a <= one.last_seq and b >= one.first_seq for a, b in spans)
+            if one.last_seq > after
         ]
 
     def note(self, text: str) -> None:
@@ -201,10 +209,10 @@ class Joined:
 
     def _end_segments(self, seq: int) -> None:
         """Compares segments that end up to a number."""
-        while self._segments and self._segments[0].last_seq <= seq:
-            one = self._segments.pop(0)
+        while self._segments and self._segments[0][0].last_seq <= seq:
+            one, is_whole = self._segments.pop(0)
             told = (one.entries, int(one.amount_nanousd), bytes(one.digest), bytes(one.hashes))
-            if self._sums.told != told:
+            if is_whole and self._sums.told != told:
                 self._past.note(
                     f"entries with numbers from {one.first_seq} to {one.last_seq} are not in it as they were written and read back:"
                     f" {self._sums.entries} of {self._sums.amount_nanousd} nano-USD instead of {told[0]} of {told[1]}"
