@@ -107,6 +107,22 @@ def test_an_entry_that_was_moved_far_is_said_to_be_moved() -> None:
     assert (fault.kind, fault.index, fault.entry_id) == ("reordered", 0, "entry_a")
 
 
+def test_a_part_is_not_taken_for_the_whole(looked_at: SealedTrial) -> None:
+    """Where the whole is asked for: it begins with the first entry, and ends with the last that was signed by any note that is given."""
+    first, last = looked_at.checkpoints()
+    for since, end, notes, expected in (
+        (0, 30, [last], []),
+        (0, 30, [first], []),
+        (7, 30, [last], [("part", 0)]),
+        (0, 29, [last], [("part", 29)]),
+        (5, 20, [last, first], [("part", 0), ("part", 20)]),
+    ):
+        verdict = verify_export(looked_at.export(since, end), notes, KEY.verifier(), whole=True)
+        assert [(one.kind, one.index) for one in verdict.faults] == expected
+    early = SealedTrial.export(looked_at)
+    assert verify_export(early, [], KEY.verifier(), whole=True).outcome == "verified"
+
+
 @given(st.permutations(range(7)), st.sets(st.integers(0, 6)), st.sets(st.integers(10, 12)))
 def test_the_first_difference_is_where_it_is(order: list[int], lost: set[int], new: set[int]) -> None:
     """Whatever was done to a block, the first fault is at the first place that differs; and none where nothing does."""
