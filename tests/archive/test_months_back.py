@@ -116,7 +116,9 @@ def test_outcomes_cost_the_same_after_months_left(told: Told) -> None:
 @pytest.mark.parametrize("reads", ["focus_now", "compared_now"])
 def test_without_the_archive_a_month_that_left_is_refused(told: Told, reads: str) -> None:
     """It is not said to be empty."""
-    with pytest.raises(ArchivedError, match="2026-01 left the database, and the archive cannot be read: no archive is set"):
+    with pytest.raises(
+        ArchivedError, match="2026-01 left the database, and the archive cannot be read: no archive is set"
+    ):
         getattr(told, reads)(JANUARY, no_archive)
 
 
@@ -126,9 +128,7 @@ def test_without_the_archive_a_month_that_lacks_something_is_refused(told: Told)
         told.focus_now(JUNE, no_archive)
 
 
-def test_outcomes_are_refused_where_something_is_not_to_be_had(
-    told: Told, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_outcomes_are_refused_where_something_is_not_to_be_had(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the archive, or of more months than are read at once; a span that ends before them, or begins behind, is not."""
     with pytest.raises(ArchivedError, match="left the database"):
         told.outcomes_now(no_archive)
@@ -179,7 +179,10 @@ def test_a_month_that_has_expired_is_refused(ground: Ground) -> None:
     assert ground.archive(keep_months={"experimentation": 3}).expired
     archive = partial(open_archive, str(ground.folder))
     opened: AbstractContextManager[Any] = postgres_focus.open_month(ground.trial.url, JANUARY, archive)
-    with pytest.raises(ArchivedError, match=r"2026-01 experimentation \(\d+\) expired by retention on 2026-06-21"), opened:
+    with (
+        pytest.raises(ArchivedError, match=r"2026-01 experimentation \(\d+\) expired by retention on 2026-06-21"),
+        opened,
+    ):
         pass
     with postgres_focus.open_month(ground.trial.url, MONTHS[2], archive) as books:
         assert list(books.charges("day"))
@@ -198,7 +201,7 @@ def test_a_month_that_is_read_back_can_be_read_only(told: Told) -> None:
     with postgres_focus.open_month(told.ground.trial.url, JANUARY, told.archive) as books:
         list(books.charges("day"))
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            books._connection.execute("CREATE TEMPORARY TABLE more (n integer)")  # noqa: SLF001 - what nobody may do
+            books._connection.execute("CREATE TEMPORARY TABLE more (n integer)")
 
 
 def test_entries_after_a_number_are_refused_where_some_have_left(told: Told) -> None:

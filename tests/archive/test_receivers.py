@@ -111,7 +111,7 @@ def test_letters_of_what_has_left_stay_letters(fed: Ground) -> None:
 
 def test_lags_count_what_has_left(fed: Ground) -> None:
     """Where the newest entries are in the archive alone, nothing is said to be ahead of the ledger."""
-    from remit.store.named import query  # noqa: PLC0415 - for this question alone
+    from remit.store.named import query
 
     with fed.trial.looking.transaction(force_rollback=True):
         fed.trial.looking.execute("SET LOCAL session_replication_role = replica")

@@ -140,9 +140,20 @@ def test_an_auditor_sums_a_month_by_the_page(office: Office) -> None:
     )
     assert of_another.stdout == ""
     note = office.here.folder / ".remit/checkpoints/ledger-latest.txt"
-    verify = ("ledger", "verify", "--whole", "--checkpoint", str(note), "--key", office.here.ok("ledger", "key").out.strip())
+    verify = (
+        "ledger",
+        "verify",
+        "--whole",
+        "--checkpoint",
+        str(note),
+        "--key",
+        office.here.ok("ledger", "key").out.strip(),
+    )
     assert office.away(*verify, "--export", "month.jsonl.gz").code == 0
-    for part, said in (("--since-index=1", "begins at index 1"), ("--until-index=13", "ends here, and 14 entries were signed")):
+    for part, said in (
+        ("--since-index=1", "begins at index 1"),
+        ("--until-index=13", "ends here, and 14 entries were signed"),
+    ):
         name = f"part{part}.jsonl.gz"
         office.here.ok("ledger", "export", "--out", str(office.away.folder / name), part)
         found = office.away(*verify, "--export", name)

@@ -23,8 +23,8 @@ from remit.reconcile.service import Compared, ComparingError, compare
 from remit.renewals import requests
 from remit.renewals.model import Source
 from remit.renewals.service import Asked
-from remit.store.authored import Source as Door
 from remit.store.archived_seals import OpensArchive, no_archive
+from remit.store.authored import Source as Door
 from remit.store.connect import Opens
 from remit.store.postgres_books import PostgresBooks
 from remit.store.postgres_care import PostgresCare
@@ -55,7 +55,13 @@ class Reconciling:
     """Over a database: reads with the reader's role, writes with the authority's."""
 
     def __init__(  # noqa: PLR0917 - what it stands on
-        self, url: str, opens: Opens, clock: Clock, terms: ReconcileTerms, source: Door, archive: OpensArchive = no_archive
+        self,
+        url: str,
+        opens: Opens,
+        clock: Clock,
+        terms: ReconcileTerms,
+        source: Door,
+        archive: OpensArchive = no_archive,
     ) -> None:
         self._archive = archive
         self._url = url

@@ -36,8 +36,8 @@ from remit.bootstrap.parts import (
     make_puller,
     make_reconcile_terms,
     make_workload_rules,
-    opens_archive,
     open_database,
+    opens_archive,
 )
 from remit.capabilities.issuer_keys import (
     generate_issuer_key,
@@ -323,7 +323,6 @@ class Authority:
     def api_services(self) -> "Services":
         """What the control plane's routes need."""
         # Neither a gateway process nor a command must load these.
-        from remit.api.reconciling import Reconciling  # noqa: PLC0415 - see above
         from remit.api.services import Services  # noqa: PLC0415 - see above
 
         connections = KeptConnections(self.url, "remit_authority", API_CONNECTIONS)

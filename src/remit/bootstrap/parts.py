@@ -15,10 +15,10 @@ from remit.reconcile.matching.cells import Tolerance
 from remit.reconcile.matching.registry import Registered
 from remit.reports.focus.names import Naming, Stated
 from remit.settings import Settings, SettingsError, statement_key
+from remit.store.archived_seals import ArchiveUnreadableError, OpensArchive, ReadsArchive
 from remit.store.connect import opener
 from remit.store.embedded import gateway_login, start_embedded
 from remit.store.migrate import migrate
-from remit.store.archived_seals import ArchiveUnreadableError, OpensArchive, ReadsArchive
 from remit.store.postgres_archive import PostgresArchive
 
 if TYPE_CHECKING:

@@ -118,9 +118,7 @@ def _write(out: Path, lines: Iterable[bytes]) -> None:
         raise CommandError(f"cannot write `{out}`: {(error.strerror or str(error)).lower()}", EXIT_OUTPUT) from None
 
 
-def _of_export(
-    path: Path, checkpoints: "Sequence[Checkpoint]", key: "VerifierKey", *, whole: bool
-) -> "Verdict":
+def _of_export(path: Path, checkpoints: "Sequence[Checkpoint]", key: "VerifierKey", *, whole: bool) -> "Verdict":
     from remit.ledger.export import ExportError, verify_export
 
     try:

@@ -28,7 +28,9 @@ MAX_BLOCK: Final = 8192
 MAX_EXPIRED: Final = 10_000
 """The most months and classes that can have expired."""
 _HASHES = b'{"hashes":'
-_UNSIGNED = "that their time was up is what the export says, and nobody signed that: ask who wrote it, or use an older export"
+_UNSIGNED = (
+    "that their time was up is what the export says, and nobody signed that: ask who wrote it, or use an older export"
+)
 
 
 class ExportError(ValueError):
@@ -178,7 +180,9 @@ class _Export:
         away = self._away if self._unseen.count else ()
         faults = (*moved([*self._faults, *self._unseen.faults(away)]), *replay.faults)
         compared = tuple(replay.compared)
-        return Verdict(header.since_index, replay.end, compared, faults, self._hidden, self._unseen.count, away, _UNSIGNED)
+        return Verdict(
+            header.since_index, replay.end, compared, faults, self._hidden, self._unseen.count, away, _UNSIGNED
+        )
 
     def _whole(self, size: int) -> Range:
         """The tree of the checkpoint: what is before, in, and after the export."""

@@ -28,7 +28,9 @@ class ArchiveReader:
         self._dataset = table.to_pyarrow_dataset()
         self.last_seq = int(table.transaction_version(APP) or 0)
 
-    def rows(self, first_seq: int, last_seq: int, damaged: Callable[[str], None] | None = None) -> Iterator[ArchivedRow]:
+    def rows(
+        self, first_seq: int, last_seq: int, damaged: Callable[[str], None] | None = None
+    ) -> Iterator[ArchivedRow]:
         """Entries with these numbers, in order. Raises ArchiveUnreadableError or, with `damaged`, tells it and goes on."""
         for start in range(first_seq, last_seq + 1, WINDOW):
             until = min(start + WINDOW - 1, last_seq)

@@ -45,5 +45,7 @@ def _copy(connection: psycopg.Connection, past: Past, archive: ReadsArchive, mon
         for row in archive.of_months(months):
             if past.is_gone(row):
                 if row.line is None:
-                    raise ArchiveUnreadableError(f"entry number {row.seq} is not what was written: see `remit ledger verify`")
+                    raise ArchiveUnreadableError(
+                        f"entry number {row.seq} is not what was written: see `remit ledger verify`"
+                    )
                 copy.write_row((row.row.decode(),))

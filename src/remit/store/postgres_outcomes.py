@@ -196,8 +196,9 @@ def read_spend(connection: psycopg.Connection, wanted: Wanted) -> tuple[tuple[Sp
 def read_spend_of(
     connection: psycopg.Connection, grant_id: str, now: datetime, days: int
 ) -> tuple[Facts, Wanted] | None:
-    """The same of one grant and what is below it, for the days before now; None where nothing was asserted of it, or some of
-    what was spent is in the archive alone.
+    """The same of one grant and what is below it, for the days before now.
+
+    None where nothing was asserted of it, or some of what was spent is in the archive alone.
 
     No sum of the ledger is asked for: this is read while others wait, and after one look at the events where there are none.
     """

@@ -15,7 +15,14 @@ from remit.ledger.merkle import leaf_hash
 from remit.ledger.model import ArchivedError
 from remit.ledger.tiles import Growth, leaves_in
 from remit.ledger.verify import Away, Block
-from remit.store.archived_seals import ArchivedRow, ArchiveUnreadableError, OpensArchive, Past, no_archive, refuse_unread
+from remit.store.archived_seals import (
+    ArchivedRow,
+    ArchiveUnreadableError,
+    OpensArchive,
+    Past,
+    no_archive,
+    refuse_unread,
+)
 from remit.store.connect import Opens
 from remit.store.named import query
 
@@ -184,7 +191,9 @@ class Sealed:
         try:
             rows: list[ArchivedRow] = [] if archive is None else archive.find(entry_id)
         except ArchiveUnreadableError as error:
-            raise ArchivedError(f"`{entry_id}` is not in the database, and the archive cannot be read: {error}") from None
+            raise ArchivedError(
+                f"`{entry_id}` is not in the database, and the archive cannot be read: {error}"
+            ) from None
         for row in rows:
             if row.line is not None and (nodes is None or set(nodes) & set(row.node_ids)):
                 return row.line, self._index_of(row.seq, row.line)
