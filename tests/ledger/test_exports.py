@@ -94,6 +94,8 @@ def test_an_export_older_than_the_checkpoint_is_not_verified_by_it(sealed: Seale
     sealed.seal()
     assert [one.kind for one in sealed.verify_export(old).faults] == ["checkpoint"]
     assert verify_export(old, sealed.checkpoints(), KEY.verifier()).faults == ()
+    (part,) = verify_export(old, sealed.checkpoints(), KEY.verifier(), whole=True).faults
+    assert (part.kind, part.index) == ("part", 30)
     with pytest.raises(ExportError, match="no signature of"):
         verify_export(old, [], signer_key(KEY.name, bytes(32)).verifier())
     assert EMPTY_ROOT not in {one.root for one in sealed.checkpoints()}
