@@ -160,6 +160,24 @@ def test_a_report_of_nothing_known_is_refused(admin: Caller, params: dict[str, s
     refused(admin.get("/ledger/report", **params), 400, code)
 
 
+def test_what_left_the_database_is_refused(plane: Plane, books: Books) -> None:
+    """Entries before the last of those that left, and files and proofs for which the archive would be needed."""
+    plane.insert(
+        "INSERT INTO ledger_partitions (name, begins, ends, summed_seq, entries, amount_nanousd, dropped_at, last_seq)"
+        " VALUES ('entries_2020_01', '2020-01-01', '2020-02-01', %(seq)s, 1, 1, now(), %(seq)s) RETURNING name",
+        {"seq": books.seqs[1]},
+    )
+    try:
+        body = refused(plane.admin.get("/ledger/entries"), 409, "archived")
+        assert f"all after {books.seqs[1]} are here" in body["detail"]
+        refused(books.owner.get("/ledger/entries", after=books.seqs[0]), 409, "archived")
+        rest = plane.admin.get("/ledger/entries", after=books.seqs[1]).json()["entries"]
+        assert rest[0]["seq"] == books.seqs[2]
+        refused(plane.admin.get("/ledger/focus", month="2020-01"), 409, "archived")
+    finally:
+        plane.insert("DELETE FROM ledger_partitions WHERE name = 'entries_2020_01' RETURNING name", {})
+
+
 @pytest.mark.parametrize("params", [{"after": -1}, {"after": 2**63}, {"limit": 0}, {"limit": 1001}, {"limit": "1.5"}])
 @pytest.mark.parametrize("route", ["/ledger/entries", "/notifications"])
 def test_pages_have_bounds(admin: Caller, route: str, params: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from tests.store.database import copy_of, fresh_database
 
 
 @cache
-def _filled() -> Ground:
+def filled() -> Ground:
+    """The one that others are copies of."""
     made = Ground(fresh_database(), Path())
     made.fill()
     made.close()
@@ -21,6 +22,6 @@ def _filled() -> Ground:
 @pytest.fixture
 def ground(tmp_path: Path) -> Iterator[Ground]:
     """Nothing is archived yet."""
-    made = Ground(copy_of(_filled().trial.url), tmp_path / "archive", _filled())
+    made = Ground(copy_of(filled().trial.url), tmp_path / "archive", filled())
     yield made
     made.close()

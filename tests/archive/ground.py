@@ -14,6 +14,7 @@ from remit.store.delta_archive import DeltaArchive
 from remit.store.lake import Lake
 from remit.store.postgres_archive import PostgresArchive
 from remit.store.postgres_rollups import PostgresRollups
+from remit.store.postgres_seals import PostgresSeals
 from tests.leases.trial import Trial, grant, usd
 
 BEGIN = datetime(2026, 1, 10, 12, 7, tzinfo=UTC)
@@ -65,7 +66,11 @@ class Ground:
         self.fold()
 
     def fold(self) -> None:
+        """Everything is in the sums that reports read, and in the tree: what is not is not archived."""
         PostgresRollups(self.opens).fold()
+        with PostgresSeals(self.opens).alone() as sealing:
+            while sealing.append(sealing.watermark(), self.trial.clock.now()) is not None:
+                pass
 
     def archiver(self, reached: Callable[[str], None] = lambda _: None, **fields: Any) -> Archiver:
         terms = Terms(**{"hot_days": HOT_DAYS, "segment_entries": 4, "keep_months": {}, **fields})

@@ -139,6 +139,28 @@ def test_an_auditor_sums_a_month_by_the_page(office: Office) -> None:
         [*command, "2020-01"], cwd=office.away.folder, capture_output=True, text=True, check=True
     )
     assert of_another.stdout == ""
+    note = office.here.folder / ".remit/checkpoints/ledger-latest.txt"
+    verify = (
+        "ledger",
+        "verify",
+        "--whole",
+        "--checkpoint",
+        str(note),
+        "--key",
+        office.here.ok("ledger", "key").out.strip(),
+    )
+    assert office.away(*verify, "--export", "month.jsonl.gz").code == 0
+    for part, said in (
+        ("--since-index=1", "begins at index 1"),
+        ("--until-index=13", "ends here, and 14 entries were signed"),
+    ):
+        name = f"part{part}.jsonl.gz"
+        office.here.ok("ledger", "export", "--out", str(office.away.folder / name), part)
+        found = office.away(*verify, "--export", name)
+        assert found.code == 1 and found.out.startswith("part ") and said in found.out
+        command[-1] = name
+        failed = subprocess.run([*command, month], cwd=office.away.folder, capture_output=True, text=True, check=False)
+        assert failed.returncode == 1 and "an export of a part" in failed.stderr and not failed.stdout
 
 
 def test_a_mistake_in_verifying_is_a_line(office: Office) -> None:
@@ -148,6 +170,7 @@ def test_a_mistake_in_verifying_is_a_line(office: Office) -> None:
     (office.away.folder / "junk.gz").write_bytes(b"\x1f\x8bxx")
     verify = ("ledger", "verify", "--export")
     assert "needs --key" in office.away(*verify, "junk").err
+    assert "--whole is asked of an export" in office.here("ledger", "verify", "--whole").err
     assert "--key: not a key" in office.away(*verify, "junk", "--key", "x").err
     for arguments, code in (
         (("nothing", "--key", key), 2),

@@ -94,6 +94,8 @@ def test_an_export_older_than_the_checkpoint_is_not_verified_by_it(sealed: Seale
     sealed.seal()
     assert [one.kind for one in sealed.verify_export(old).faults] == ["checkpoint"]
     assert verify_export(old, sealed.checkpoints(), KEY.verifier()).faults == ()
+    (part,) = verify_export(old, sealed.checkpoints(), KEY.verifier(), whole=True).faults
+    assert (part.kind, part.index) == ("part", 30)
     with pytest.raises(ExportError, match="no signature of"):
         verify_export(old, [], signer_key(KEY.name, bytes(32)).verifier())
     assert EMPTY_ROOT not in {one.root for one in sealed.checkpoints()}
@@ -105,6 +107,22 @@ def test_an_entry_that_was_moved_far_is_said_to_be_moved() -> None:
     found = [*aligned(0, [a, b], [b], lambda _: None), *aligned(2, [c, d], [c, a, d], lambda _: "entry_a")]
     (fault,) = moved(found)
     assert (fault.kind, fault.index, fault.entry_id) == ("reordered", 0, "entry_a")
+
+
+def test_a_part_is_not_taken_for_the_whole(looked_at: SealedTrial) -> None:
+    """Where the whole is asked for: it begins with the first entry, and ends with the last that was signed by any note that is given."""
+    first, last = looked_at.checkpoints()
+    for since, end, notes, expected in (
+        (0, 30, [last], []),
+        (0, 30, [first], []),
+        (7, 30, [last], [("part", 0)]),
+        (0, 29, [last], [("part", 29)]),
+        (5, 20, [last, first], [("part", 0), ("part", 20)]),
+    ):
+        verdict = verify_export(looked_at.export(since, end), notes, KEY.verifier(), whole=True)
+        assert [(one.kind, one.index) for one in verdict.faults] == expected
+    early = SealedTrial.export(looked_at)
+    assert verify_export(early, [], KEY.verifier(), whole=True).outcome == "verified"
 
 
 @given(st.permutations(range(7)), st.sets(st.integers(0, 6)), st.sets(st.integers(10, 12)))

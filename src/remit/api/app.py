@@ -34,7 +34,7 @@ from remit.api.ledger import Ledger
 from remit.api.ledger_reports import LedgerReports
 from remit.api.outcomes import Outcomes
 from remit.api.params import refuse_odd_parameters
-from remit.api.problems import Refusal, on_failure, on_http_exception, on_refusal, on_unreachable
+from remit.api.problems import Refusal, on_archived, on_failure, on_http_exception, on_refusal, on_unreachable
 from remit.api.proofs import Proofs
 from remit.api.revocations import Revocations
 from remit.api.roles import People, Roles, Tokens
@@ -46,6 +46,7 @@ from remit.api.tags import Tags
 from remit.api.tickets import Tickets
 from remit.api.token import exchange_token
 from remit.api.trips import Trips, security_feed
+from remit.ledger.model import ArchivedError
 
 OPENAPI_PATH = "/v1/openapi.json"
 
@@ -127,6 +128,7 @@ def _handlers() -> dict[Any, Any]:
     return {
         Refusal: on_refusal,
         HTTPException: on_http_exception,
+        ArchivedError: on_archived,
         psycopg.OperationalError: on_unreachable,
         BodyTooSlowError: _leave,
         Exception: on_failure,

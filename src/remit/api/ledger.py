@@ -87,8 +87,11 @@ class Ledger(Controller):
         after: AfterNumber = 0,
         limit: PageSize = 100,
     ) -> EntryPage:
-        """Entries after a sequence number, oldest first."""
-        entries = ledger_of(services, request.user, under).tail(limit, after)
+        """Entries after a sequence number, oldest first; `archived` where the next ones left the database."""
+        ledger = ledger_of(services, request.user, under)
+        entries = ledger.tail(limit, after)
+        # Afterwards, as months leave meanwhile.
+        ledger.require_here(after)
         return EntryPage(entries=entries, next=entries[-1]["seq"] if len(entries) == limit else None)
 
 

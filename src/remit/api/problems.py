@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException, NotFoundException, ValidationExce
 from litestar.openapi.datastructures import ResponseSpec
 
 from remit.grants.model import Actor, Problem, ProblemsError
+from remit.ledger.model import ArchivedError
 from remit.store.postgres_people import StoredPerson
 
 _log = structlog.get_logger(__name__)
@@ -195,6 +196,11 @@ def _invalid(request: AnyRequest, error: ValidationException) -> Refusal:
 
 def _lower(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:].rstrip(".")
+
+
+def on_archived(request: AnyRequest, error: ArchivedError) -> Response[bytes]:
+    """What was asked for is in the archive alone, and cannot be read there; the error says which."""
+    return on_refusal(request, refuse("archived", str(error), status=409))
 
 
 def on_unreachable(request: AnyRequest, error: psycopg.OperationalError) -> Response[bytes]:

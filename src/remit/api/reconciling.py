@@ -24,6 +24,7 @@ from remit.reconcile.service import Compared, ComparingError, Given, compare, ta
 from remit.renewals import requests
 from remit.renewals.model import Source
 from remit.renewals.service import Asked
+from remit.store.archived_seals import OpensArchive, no_archive
 from remit.store.authored import Source as Door
 from remit.store.connect import Opens
 from remit.store.postgres_books import PostgresBooks
@@ -56,7 +57,16 @@ class ReconcileTerms:
 class Reconciling:
     """Over a database: reads with the reader's role, writes with the authority's."""
 
-    def __init__(self, url: str, opens: Opens, clock: Clock, terms: ReconcileTerms, source: Door) -> None:
+    def __init__(  # noqa: PLR0917 - what it stands on
+        self,
+        url: str,
+        opens: Opens,
+        clock: Clock,
+        terms: ReconcileTerms,
+        source: Door,
+        archive: OpensArchive = no_archive,
+    ) -> None:
+        self._archive = archive
         self._url = url
         self._opens = opens
         self._clock = clock
@@ -86,7 +96,7 @@ class Reconciling:
             tolerances=self._terms.tolerances,
         )
         given = Given(unassigned_grant_id=unassigned, bills=bills, statements=statements, accepted=accepted)
-        with open_month(self._url, month, vendor, deployments) as reader:
+        with open_month(self._url, month, vendor, deployments, self._archive) as reader:
             try:
                 return compare(reader, vendor, settings, given)
             except ComparingError as error:

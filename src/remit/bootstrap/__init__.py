@@ -37,6 +37,7 @@ from remit.bootstrap.parts import (
     make_reconcile_terms,
     make_workload_rules,
     open_database,
+    opens_archive,
     sql_database,
 )
 from remit.capabilities.issuer_keys import (
@@ -69,7 +70,7 @@ from remit.renewals.writes import EffectWriter
 from remit.settings import Settings, SettingsError, scim_token, sign_in_secret, webhook_secret
 from remit.store.authored import Source as AuditSource
 from remit.store.authored import say
-from remit.store.connect import opener
+from remit.store.connect import Opens, opener
 from remit.store.kept import KeptConnections
 from remit.store.postgres_archive import PostgresArchive
 from remit.store.postgres_audit import PostgresAudit
@@ -130,6 +131,7 @@ __all__ = [
     "make_reconcile_terms",
     "make_workload_rules",
     "open_database",
+    "opens_archive",
     "replace_issuer_key",
     "run_gateway",
     "sql_database",
@@ -162,12 +164,12 @@ class Authority:
         self.care = PostgresCare(url, self.clock)
         self.audit = PostgresAudit(self._opens)
         self.trips = PostgresTrips(self._opens)
-        self.outcomes = PostgresOutcomes(self._opens, url)
+        self.outcomes = PostgresOutcomes(self._opens, url, opens_archive(settings))
         self.vocabulary = PostgresVocabulary(self._opens)
         self.cost_rules = PostgresCostRules(self._opens)
         self.deliveries = PostgresDeliveries(self._opens, self.clock)
         self.jobs = PostgresJobs(self._opens)
-        self.seals = PostgresSeals(self._opens)
+        self.seals = PostgresSeals(self._opens, opens_archive(settings))
         self.archive = PostgresArchive(self._opens)
         self.statements = PostgresStatements(self._opens, self.clock, source)
         self.sinks = PostgresSinks(self._opens, self.clock)
@@ -323,7 +325,6 @@ class Authority:
     def api_services(self) -> "Services":
         """What the control plane's routes need."""
         # Neither a gateway process nor a command must load these.
-        from remit.api.reconciling import Reconciling  # noqa: PLC0415 - see above
         from remit.api.services import Services  # noqa: PLC0415 - see above
         from remit.bootstrap.seals import check_seals  # noqa: PLC0415 - see above
 
@@ -341,14 +342,14 @@ class Authority:
             reach=PostgresRevocations(connections.use),
             key_list=self.key_store,
             ledger=self.ledger,
-            books_of=lambda month: open_month(self.url, month),
+            books_of=lambda month: open_month(self.url, month, opens_archive(self.settings)),
             naming=focus_naming(self.settings),
             findings=lambda: self._findings_over(
                 PostgresFindings(connections.use), PostgresRoster(connections.use).left()
             ),
             notifications=PostgresNotifications(self.url),
             trips=PostgresTrips(connections.use),
-            outcomes=PostgresOutcomes(connections.use, self.url),
+            outcomes=PostgresOutcomes(connections.use, self.url, opens_archive(self.settings)),
             vocabulary=PostgresVocabulary(connections.use),
             vocabulary_over=self.vocabulary_over,
             cost_rules=PostgresCostRules(connections.use),
@@ -361,11 +362,11 @@ class Authority:
             scim_token=scim_token(self.settings.api),
             deliveries=PostgresDeliveries(connections.use, self.clock),
             audit=PostgresAudit(connections.use),
-            seals=PostgresSeals(connections.use),
+            seals=PostgresSeals(connections.use, opens_archive(self.settings)),
             check_seals=lambda: check_seals(self.settings, PostgresSeals(connections.use)),
             jobs=PostgresJobs(connections.use),
             statements=PostgresStatements(connections.use, self.clock, "api"),
-            reconciling=Reconciling(self.url, connections.use, self.clock, make_reconcile_terms(self.settings), "api"),
+            reconciling=self._reconciling(connections.use, "api"),
             hearing=self._hearing(),
         )
 
@@ -449,9 +450,13 @@ class Authority:
 
     def reconciling(self, source: AuditSource = "command") -> "Reconciling":
         """Comparing with vendors' statements and closing months."""
+        return self._reconciling(self._opens, source)
+
+    def _reconciling(self, opens: Opens, source: AuditSource) -> "Reconciling":
         from remit.api.reconciling import Reconciling  # noqa: PLC0415 - a gateway process must not load it
 
-        return Reconciling(self.url, self._opens, self.clock, make_reconcile_terms(self.settings), source)
+        terms = make_reconcile_terms(self.settings)
+        return Reconciling(self.url, opens, self.clock, terms, source, opens_archive(self.settings))
 
     def metrics(self) -> "MetricsServer | None":
         """The page that Prometheus reads, bound and not started; None where none is wanted. Raises OSError where its address is taken."""

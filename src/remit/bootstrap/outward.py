@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time
 from functools import partial
 from pathlib import Path
 
-from remit.bootstrap.parts import focus_naming
+from remit.bootstrap.parts import focus_naming, opens_archive
 from remit.jobs.exporter import Exporter
 from remit.jobs.feeder import Feeder, OpenSink
 from remit.kernel.clock import Clock
@@ -91,7 +91,7 @@ def make_exporters(
 
 
 def _write_focus(settings: Settings, url: str, terms: ExportSettings, month: date, _: date, path: Path) -> int:
-    with open_month(url, month) as books:
+    with open_month(url, month, opens_archive(settings)) as books:
         rows = dataset_rows("cost-and-usage", books, focus_naming(settings), terms.grain)
         return write_table(path, DATASETS["cost-and-usage"], rows)
 

@@ -15,6 +15,7 @@ from remit.reconcile.matching.cells import Tolerance
 from remit.reconcile.matching.registry import Registered
 from remit.reports.focus.names import Naming, Stated
 from remit.settings import Settings, SettingsError, statement_key
+from remit.store.archived_seals import ArchiveUnreadableError, OpensArchive, ReadsArchive
 from remit.store.connect import Reader, opener
 from remit.store.embedded import gateway_login, reader_login, start_embedded
 from remit.store.migrate import migrate
@@ -156,6 +157,21 @@ def make_archiver(settings: Settings, books: PostgresArchive, clock: Clock) -> "
     keep = {name: months for name, months in msgspec.structs.asdict(terms.retention).items() if months is not None}
     bounds = Terms(hot_days=terms.hot_days, segment_entries=terms.segment_entries, keep_months=keep, drops=terms.drop)
     return Archiver(books, DeltaArchive(path), bounds, clock)
+
+
+def opens_archive(settings: Settings) -> OpensArchive:
+    """The present version of the archive, for who reads it entry by entry."""
+
+    def opens() -> ReadsArchive:
+        try:
+            path = settings.archive.place()
+        except SettingsError as error:
+            raise ArchiveUnreadableError(str(error)) from None
+        from remit.store.archive_reader import open_archive  # noqa: PLC0415 - large, and needed by nobody else
+
+        return open_archive(path)
+
+    return opens
 
 
 def make_lake(settings: Settings, url: str, memory: str) -> "Lake":

@@ -9,6 +9,8 @@ EXIT_USAGE: Final = 2
 """The command, a file or the settings cannot be used as they are."""
 EXIT_DATABASE: Final = 3
 """The database cannot be reached, or is not one this version can work with."""
+EXIT_INCOMPLETE: Final = 4
+"""Nothing was found to differ, and not all could be looked at."""
 EXIT_OUTPUT: Final = 74
 """Standard output or a file cannot be written to, such as one on a full disk."""
 EXIT_INTERRUPTED: Final = 130

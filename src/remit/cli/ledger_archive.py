@@ -15,7 +15,7 @@ def archive(*, json: Json = False, where: Where | None = None) -> int:
 
     `remit up` does so by itself where `archive.path` is set. Entries go once their month is closed or they are older than
     `archive.hot_days`; a month leaves the database when it ended as long ago, was read back from the archive, and nothing keeps it:
-    no open hold, no suspense, no legal hold. Broken off anywhere, it goes on where it was.
+    no open hold, no suspense, no legal hold, no sink that has not got it. Broken off anywhere, it goes on where it was.
     """
     from remit.cli.output import print_json, remark
     from remit.cli.session import open_authority

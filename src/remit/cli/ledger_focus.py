@@ -11,9 +11,9 @@ from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK, EXIT_OUTPUT, CommandError
 from remit.cli.options import Where
 
 if TYPE_CHECKING:
+    from remit.bootstrap import Authority
     from remit.reports.focus.columns import Dataset
     from remit.reports.focus.model import Grain
-    from remit.reports.focus.names import Naming
 
 _ENDINGS = (".csv", ".csv.gz", ".parquet")
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
@@ -35,10 +35,9 @@ def focus(
 ) -> int:
     """Write what was booked in a month as FOCUS 1.4, one row for each kind of token, price, grant and tags.
 
-    The file appears when it is complete; its BilledCost sums to the ledger's spend of the month, to the nano-dollar. Parquet
-    needs `remit[archive]`.
+    The file appears when it is complete; its BilledCost sums to the ledger's spend of the month, to the nano-dollar. A month that left
+    the database is read from the archive, and refused where that cannot be. Parquet needs `remit[archive]`.
     """
-    from remit.bootstrap import focus_naming
     from remit.cli.output import remark
     from remit.cli.session import open_authority
     from remit.reports.focus.service import ExportMismatchError
@@ -51,7 +50,7 @@ def focus(
         raise CommandError(f"--out `{out}`: there is no folder `{out.parent}`")
     authority = open_authority(where)
     try:
-        rows = _write(out, authority.url, booked_in, dataset, grain=grain, naming=focus_naming(authority.settings))
+        rows = _write(out, authority, booked_in, dataset, grain)
     except NoParquetError as error:
         raise CommandError(str(error)) from None
     except ExportMismatchError as error:
@@ -72,7 +71,8 @@ def parse_month(text: str) -> date:
     return date(int(found[1]), int(found[2]), 1)
 
 
-def _write(out: Path, url: str, month: date, dataset: "Dataset", *, grain: "Grain", naming: "Naming") -> int:
+def _write(out: Path, authority: "Authority", month: date, dataset: "Dataset", grain: "Grain") -> int:
+    from remit.bootstrap import focus_naming, opens_archive
     from remit.reports.focus.columns import DATASETS
     from remit.reports.focus.service import dataset_rows
     from remit.store.postgres_focus import open_month
@@ -80,5 +80,6 @@ def _write(out: Path, url: str, month: date, dataset: "Dataset", *, grain: "Grai
 
     if out.name.endswith(".parquet"):
         require_parquet()  # before the database is asked to sort a month
-    with open_month(url, month) as books:
+    naming = focus_naming(authority.settings)
+    with open_month(authority.url, month, opens_archive(authority.settings)) as books:
         return write_table(out, DATASETS[dataset], dataset_rows(dataset, books, naming, grain))

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK, EXIT_OUTPUT, CommandError
+from remit.cli.codes import EXIT_DIFFERENCES, EXIT_INCOMPLETE, EXIT_OK, EXIT_OUTPUT, CommandError
 from remit.cli.options import Json, Where
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ _MAX_SHOWN = 20
 def verify(
     *,
     export: Annotated[Path | None, Parameter(help="Verify this export instead of the database; needs --key.")] = None,
+    whole: Annotated[
+        bool, Parameter(negative=(), help="The export has to be of the whole ledger: with --export.")
+    ] = False,
     checkpoint: Annotated[
         Path | None, Parameter(help="File with one or more checkpoints; else the one in which they are published.")
     ] = None,
@@ -33,8 +36,9 @@ def verify(
 ) -> int:
     """Compare every sealed entry with the ledger's tree, and that with every checkpoint; exit 1 if anything differs.
 
-    With --export neither database nor settings are needed: an export, a checkpoint from a place that whoever could change the
-    ledger cannot reach, and the public key. What was not sealed yet is not verified; how much that is, is said.
+    Entries that left the database are read from the archive. Where it cannot be read they are not looked at, which is said, and the
+    exit code is 4. With --export neither database nor settings are needed: an export, a checkpoint from a place that whoever could change
+    the ledger cannot reach, and the public key. What was not sealed yet is not verified; how much that is, is said.
     """
     from remit.cli.output import print_json
 
@@ -42,19 +46,25 @@ def verify(
     if export is not None:
         if key is None:
             raise CommandError("--export needs --key: a key that came with what it is to verify proves nothing")
-        verdict = _of_export(export, _checkpoints(checkpoint, _key(key)), _key(key))
+        verdict = _of_export(export, _checkpoints(checkpoint, _key(key)), _key(key), whole=whole)
+    elif whole:
+        raise CommandError("--whole is asked of an export: the database is always verified as a whole")
     else:
         verdict, unsealed = _of_database(checkpoint, None if key is None else _key(key), where)
-    good = not verdict.faults
     if json:
         told = [{"kind": f.kind, "index": f.index, "entry": f.entry_id, "detail": f.detail} for f in verdict.faults]
         compared = [{"size": one.size, "root": one.root.hex()} for one in verdict.compared]
-        body = {"verified": good, "since_index": verdict.begin, "until_index": verdict.end, "checkpoints": compared}
+        away = [
+            {"how": one.how, "name": one.name, "entries": one.entries, "at": one.at, "digest": one.digest.hex() or None}
+            for one in verdict.away
+        ]
+        body = {"verified": verdict.outcome == "verified", "outcome": verdict.outcome, "unseen": verdict.unseen, "away": away,
+                "why_unseen": verdict.why_unseen if verdict.unseen else None, "since_index": verdict.begin, "until_index": verdict.end, "checkpoints": compared}  # fmt: skip
         print_json({**body, "unsealed": unsealed, "faults": told, "more_faults": verdict.more_faults})
     else:
         for line in _lines(verdict, unsealed):
             print(line)
-    return EXIT_OK if good else EXIT_DIFFERENCES
+    return {"verified": EXIT_OK, "incomplete": EXIT_INCOMPLETE, "differs": EXIT_DIFFERENCES}[verdict.outcome]
 
 
 def export(
@@ -64,11 +74,15 @@ def export(
     until_index: Annotated[int | None, Parameter(help="Up to, without, this one; else all that is signed.")] = None,
     where: Where | None = None,
 ) -> int:
-    """Write sealed entries as JSON lines that `remit ledger verify --export` verifies without the database."""
+    """Write sealed entries as JSON lines that `remit ledger verify --export` verifies without the database.
+
+    Those that left the database come from the archive; where it cannot be read, nothing is written. What has expired is named.
+    """
     from remit.cli.output import remark
     from remit.cli.session import open_authority
     from remit.ledger.canonical import UnsealableError
     from remit.ledger.export import export_lines
+    from remit.ledger.model import ArchivedError
     from remit.ledger.tiles import TornTileError
 
     with open_authority(where).seals.snapshot() as sealed:
@@ -85,6 +99,9 @@ def export(
         except (UnsealableError, TornTileError) as error:
             out.unlink(missing_ok=True)
             raise CommandError(f"not exported: {error}; see `remit ledger verify`", EXIT_DIFFERENCES) from None
+        except ArchivedError as error:
+            out.unlink(missing_ok=True)
+            raise CommandError(f"not exported: {error}", EXIT_DIFFERENCES, code="archived") from None
     remark(f"entries {since_index} to {until} of the {size:,} that are signed are in {out}")
     return EXIT_OK
 
@@ -101,12 +118,12 @@ def _write(out: Path, lines: Iterable[bytes]) -> None:
         raise CommandError(f"cannot write `{out}`: {(error.strerror or str(error)).lower()}", EXIT_OUTPUT) from None
 
 
-def _of_export(path: Path, checkpoints: "Sequence[Checkpoint]", key: "VerifierKey") -> "Verdict":
+def _of_export(path: Path, checkpoints: "Sequence[Checkpoint]", key: "VerifierKey", *, whole: bool) -> "Verdict":
     from remit.ledger.export import ExportError, verify_export
 
     try:
         with _opened(path) as file:
-            return verify_export(_bounded(file), checkpoints, key)
+            return verify_export(_bounded(file), checkpoints, key, whole=whole)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CommandError(f"`{path}` is not whole: {error}", EXIT_DIFFERENCES) from None
     except OSError as error:
@@ -138,7 +155,7 @@ def _bounded(file: IO[bytes]) -> Iterator[bytes]:
 def _of_database(
     checkpoint: Path | None, key: "VerifierKey | None", where: Where | None
 ) -> "tuple[Verdict, int | None]":
-    from remit.bootstrap import checkpoint_log, load_ledger_key
+    from remit.bootstrap import checkpoint_log, load_ledger_key, opens_archive
     from remit.cli.output import progress_to
     from remit.cli.session import open_url, settings_of
     from remit.ledger.verify import verify_sealed
@@ -152,7 +169,7 @@ def _of_database(
             raise CommandError("there is no key here yet; --key names the one that signed the checkpoints")
         key = own.verifier()
     checkpoints = _checkpoints(checkpoint or checkpoint_log(settings).path, key)
-    with PostgresSeals(opener(open_url(settings), "remit_reader")).snapshot() as sealed:
+    with PostgresSeals(opener(open_url(settings), "remit_reader"), opens_archive(settings)).snapshot() as sealed:
         size = sealed.size()
         with progress_to(size, "verifying") as tell:
             verdict = verify_sealed(sealed, size, checkpoints, tell)
@@ -199,10 +216,25 @@ def _lines(verdict: "Verdict", unsealed: int | None) -> Iterator[str]:
         f"{verdict.end - verdict.begin:,} entries, from index {verdict.begin:,} on, were compared with the tree's hashes, "
         f"and these with {len(sizes):,} checkpoint{'' if len(sizes) == 1 else 's'}{newest}"
     )
+    yield from _unseen(verdict)
     if unsealed:
         yield f"{unsealed:,} newer entries are not sealed yet, and were not verified"
-    yield (
-        "verified"
-        if not verdict.faults
-        else f"NOT what was signed: {len(verdict.faults) + verdict.more_faults:,} faults"
-    )
+    yield {
+        "verified": "verified" if not verdict.unseen else "verified, but for what has expired",
+        "incomplete": "NOT ALL was looked at; what was is what was signed",
+        "differs": f"NOT what was signed: {len(verdict.faults) + verdict.more_faults:,} faults",
+    }[verdict.outcome]
+
+
+def _unseen(verdict: "Verdict") -> Iterator[str]:
+    if not verdict.unseen:
+        return
+    yield f"{verdict.unseen:,} of them were not there to be looked at: the tree has their hashes, and nothing else was compared"
+    for one in verdict.away:
+        since = "" if one.at is None else f"{one.at:%Y-%m-%d}"
+        if one.how == "archived":
+            yield f"  archived, not looked at: {one.entries:,} of {one.name}"
+        else:
+            yield f"  expired by retention on {since}: {one.entries:,} of {one.name}, lines with the digest {one.digest.hex()}"
+    if verdict.why_unseen is not None:
+        yield f"  why: {verdict.why_unseen}"

@@ -151,7 +151,8 @@ def _print_letters(rows: list[dict[str, Any]], *, json: bool) -> int:
         return EXIT_OK
     shown = table("sink", "number", "entry", "state", "when", "why", right=("number",))
     for row in rows:
-        shown.add_row(row["sink"], str(row["seq"]), row["entry_id"], row["state"], moment_text(row["at"]), row["error"])
+        entry = row["entry_id"] or "in the archive"
+        shown.add_row(row["sink"], str(row["seq"]), entry, row["state"], moment_text(row["at"]), row["error"])
     print_table(shown)
     return EXIT_OK
 

@@ -10,7 +10,8 @@ import structlog
 
 from remit.kernel.clock import Clock
 from remit.ledger.canonical import encode_row
-from remit.store.archive_rows import BATCH_ROWS, EntryRow, Sums, read_row, to_batch
+from remit.store.archive_rows import BATCH_ROWS, EntryRow, read_row, to_batch
+from remit.store.archive_sums import Sums
 from remit.store.delta_archive import ArchiveError, DeltaArchive
 from remit.store.postgres_archive import ArchivedElsewhereError, Archiving, PostgresArchive
 

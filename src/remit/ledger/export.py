@@ -6,11 +6,12 @@
     {"hashes":"..."}
 
 A line of hashes ends a block: base64 of the leaves' hashes of the entries in it. `before` and `after` are the nodes over what
-is left out on either side, of the tree of the checkpoint.
+is left out on either side, of the tree of the checkpoint. Where entries have expired, `expired` says which: their hashes are there.
 """
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -18,16 +19,29 @@ import msgspec
 from remit.ledger.canonical import encode_row, id_of
 from remit.ledger.checkpoint import MAX_SIZE, Checkpoint, CheckpointError, VerifierKey, open_note
 from remit.ledger.merkle import HASH_BYTES, MAX_PROOF, Range, leaf_hash, nodes_of, range_of
+from remit.ledger.model import ArchivedError
 from remit.ledger.tiles import hashes_in, leaves_in, node_reader
-from remit.ledger.verify import MAX_FAULTS, Fault, Replay, SealedReads, Verdict, aligned, moved
+from remit.ledger.verify import MAX_FAULTS, Away, Fault, Replay, SealedReads, Unseen, Verdict, aligned, moved
 
 MAX_BLOCK: Final = 8192
 """The most entries between two lines of hashes."""
+MAX_EXPIRED: Final = 10_000
+"""The most months and classes that can have expired."""
 _HASHES = b'{"hashes":'
+_UNSIGNED = (
+    "that their time was up is what the export says, and nobody signed that: ask who wrote it, or use an older export"
+)
 
 
 class ExportError(ValueError):
     """An export cannot be read; the message says where and why, in one lower-case line."""
+
+
+class _Expired(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Annotated[str, msgspec.Meta(max_length=200)]
+    entries: Annotated[int, msgspec.Meta(ge=1, le=MAX_SIZE)]
+    at: datetime | None
+    digest: Annotated[str, msgspec.Meta(max_length=64)]
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +52,7 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     until_index: Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
     before: Annotated[list[str], msgspec.Meta(max_length=2 * MAX_PROOF)]
     after: Annotated[list[str], msgspec.Meta(max_length=2 * MAX_PROOF)]
+    expired: Annotated[list[_Expired], msgspec.Meta(max_length=MAX_EXPIRED)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Hashes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,11 +64,15 @@ def export_lines(
 ) -> Iterator[bytes]:
     """The lines of an export of the entries from one index up to another, each with its line feed.
 
-    Raises TornTileError and UnsealableError where the database holds what cannot be exported.
+    Raises TornTileError and UnsealableError where the database holds what cannot be exported, and ArchivedError where entries
+    are in an archive that cannot be read, or is not what was written to it.
     """
     end = checkpoint.size if until is None else until
     assert 0 <= since < end <= checkpoint.size
     read = node_reader(reads.tile)
+    away = reads.away()
+    expired = [_Expired(name=one.name, entries=one.entries, at=one.at, digest=one.digest.hex())
+               for one in away if one.how == "expired" and one.entries]  # fmt: skip
     header = _Header(
         format="remit-ledger",
         version=1,
@@ -62,20 +81,30 @@ def export_lines(
         until_index=end,
         before=[_text(node) for node in range_of(read, 0, since).nodes],
         after=[_text(node) for node in range_of(read, end, checkpoint.size).nodes],
+        expired=expired or msgspec.UNSET,
     )
     yield msgspec.json.encode(header, order="sorted") + b"\n"
     for block in reads.blocks(since, end):
+        lacks = block.end - block.first_index - len(block.rows)
+        if lacks > 0 and block.may_lack and any(one.how == "archived" for one in away):
+            raise ArchivedError(
+                f"entries from index {block.first_index} on are in the archive, and it cannot be read: {reads.why_unread()}"
+            )
+        for text in reads.strays():
+            raise ArchivedError(f"before index {block.end}: {text}")
         for row in block.rows:
             yield encode_row(row) + b"\n"
         hashes = b"".join(leaves_in(reads.tile, block.first_index, block.end))
         yield msgspec.json.encode(_Hashes(_text(hashes))) + b"\n"
 
 
-def verify_export(lines: Iterable[bytes], checkpoints: Sequence[Checkpoint], key: VerifierKey) -> Verdict:
+def verify_export(
+    lines: Iterable[bytes], checkpoints: Sequence[Checkpoint], key: VerifierKey, *, whole: bool = False
+) -> Verdict:
     """Compares an export's entries with its hashes, and those with its own checkpoint and the given ones.
 
-    The given ones were verified; at least one has to be of a size that the export tells about. Raises ExportError for what
-    is no export.
+    The given ones were verified; at least one has to be of a size that the export tells about. With `whole` it has to begin with the
+    first entry, and to end with the last one that it or any of them was signed with. Raises ExportError for what is no export.
     """
     numbered = iter(enumerate(lines, start=1))
     _, first = next(numbered, (0, b""))
@@ -83,7 +112,7 @@ def verify_export(lines: Iterable[bytes], checkpoints: Sequence[Checkpoint], key
     replay = _Export(header, checkpoints)
     for number, line in numbered:
         replay.line(number, line.removesuffix(b"\n"))
-    return replay.verdict(own, checkpoints)
+    return replay.verdict(own, checkpoints, whole=whole)
 
 
 class _Export:
@@ -99,6 +128,9 @@ class _Export:
         self._lines: list[bytes] = []
         self._faults: list[Fault] = []
         self._hidden = 0
+        self._unseen = Unseen()
+        told = [] if isinstance(header.expired, msgspec.UnsetType) else header.expired
+        self._away = tuple(Away("expired", one.name, one.entries, one.at, _digest(one.digest)) for one in told)
 
     def line(self, number: int, line: bytes) -> None:
         if not line.startswith(_HASHES):
@@ -118,14 +150,18 @@ class _Export:
         lines, self._lines = self._lines, []
         found = [leaf_hash(line) for line in lines]
         for fault in aligned(self._replay.end, expected, found, lambda at: id_of(lines[at])):
+            if self._unseen.takes(fault, may_lack=bool(self._away)):
+                continue
             if len(self._faults) < MAX_FAULTS:
                 self._faults.append(fault)
             else:
                 self._hidden += 1
         self._replay.extend(expected)
 
-    def verdict(self, own: Checkpoint, given: Sequence[Checkpoint]) -> Verdict:
+    def verdict(self, own: Checkpoint, given: Sequence[Checkpoint], *, whole: bool) -> Verdict:
         header, replay = self._header, self._replay
+        if whole:
+            self._faults += _left_out(header, max(own.size, *(one.size for one in given), 0))
         for at, line in enumerate(self._lines[:MAX_FAULTS]):
             self._faults.append(Fault("added", replay.end, id_of(line), f"line {at + 1} after the last line of hashes"))
         if replay.end != header.until_index:
@@ -141,8 +177,12 @@ class _Export:
             sizes = f"{given[0].size}" if len(given) == 1 else f"{given[0].size} to {given[-1].size}"
             detail = f"no checkpoint that was given ({sizes} entries) is of a size that this export tells about"
             self._faults.append(Fault("checkpoint", None, None, f"{detail}; it is of a ledger of {own.size}"))
-        begin = header.since_index
-        return Verdict(begin, replay.end, tuple(replay.compared), (*moved(self._faults), *replay.faults), self._hidden)
+        away = self._away if self._unseen.count else ()
+        faults = (*moved([*self._faults, *self._unseen.faults(away)]), *replay.faults)
+        compared = tuple(replay.compared)
+        return Verdict(
+            header.since_index, replay.end, compared, faults, self._hidden, self._unseen.count, away, _UNSIGNED
+        )
 
     def _whole(self, size: int) -> Range:
         """The tree of the checkpoint: what is before, in, and after the export."""
@@ -154,6 +194,22 @@ class _Export:
         for (height, _), node in zip(places, nodes, strict=True):
             tree.push(height, node)
         return tree
+
+
+def _left_out(header: _Header, size: int) -> Iterator[Fault]:
+    """What of the entries that were signed is not in an export of this range."""
+    if header.since_index > 0:
+        yield Fault("part", 0, None, f"the export begins at index {header.since_index}, not with the first entry")
+    if header.until_index < size:
+        detail = f"the export ends here, and {size:,} entries were signed"
+        yield Fault("part", header.until_index, None, detail)
+
+
+def _digest(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise ExportError("line 1: a digest in `expired` is not hexadecimal") from None
 
 
 def _read_header(line: bytes, key: VerifierKey) -> tuple[_Header, Checkpoint]:

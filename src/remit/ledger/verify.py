@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final, Literal, Protocol
 
 from remit.ledger.canonical import UnsealableError, encode_row, id_of
@@ -12,8 +13,9 @@ from remit.ledger.tiles import TILE, Growth, TornTileError, leaves_in
 MAX_FAULTS: Final = 1000
 _CHUNK_HEIGHT = 8
 
-Kind = Literal["edited", "missing", "added", "reordered", "rewritten", "hashes", "checkpoint"]
-"""`rewritten`: entries and the hashes kept beside them were changed together, so only between which sizes can be told."""
+Kind = Literal["edited", "missing", "added", "reordered", "rewritten", "hashes", "checkpoint", "archive", "part"]
+"""`rewritten`: entries and the hashes kept beside them were changed together, so only between which sizes can be told.
+`archive`: the archive is not what was written to it. `part`: an export is not of the whole ledger, and should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +30,55 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Away:
+    """Entries that are known to have left: to the archive, which could not be read, or for good, as their time was up.
+
+    `name` says which (a partition, or a month and class), `at` since when. `digest` is of the lines of what expired.
+    """
+
+    how: Literal["archived", "expired"]
+    name: str
+    entries: int
+    at: datetime | None
+    digest: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was looked at and what was found: entries from `begin` up to `end`, and the checkpoints they were compared with."""
+    """What was looked at and what was found: entries from `begin` up to `end`, and the checkpoints they were compared with.
+
+    Of these entries `unseen` were not there to be looked at, and have left as `away` says: that there was an entry is shown by
+    the tree, which has its hash, and what it said is not. `why_unseen` says why that is not enough: it is kept somewhere.
+    """
 
     begin: int
     end: int
     compared: tuple[Checkpoint, ...]
     faults: tuple[Fault, ...]
     more_faults: int
+    unseen: int = 0
+    away: tuple[Away, ...] = ()
+    why_unseen: str | None = None
+
+    @property
+    def outcome(self) -> Literal["verified", "incomplete", "differs"]:
+        """Whether nothing differs, and what was not looked at is known to be gone for good."""
+        if self.faults:
+            return "differs"
+        return "verified" if not self.unseen or self.why_unseen is None else "incomplete"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Entries that were sealed from `first_index` up to `end`, as there are now: each one's row as JSON."""
+    """Entries that were sealed from `first_index` up to `end`, as there are now: each one's row as JSON.
+
+    With `may_lack` some of them may have left, and cannot be read.
+    """
 
     first_index: int
     end: int
-    rows: Sequence[str]
+    rows: Sequence[str | bytes]
+    may_lack: bool = False
 
 
 class SealedReads(Protocol):
@@ -57,6 +91,42 @@ class SealedReads(Protocol):
 
     def upper_tiles(self) -> Iterator[tuple[int, int, bytes]]:
         """(level, number, hashes) of all tiles above the leaves'."""
+
+    def away(self) -> Sequence[Away]:
+        """What has left and cannot be read: no more entries than these may be missing in blocks that may lack some."""
+
+    def why_unread(self) -> str | None:
+        """Why the archive is not read, where something is in it alone."""
+
+    def strays(self) -> Sequence[str]:
+        """How the archive, as far as blocks of it were read, is not what was written to it, besides its entries."""
+
+
+class Unseen:
+    """Counts the entries that are not where they were sealed and may have left."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first = self._last = 0
+
+    def takes(self, fault: "Fault", *, may_lack: bool) -> bool:
+        """Whether this is such an entry, and no fault as long as no more are missing than have left."""
+        if fault.kind != "missing" or fault.index is None or not may_lack:
+            return False
+        self._first = self._first if self.count else fault.index
+        self._last = fault.index
+        self.count += 1
+        return True
+
+    def faults(self, away: Sequence[Away]) -> Iterator["Fault"]:
+        """What of it is one after all."""
+        known = sum(one.entries for one in away)
+        if self.count > known:
+            detail = (
+                f"from here up to index {self._last} {self.count:,} entries are not there, and {known:,} of them can have left:"
+                f" {self.count - known:,} are missing"
+            )
+            yield Fault("missing", self._first, None, detail)
 
 
 class Replay:
@@ -124,6 +194,7 @@ def verify_sealed(
     """
     replay = Replay(Range(0, 0, ()), checkpoints)
     found: list[Fault] = []
+    unseen = Unseen()
     hidden = 0
     for block in reads.blocks(0, size):
         try:
@@ -132,6 +203,8 @@ def verify_sealed(
             found.append(Fault("hashes", block.first_index, None, str(error)))
             break
         for fault in differences(block.first_index, expected, block.rows):
+            if unseen.takes(fault, may_lack=block.may_lack):
+                continue
             if len(found) < MAX_FAULTS:
                 found.append(fault)
             else:
@@ -147,11 +220,13 @@ def verify_sealed(
             detail = f"a checkpoint of {one.size} entries was signed, but only {replay.end} are there"
             found.append(Fault("missing", replay.end, None, detail))
             break
+    away = tuple(reads.away()) if unseen.count else ()
+    found += [*unseen.faults(away), *(Fault("archive", None, None, text) for text in reads.strays())]
     faults = (*moved(found), *replay.faults)
-    return Verdict(0, replay.end, tuple(replay.compared), faults, hidden)
+    return Verdict(0, replay.end, tuple(replay.compared), faults, hidden, unseen.count, away, reads.why_unread())
 
 
-def differences(first_index: int, expected: Sequence[bytes], rows: Sequence[str]) -> Iterator[Fault]:
+def differences(first_index: int, expected: Sequence[bytes], rows: Sequence[str | bytes]) -> Iterator[Fault]:
     """Where the rows of a block are not the leaves with these hashes, and how, as far as that can be told."""
     return aligned(first_index, expected, [_leaf_of(row) for row in rows], lambda at: id_of(rows[at]))
 
@@ -220,7 +295,7 @@ def no_tile(_level: int, _number: int) -> bytes:
     return b""
 
 
-def _leaf_of(row: str) -> bytes:
+def _leaf_of(row: str | bytes) -> bytes:
     try:
         return leaf_hash(encode_row(row))
     except UnsealableError:

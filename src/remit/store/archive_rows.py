@@ -1,15 +1,14 @@
 """An entry as a row of the archive, and back: every column, so that its canonical line can be made again byte for byte."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
 
 from remit.ledger.canonical import encode_row
+from remit.store.archive_sums import Sums
 
 _NULL: Final = msgspec.Raw(b"null")
 _JSON: Final = ("tags", "tag_conflicts", "usage", "price_lines", "periods", "settlement")
@@ -135,10 +134,11 @@ def to_lines(table: pa.Table) -> Iterator[tuple[bytes, bytes, int]]:
     """(canonical line, entry_hash, amount) of each row of the archive, in its order. Raises UnsealableError."""
     for batch in table.to_batches(max_chunksize=BATCH_ROWS):
         for row in batch.to_pylist():
-            yield encode_row(_json_of(row)), row["entry_hash"], row["amount_nanousd"]
+            yield encode_row(json_of(row)), row["entry_hash"], row["amount_nanousd"]
 
 
-def _json_of(row: Mapping[str, Any]) -> bytes:
+def json_of(row: Mapping[str, Any]) -> bytes:
+    """A row of the archive as PostgreSQL writes an entry as JSON, but for its entry_hash."""
     values: dict[str, Any] = {
         attribute: _raw(row[name]) if name in _JSON else row[name]
         for name, attribute in zip(COLUMNS, _ATTRIBUTES, strict=True)
@@ -153,28 +153,6 @@ def _json_of(row: Mapping[str, Any]) -> bytes:
 
 def _raw(text: str | None) -> msgspec.Raw:
     return _NULL if text is None else msgspec.Raw(text.encode())
-
-
-@dataclass
-class Sums:
-    """What entries come to, one after the other: how many, how much, and digests of their lines and of their hashes."""
-
-    entries: int = 0
-    amount_nanousd: int = 0
-    _lines: Any = field(default_factory=sha256)
-    _hashes: Any = field(default_factory=sha256)
-
-    def add(self, line: bytes, entry_hash: bytes, amount_nanousd: int) -> None:
-        """The next entry, in the order of their numbers."""
-        self.entries += 1
-        self.amount_nanousd += amount_nanousd
-        self._lines.update(line + b"\n")
-        self._hashes.update(entry_hash)
-
-    @property
-    def told(self) -> tuple[int, int, bytes, bytes]:
-        """Entries, nano-USD, digest of the lines, digest of the hashes."""
-        return self.entries, self.amount_nanousd, self._lines.digest(), self._hashes.digest()
 
 
 def sums_of(table: pa.Table, sums: Sums | None = None) -> Sums:

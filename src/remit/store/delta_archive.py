@@ -14,7 +14,8 @@ import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from remit.store.archive_rows import PARTITION_BY, SCHEMA, Sums, sums_of
+from remit.store.archive_rows import PARTITION_BY, SCHEMA, sums_of
+from remit.store.archive_sums import Sums
 
 APP: Final = "remit-ledger"
 """The writer's name in Delta's transactions; their version is the last number that is in the table."""

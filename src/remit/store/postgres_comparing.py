@@ -20,6 +20,8 @@ from remit.reconcile.matching.suspense import SuspendedHold
 from remit.reconcile.other_months import OtherMonths
 from remit.reconcile.service import Stated
 from remit.reconcile.statements.model import StatementLine
+from remit.store.archived_months import bring_back
+from remit.store.archived_seals import OpensArchive, no_archive
 from remit.store.connect import connect
 from remit.store.named import query
 from remit.store.postgres_books import read_standing
@@ -36,14 +38,20 @@ _OF_A_LINE: Final = frozenset(one.name for one in fields(StatementLine))
 
 @contextmanager
 def open_month(
-    url: str, month: date, vendor: str, deployments: Mapping[str, Registered]
+    url: str, month: date, vendor: str, deployments: Mapping[str, Registered], archive: OpensArchive = no_archive
 ) -> Iterator["PostgresMonthReader"]:
-    """The month with the reader's role; `deployments` say by which account, project and key each is known to its vendor."""
+    """The month with the reader's role; `deployments` say by which account, project and key each is known to its vendor.
+
+    What is in the archive alone is read there. Raises ArchivedError where it cannot be.
+    """
     with connect(url, "remit_reader") as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
         with connection.transaction():
             connection.execute(f"SET LOCAL statement_timeout = {_TIMEOUT_MILLISECONDS}".encode())
+            connection.execute(query("entries_shared"))
+            months = connection.execute(query("month_archived"), {"month": month}).fetchall()
+            bring_back(connection, [row[0] for row in months], archive)
+            connection.execute("SET TRANSACTION READ ONLY")
             yield PostgresMonthReader(connection, month, vendor, deployments)
 
 

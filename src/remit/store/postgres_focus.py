@@ -21,6 +21,8 @@ from remit.reports.focus.model import (
     PriceLine,
     first_instant,
 )
+from remit.store.archived_months import bring_back
+from remit.store.archived_seals import OpensArchive, no_archive
 from remit.store.connect import connect
 from remit.store.named import query
 
@@ -30,13 +32,19 @@ AT_ONCE = 2000
 
 
 @contextmanager
-def open_month(url: str, month: date) -> Iterator["PostgresMonth"]:
-    """The month with the reader's role, everything as of one instant."""
+def open_month(url: str, month: date, archive: OpensArchive = no_archive) -> Iterator["PostgresMonth"]:
+    """The month with the reader's role, everything as of one instant; what is in the archive alone is read there.
+
+    Raises ArchivedError where it cannot be.
+    """
     with connect(url, "remit_reader") as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
         with connection.transaction():
             connection.execute(f"SET LOCAL statement_timeout = {SORT_TIMEOUT_MILLISECONDS}".encode())
+            connection.execute(query("entries_shared"))
+            months = connection.execute(query("months_archived"), {"month": month}).fetchall()
+            bring_back(connection, [row[0] for row in months], archive)
+            connection.execute("SET TRANSACTION READ ONLY")
             yield PostgresMonth(connection, month)
 
 
@@ -55,14 +63,15 @@ class PostgresMonth:
                 yield Charge(**{**row, "lines": _lines(row["lines"])})
 
     def total_nanousd(self) -> int:
-        return self._total()[0]
+        """By the sums that reports read, and not by the rows of `charges`."""
+        return int(self._one("focus_total"))
 
     def deployments(self) -> Iterable[tuple[str | None, str | None]]:
         return self._connection.execute(query("focus_deployments"), self._bounds()).fetchall()
 
     def billing_month(self) -> BillingMonth:
         """A month is there since it began, and changed when its last entry was recorded."""
-        began, last = first_instant(self.month), self._total()[1]
+        began, last = first_instant(self.month), self._one("focus_last")
         return BillingMonth(
             month=self.month, is_closed=self._is_closed(), created_at=began, updated_at=max(began, last or began)
         )
@@ -73,14 +82,12 @@ class PostgresMonth:
         return () if row is None else tuple(_invoice(bill, self.month, row[1]) for bill in row[0]["bills"])
 
     def _is_closed(self) -> bool:
-        row = self._connection.execute(query("focus_closed"), self._bounds()).fetchone()
-        assert row is not None
-        return bool(row[0])
+        return bool(self._one("focus_closed"))
 
-    def _total(self) -> tuple[int, datetime | None]:
-        row = self._connection.execute(query("focus_total"), self._bounds()).fetchone()
+    def _one(self, name: str) -> Any:
+        row = self._connection.execute(query(name), self._bounds()).fetchone()
         assert row is not None
-        return int(row[0]), row[1]
+        return row[0]
 
     def _bounds(self) -> dict[str, Any]:
         return {

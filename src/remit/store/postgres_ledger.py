@@ -124,6 +124,16 @@ class PostgresLedger:
             rows = connection.execute(query(name), parameters).fetchall()
         return [row[0] for row in rows]
 
+    def require_here(self, after_seq: int) -> None:
+        """Raises ArchivedError where entries after a number are in the archive alone."""
+        with self._connect() as connection:
+            row = connection.execute(query("partitions_left_up_to")).fetchone()
+        if row is not None and row[0] is not None and row[0] > after_seq:
+            raise ArchivedError(
+                f"entries with numbers up to {row[0]} are in the archive alone, not all of them: `remit ledger scan` has them;"
+                f" all after {row[0]} are here"
+            )
+
     def counts(self) -> dict[str, int]:
         """Numbers of buckets, entries, holds and open holds."""
         with self._connect() as connection:

@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import psycopg
 
 from remit.grants.model import Problem
 from remit.kernel.periods import BEGINNING
+from remit.ledger.model import ArchivedError
 from remit.outcomes.model import (
     LOOK_BACK,
     Event,
@@ -24,10 +25,15 @@ from remit.outcomes.model import (
 )
 from remit.outcomes.ports import Assertion, Known
 from remit.outcomes.rules import conflict, fold, outcome_of
+from remit.store.archived_months import bring_back
+from remit.store.archived_seals import OpensArchive, no_archive
 from remit.store.connect import Opens, connect
 from remit.store.named import query
 from remit.store.postgres_rollups import Asked, charges_by, total_charged
 from remit.store.rows import dicts
+
+MOST_MONTHS = 13
+"""So many months of the archive are copied for one report: a year, and what is looked back."""
 
 _ANY: dict[str, Any] = {
     "after": 0, "kind": None, "subject": None, "source": None, "event_id": None, "since": None, "until": None,
@@ -38,9 +44,10 @@ _ANY: dict[str, Any] = {
 class PostgresOutcomes:
     """Implements `remit.outcomes.ports.Outcomes`: writes over the authority's connections, reads facts in the reader's role."""
 
-    def __init__(self, opens: Opens, url: str) -> None:
+    def __init__(self, opens: Opens, url: str, archive: OpensArchive = no_archive) -> None:
         self._opens = opens
         self._url = url
+        self._archive = archive
 
     def record(self, events: Sequence[Event], assertion: Assertion) -> list[Known] | Problem:
         """Keeps all of these events or none. An event that is known already is answered and changes nothing."""
@@ -70,10 +77,21 @@ class PostgresOutcomes:
         return [(_event(row), row["path"]) for row in rows]
 
     def facts(self, wanted: Wanted) -> Facts:
-        """All that a report is made from, as of one instant."""
+        """All that a report is made from, as of one instant; what is in the archive alone is read there.
+
+        Raises ArchivedError where it cannot be, or is too much at once.
+        """
         with connect(self._url, "remit_reader") as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             with connection.transaction():
+                connection.execute(query("entries_shared"))
+                months = _archived(connection, wanted)
+                if len(months) > MOST_MONTHS:
+                    raise ArchivedError(
+                        f"{len(months)} months of it are in the archive, and at most {MOST_MONTHS} are read at once: name a later begin"
+                    )
+                bring_back(connection, months, self._archive)
+                connection.execute("SET TRANSACTION READ ONLY")
                 spend, outcomes = read_spend(connection, wanted)
                 nodes = None if wanted.nodes is None else list(wanted.nodes)
                 asked = Asked(wanted.since, wanted.until, nodes)
@@ -82,6 +100,16 @@ class PostgresOutcomes:
                 total = total_charged(connection, asked)
         totals = tuple(Total(row.group, row.amount_nanousd, row.suspense_nanousd) for row in rows)
         return Facts(outcomes, spend, totals, total)
+
+
+def _archived(connection: psycopg.Connection, wanted: Wanted) -> list[date]:
+    """The months that are in the archive alone of those that are looked at."""
+    asked = {"kind": wanted.kind, "from": _from(wanted), "until": wanted.until}
+    return [row[0] for row in connection.execute(query("months_archived_in"), asked).fetchall()]
+
+
+def _from(wanted: Wanted) -> datetime | None:
+    return None if wanted.since is None or wanted.since < BEGINNING else wanted.since - LOOK_BACK
 
 
 def _recorded(connection: psycopg.Connection, event: Event, assertion: Assertion) -> Known | Problem:
@@ -152,7 +180,7 @@ def read_spend(connection: psycopg.Connection, wanted: Wanted) -> tuple[tuple[Sp
         "kind": wanted.kind,
         "since": wanted.since,
         "until": wanted.until,
-        "from": None if wanted.since is None or wanted.since < BEGINNING else wanted.since - LOOK_BACK,
+        "from": _from(wanted),
         "nodes": nodes,
         "by": list(wanted.by),
     }
@@ -168,7 +196,9 @@ def read_spend(connection: psycopg.Connection, wanted: Wanted) -> tuple[tuple[Sp
 def read_spend_of(
     connection: psycopg.Connection, grant_id: str, now: datetime, days: int
 ) -> tuple[Facts, Wanted] | None:
-    """The same of one grant and what is below it, for the days before now; None where nothing was asserted of it.
+    """The same of one grant and what is below it, for the days before now.
+
+    None where nothing was asserted of it, or some of what was spent is in the archive alone.
 
     No sum of the ledger is asked for: this is read while others wait, and after one look at the events where there are none.
     """
@@ -177,5 +207,7 @@ def read_spend_of(
     if row is None or not row[0]:
         return None
     wanted = Wanted(since=since, until=now, nodes=(grant_id,), by=())
+    if _archived(connection, wanted):
+        return None
     spend, outcomes = read_spend(connection, wanted)
     return Facts(outcomes, spend, (), 0), wanted

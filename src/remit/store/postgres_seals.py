@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -11,8 +12,17 @@ import psycopg
 from remit.ledger.canonical import UnsealableError, encode_row
 from remit.ledger.checkpoint import Checkpoint
 from remit.ledger.merkle import leaf_hash
-from remit.ledger.tiles import Growth
-from remit.ledger.verify import Block
+from remit.ledger.model import ArchivedError
+from remit.ledger.tiles import Growth, leaves_in
+from remit.ledger.verify import Away, Block
+from remit.store.archived_seals import (
+    ArchivedRow,
+    ArchiveUnreadableError,
+    OpensArchive,
+    Past,
+    no_archive,
+    refuse_unread,
+)
 from remit.store.connect import Opens
 from remit.store.named import query
 
@@ -51,10 +61,11 @@ class TreeConflictError(Exception):
 
 
 class PostgresSeals:
-    """Sealing in the authority's role; reading in that of whoever opens the connections."""
+    """Sealing in the authority's role; reading in that of whoever opens the connections, and from the archive."""
 
-    def __init__(self, opens: Opens) -> None:
+    def __init__(self, opens: Opens, archive: OpensArchive = no_archive) -> None:
         self._opens = opens
+        self._archive = archive
 
     @contextmanager
     def alone(self) -> Iterator["Sealing"]:
@@ -77,15 +88,35 @@ class PostgresSeals:
         """Everything as of one moment."""
         with self._opens() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            connection.execute(query("entries_shared"))
             connection.execute(query("in_order_now"))
-            yield Sealed(connection)
+            yield Sealed(connection, self._archive, self._opens)
 
 
 class Sealed:
     """What is sealed: implements `remit.ledger.verify.SealedReads`."""
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(
+        self, connection: psycopg.Connection, archive: OpensArchive = no_archive, afresh: Opens | None = None
+    ) -> None:
         self._connection = connection
+        self._archive = archive
+        self._afresh = afresh
+
+    @cached_property
+    def _past(self) -> Past:
+        # Reading the archive takes as long as it takes; what is locked meanwhile keeps nobody but months from leaving.
+        self._connection.execute(query("patient_now"))
+        return Past(self._connection, self._archive, self._afresh)
+
+    def away(self) -> Sequence[Away]:
+        return self._past.away()
+
+    def why_unread(self) -> str | None:
+        return self._past.why_unread()
+
+    def strays(self) -> Sequence[str]:
+        return self._past.strays()
 
     def last(self) -> Seal | None:
         row = self._connection.execute(query("seal_last")).fetchone()
@@ -108,12 +139,14 @@ class Sealed:
         after = self._seq_before(begin)
         seals = [Seal(*row) for row in self._connection.execute(query("seals_from"), {"index": begin}).fetchall()]
         at, skipped = begin, begin - seals[0].first_index if seals else 0
+        past = self._past.joined(after)
         for seal in seals:
             until = min(seal.size, end)
             if until - at < _BLOCK and until < end:
                 continue
-            found = [row[1] for row in self.rows(after, seal.last_seq, _MAX_ROWS)]
-            yield Block(at, until, found[skipped : len(found) - (seal.size - until)])
+            found = past.until(seal.last_seq, self.rows(after, seal.last_seq, _MAX_ROWS), _MAX_ROWS)
+            may_lack = self._past.may_lack(after, seal.last_seq)
+            yield Block(at, until, found[skipped : len(found) - (seal.size - until)], may_lack)
             if until == end:
                 return
             at, after, skipped = until, seal.last_seq, 0
@@ -141,14 +174,40 @@ class Sealed:
     def find(self, entry_id: str, nodes: Sequence[str] | None = None) -> tuple[bytes, int | None] | None:
         """An entry's bytes and its index in the tree, which is None where it is not sealed yet.
 
-        None where there is no such entry that one of these grants was charged for.
+        None where there is no such entry that one of these grants was charged for. Raises ArchivedError where it may be in an
+        archive that cannot be read.
         """
         asked = {"id": entry_id, "nodes": None if nodes is None else list(nodes)}
         row = self._connection.execute(query("seal_row"), asked).fetchone()
         if row is None:
+            return self._find_archived(entry_id, nodes)
+        return encode_row(row[1]), self._index_of(row[0], encode_row(row[1]))
+
+    def _find_archived(self, entry_id: str, nodes: Sequence[str] | None) -> tuple[bytes, int | None] | None:
+        self._connection.execute(query("patient_now"))
+        past = Past(self._connection, self._archive)  # what expires meanwhile is not found
+        refuse_unread(past, f"`{entry_id}` is not in the database")
+        archive = past.archive
+        try:
+            rows: list[ArchivedRow] = [] if archive is None else archive.find(entry_id)
+        except ArchiveUnreadableError as error:
+            raise ArchivedError(
+                f"`{entry_id}` is not in the database, and the archive cannot be read: {error}"
+            ) from None
+        for row in rows:
+            if row.line is not None and (nodes is None or set(nodes) & set(row.node_ids)):
+                return row.line, self._index_of(row.seq, row.line)
+        return None
+
+    def _index_of(self, seq: int, entry: bytes) -> int | None:
+        """Where the entry was sealed. Of one that is not what was sealed: by its number, as far as others are there."""
+        found = self._connection.execute(query("seal_of_seq"), {"seq": seq}).fetchone()
+        if found is None:
             return None
-        place = self._connection.execute(query("seal_of_seq"), asked).fetchone()
-        return encode_row(row[0]), None if place is None else int(place[0])
+        first, size, rank = found
+        leaves = list(leaves_in(self.tile, first, size))
+        leaf = leaf_hash(entry)
+        return int(first + (leaves.index(leaf) if leaf in leaves else min(rank, size - first - 1)))
 
     def _seq_before(self, index: int) -> int:
         """The last number of the seal before the one in which that index is."""

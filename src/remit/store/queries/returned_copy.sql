@@ -1,0 +1,2 @@
+-- The entries that come back.
+COPY pg_temp.arriving (row) FROM STDIN
