@@ -30,7 +30,11 @@ WHERE p.pronamespace = 'pg_catalog'::regnamespace
   AND (has_function_privilege('remit_engineering', p.oid, 'EXECUTE') OR has_function_privilege('remit_finance', p.oid, 'EXECUTE')
        OR has_function_privilege('remit_security', p.oid, 'EXECUTE'))
 UNION ALL
-SELECT 'temporary tables', format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', d.datname), pg_has_role(current_user, d.datdba, 'USAGE')
+SELECT 'temporary tables',
+       -- What left for the archive is looked at in temporary tables.
+       format('REVOKE TEMPORARY ON DATABASE %1$I FROM PUBLIC;'
+              ' GRANT TEMPORARY ON DATABASE %1$I TO remit_owner, remit_authority, remit_gateway, remit_reader', d.datname),
+       pg_has_role(current_user, d.datdba, 'USAGE')
 FROM pg_database AS d
 WHERE d.datname = current_database()
   AND (has_database_privilege('remit_engineering', d.oid, 'TEMPORARY') OR has_database_privilege('remit_finance', d.oid, 'TEMPORARY')
