@@ -1,31 +1,32 @@
 """`python -m bench.ledger [--entries N] [--hot M]`: what a large ledger costs, in PostgreSQL, in the archive, and to ask.
 
 Entries are made in bulk, not settled: the last M come by COPY into PostgreSQL, through its triggers, those before straight into
-segments of the archive, a month at a time. Everything after that is what the product does: folding, archiving, dropping, reports.
+the archive, a month at a time, with their sums beside. Everything after that is what the product does: folding, sealing, archiving,
+dropping, reports. See docs/benchmarks.md.
 """
 
 import argparse
-import json
-import os
-import random
 import resource
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psycopg
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from bench.ledger_ask import COMMANDS, ask_reports, run_command, statement, time_command
+from bench.ledger_entries import PAIRED, TEAMS, Maker, write_compact
+from bench.ledger_sums import ArchiveSums
+from bench.ledger_watch import Watch
 from bench.machine import describe
 from remit.jobs.archiving import Archiver, Terms
-from remit.kernel.clock import Clock
 from remit.ledger.service import spend_report
-from remit.store.archive_rows import COLUMNS, SCHEMA, read_row, to_batch
+from remit.store.archive_rows import COLUMNS
 from remit.store.connect import opener
 from remit.store.delta_archive import DeltaArchive
 from remit.store.embedded import start_embedded
@@ -35,49 +36,44 @@ from remit.store.postgres_archive import PostgresArchive
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_rollups import PostgresRollups
 from tests.grants.builders import Clock as SetClock
-from tests.leases.trial import Trial, grant
+from tests.leases.trial import Trial, grant, usd
 
-NOW = datetime(2026, 6, 25, tzinfo=UTC)
-HOT_SINCE = datetime(2026, 4, 1, tzinfo=UTC)
-COLD_SINCE = datetime(2024, 4, 1, tzinfo=UTC)
-TEAMS, FEATURES, MODELS = 8, 10, 4
-SEGMENT = 200_000
-TIMES = 5
-REPORTS: tuple[tuple[tuple[str, ...], dict[str, list[str]]], ...] = (
-    (("team",), {}),
-    (("team", "month"), {}),
-    (("grant",), {}),
-    (("model",), {}),
-    (("class", "environment"), {}),
-    (("vendor", "model", "month"), {}),
-    (("owner",), {}),
-    (("day",), {"team": ["team-3"]}),
-    (("feature",), {"team": ["team-1"], "environment": ["production"]}),
-    (("billing_month", "kind"), {}),
-)
-_TAGS = {"team", "feature", "environment"}
+# The first of each month; three are the hot ones, and all before them cold.
+MONTHS = [datetime(2024 + n // 12, n % 12 + 1, 1, tzinfo=UTC) for n in range(3, 30)]
+COLD_SINCE = MONTHS[0]
+SEGMENT = 50_000
+HOT_DAYS = 24
+LIMIT = 10**18
 
 
-def main() -> None:
-    """Prints one table."""
+def main() -> int:
+    """Prints one table. The exit code is 1 if sums made here are not those the product makes, or not those of the entries."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=200_000, help="how many entries in all")
     parser.add_argument(
         "--hot", type=int, help="how many of them come by way of PostgreSQL; a quarter, at most 5 million"
     )
+    parser.add_argument(
+        "--folder", type=Path, help="where it is made and left, else a temporary one; what was broken off there goes on by months, and"
+        " what is there as a whole is only asked. A file `enough` in it ends the months before after the one at hand",
+    )  # fmt: skip
     asked = parser.parse_args()
-    hot = asked.hot if asked.hot is not None else min(asked.entries // 4, 5_000_000)
     print(describe())
-    print(
-        f"{asked.entries:,} entries over 27 months, {hot:,} of them in the last three by way of PostgreSQL\n\n| what | is |\n|---|---|"
-    )
+    if asked.folder is not None:
+        run = Run(asked.folder)
+        return run.ask() if run.ledger.counts()["entries"] else run.all(asked.entries, asked.hot)
     with tempfile.TemporaryDirectory(prefix="remit-bench-", ignore_cleanup_errors=True) as folder:
-        Run(Path(folder), asked.entries, hot).all()
+        return Run(Path(folder)).all(asked.entries, asked.hot)
 
 
 def told(what: str, value: str) -> None:
     """One row, at once: a long run shows how far it is."""
     print(f"| {what} | {value} |", flush=True)
+
+
+def head(what: str) -> None:
+    """Begins the table."""
+    print(f"{what}\n\n| what | is |\n|---|---|", flush=True)
 
 
 def rate(count: int, seconds: float) -> str:
@@ -88,122 +84,115 @@ def rate(count: int, seconds: float) -> str:
 class Run:
     """A ledger of its own, from empty to asked."""
 
-    def __init__(self, folder: Path, entries: int, hot: int) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.url = start_embedded(folder)
         migrate(self.url)
-        self.entries, self.hot, self.cold = entries, hot, entries - hot
-        self.clock: Clock = SetClock(NOW)
+        self.cold = self.hot = 0
+        self.clock = SetClock()
+        self.begin_hot(MONTHS[-3])
         self.opens = opener(self.url, "remit_authority")
         self.archive = DeltaArchive(str(folder / "archive"))
-        self.random = random.Random(1)
-        trial = Trial(self.url)
-        root = trial.write(grant("root"))
-        self.grants = [trial.write(grant(f"team{n}", root)) for n in range(TEAMS)]
-        trial.close()
+        self.sums = ArchiveSums(self.url, self.archive, folder)
         self.books = PostgresArchive(self.opens)
-        self.books.ensure_partitions(HOT_SINCE, 3)
+        self.ledger = PostgresLedger(self.url, self.clock)
 
-    def all(self) -> None:
-        """Every figure."""
-        template = to_batch(read_row(self.row(n, HOT_SINCE)) for n in range(1, 20_001))
-        self.write_cold(template)
+    def begin_hot(self, since: datetime) -> None:
+        """The three months from there on are the hot ones; it is the 26th of the last of them."""
+        self.hot_since = since
+        self.months = [
+            since,
+            *(datetime(since.year + n // 12, n % 12 + 1, 1, tzinfo=UTC) for n in (since.month, since.month + 1)),
+        ]
+        self.now = self.clock.instant = self.months[-1].replace(day=26)
+
+    def all(self, entries: int, hot: int | None) -> int:
+        """Makes it, and takes every figure."""
+        hot = min(entries // 4, 5_000_000) if hot is None else hot
+        self.cold = (entries - hot) // (2 * PAIRED) * (2 * PAIRED)
+        self.hot = entries - self.cold
+        head(f"{entries:,} entries, {self.hot:,} of them in the last three months by way of PostgreSQL")
+        watch = Watch(self.folder)
+        if self.cold:
+            self.write_cold()
+        self.books.ensure_partitions(self.hot_since, 3)
         self.copy_hot()
         self.fold()
-        self.ask_rollups()
+        self.seal()
         self.archive_hot()
-        self.ask_lake()
-        told(
-            "peak memory of the process that archives and asks",
-            f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024:,} MB",
-        )
+        is_same = self.check_sums()
+        self.set_limits()
+        self.weigh()
+        is_same &= self.ask_all()
+        watch.close()
+        told("most disk in use at any time", f"{watch.disk / 10**9:,.1f} GB")
+        told("most memory of PostgreSQL, all its processes", f"{watch.database_memory // 10**6:,} MB")
+        return 0 if is_same else 1
 
-    def row(self, seq: int, held_at: datetime) -> str:
-        """An entry as PostgreSQL would write it, about 1.5 KB; its hash is made up."""
-        names = dict.fromkeys(COLUMNS)
-        team, feature, model = (self.random.randrange(most) for most in (TEAMS, FEATURES, MODELS))
-        found, text = self.grants[team], f"{self.random.getrandbits(100):026x}"
-        cost, tokens = self.random.randrange(10**5, 10**8), self.random.randrange(200, 20_000)
-        usage = {"input_tokens": tokens - 100, "output_tokens": 100}
-        lines = [
-            {"kind": name, "quantity": count, "nanousd_per_million": 2_500_000_000, "nanousd": count * 2500}
-            for name, count in usage.items()
-        ]
-        names |= {
-            "seq": seq, "id": f"entry_{text}", "kind": "usage", "amount_nanousd": cost, "grant_id": found.id,
-            "grant_path": found.path, "node_ids": ["grant_root", found.id], "block_ids": [f"{self.random.getrandbits(256):064x}"],
-            "class": "experimentation" if team % 4 == 0 else "production", "owner": f"owner{team * FEATURES + feature}@acme.example",
-            "tags": {"team": f"team-{team}", "feature": f"feature-{feature}", "environment": "dev" if team % 4 == 0 else "production"},
-            "vendor": "openai", "deployment": "openai", "model_requested": f"model-{model}",
-            "model_served": f"model-{model}-2026-01-01", "usage": usage, "price_lines": lines,
-            "price_source": "genai-prices 0.0.30", "usage_source": "vendor", "tokens": tokens, "requests": 1,
-            "request_id": f"req_{text}", "operation_id": f"op_{text}", "hold_id": f"hold_{text}",
-            "vendor_request_id": f"chatcmpl-{text}", "policy_version": 1, "decision_id": f"dec_{text}", "held_at": held_at.isoformat(),
-            "recorded_at": held_at.isoformat(), "entry_hash": f"\\x{self.random.getrandbits(256):064x}",
-            "periods": [{"node": "grant_root", "kind": "month", "start": "2026-04-01T00:00:00+00:00"}],
-            "billing_month": f"{held_at:%Y-%m}-01", "attempt": 1,
-        }  # fmt: skip
-        return json.dumps(names)
+    def ask(self) -> int:
+        """Only asks what is there."""
+        head(f"asked again: what is in `{self.folder}`")
+        with self.owner() as owner:
+            row = owner.execute(
+                "SELECT date_trunc('month', max(held_at), 'UTC') - interval '2 months' FROM entries"
+            ).fetchone()
+        assert row is not None
+        self.begin_hot(row[0].astimezone(UTC))
+        return 0 if self.ask_all() else 1
 
-    def write_cold(self, template: pa.RecordBatch) -> None:
-        """The months before, straight into the archive; recorded as segments, so that archiving goes on behind them."""
-        if self.cold <= 0:
-            return
-        step = (HOT_SINCE - COLD_SINCE) / max(self.cold, 1)
-        begun, at = time.monotonic(), 1
-        while at <= self.cold:
-            last = min(at + SEGMENT - 1, self.cold)
-            self.archive.append(self.cold_batches(template, at, last, step), last)
-            at = last + 1
-        told("bulk into the archive, commits of 200,000", rate(self.cold, time.monotonic() - begun))
-        with psycopg.connect(self.url, autocommit=True, options="-c search_path=remit") as owner:
-            count, amount = self.archive.totals()
+    def ask_all(self) -> bool:
+        """Questions, which change nothing; whether reports and entries come to the same."""
+        is_same = self.ask_sums() == self.ask_lake()
+        self.run_commands()
+        told("most memory of this process", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024:,} MB")
+        return is_same
+
+    def owner(self) -> psycopg.Connection:
+        """A connection that no role holds, for what no product does."""
+        return psycopg.connect(self.url, autocommit=True, options="-c search_path=remit -c synchronous_commit=off")
+
+    def write_cold(self) -> None:
+        """The months before, straight into the archive as compaction leaves them, and the sums of each beside the next one."""
+        step = (MONTHS[-3] - COLD_SINCE) / (self.cold + 1)
+        maker, writing, summing, written = Maker(COLD_SINCE, step, 0), 0.0, [], self.archive.last_seq()
+        summed, before = self.sums.months(), written
+        with ThreadPoolExecutor(1) as beside:
+            for begins, ends in pairwise(MONTHS[:-2]):
+                last, begun = min(maker.last_before(ends), self.cold), time.monotonic()
+                if last > written:
+                    write_compact(self.archive.path, maker.batches(written + 1, last), last)
+                    written, writing = last, writing + time.monotonic() - begun
+                if begins.date() not in summed:
+                    summing.append(beside.submit(self.sums.fill, begins.date(), ends))
+                print(f"{begins:%Y-%m}: {last:,} entries, {writing:.0f} s", file=sys.stderr, flush=True)
+                if (self.folder / "enough").exists():
+                    break
+            self.cold = last
+            self.begin_hot(ends)
+            took = sum(one.result() for one in summing)
+        told("bulk into the archive, a commit for each month", rate(self.cold - before, max(writing, 1e-3)))
+        told("sums of what is in the archive alone, by DuckDB, beside", rate(self.cold - before, max(took, 1e-3)))
+        count, amount = self.archive.totals()
+        with self.owner() as owner:
             owner.execute(
-                "INSERT INTO segments VALUES (1, %s, %s, %s, sha256(''), sha256(''), 0, %s)",
-                (self.cold, count, amount, NOW),
+                "INSERT INTO segments VALUES (1, %s, %s, %s, sha256(''), sha256(''), %s, %s)",
+                (self.cold, count, amount, self.archive.version(), self.now),
             )
             owner.execute("SELECT setval('entries_seq_seq', %s)", (self.cold,))
             owner.execute("UPDATE rollup_state SET seq = %s", (self.cold,))
-
-    def cold_batches(
-        self, template: pa.RecordBatch, first: int, last: int, step: timedelta
-    ) -> Iterator[pa.RecordBatch]:
-        """The template with numbers, instants and ids of their own."""
-        while first <= last:
-            count = min(template.num_rows, last - first + 1)
-            part = template.slice(0, count)
-            texts = [f"{value:026x}" for value in map(int.from_bytes, (os.urandom(13) for _ in range(count)))]
-            micros = step / timedelta(microseconds=1)
-            base = int(COLD_SINCE.timestamp() * 1_000_000)
-            held = pa.array([base + int((first + n) * micros) for n in range(count)], pa.int64()).cast(
-                pa.timestamp("us", tz="UTC")
-            )
-            made: dict[str, Any] = {
-                "seq": pa.array(range(first, first + count), pa.int64()),
-                "held_at": held, "recorded_at": held, "month": pc.strftime(held, "%Y-%m"),
-                "billing_month": pc.floor_temporal(held, unit="month").cast(pa.date32()),
-                "entry_hash": pa.array([os.urandom(32) for _ in range(count)], pa.binary()),
-            }  # fmt: skip
-            for name, prefix in (("id", "entry_"), ("hold_id", "hold_"), ("request_id", "req_"), ("operation_id", "op_"),
-                                 ("decision_id", "dec_"), ("vendor_request_id", "chatcmpl-")):  # fmt: skip
-                made[name] = pa.array([prefix + text for text in texts], pa.string())
-            yield pa.RecordBatch.from_arrays(
-                [made.get(name, part.column(name)) for name in SCHEMA.names], schema=SCHEMA
-            )
-            first += count
+            owner.execute("VACUUM ANALYZE rollup_hours, rollup_days, rollup_series, archived_sums")
 
     def copy_hot(self) -> None:
         """The last three months by COPY: partitions, indexes, checks and hashes are those of the product."""
         names = [name for name in COLUMNS if name != "seq"]
         listed = ", ".join(f'"{name}"' for name in names)
-        step, begun = (NOW - timedelta(days=1) - HOT_SINCE) / max(self.hot, 1), time.monotonic()
-        made = (read_row(self.row(n, HOT_SINCE + n * step)) for n in range(self.hot))
-        with psycopg.connect(
-            self.url, autocommit=True, options="-c search_path=remit -c synchronous_commit=off"
-        ) as owner:
+        maker = Maker(self.hot_since, (self.now - timedelta(days=2) - self.hot_since) / (self.hot + 1), self.cold)
+        with self.owner() as owner:
+            begun = time.monotonic()
             with owner.cursor() as cursor, cursor.copy(f"COPY entries ({listed}) FROM STDIN".encode()) as copy:
-                for one in made:
-                    values = [getattr(one, "grant_class" if name == "class" else name) for name in names]
-                    copy.write_row([_cell(value) for value in values])
+                for batch in maker.batches(self.cold + 1, self.cold + self.hot):
+                    for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
+                        copy.write_row(row)
             told("bulk into PostgreSQL, one connection", rate(self.hot, time.monotonic() - begun))
             owner.execute("VACUUM ANALYZE entries")
             size = owner.execute(
@@ -217,13 +206,19 @@ class Run:
         )
 
     def fold(self) -> None:
+        """What upkeep does."""
         begun = time.monotonic()
         PostgresRollups(self.opens).fold()
         told("fold into the sums of reports", rate(self.hot, time.monotonic() - begun))
 
+    def seal(self) -> None:
+        """The command, as a process of its own; what went straight into the archive is not in the tree."""
+        ran = run_command(self.folder, self.now, ("ledger", "seal"))
+        told("`remit ledger seal`", f"{rate(self.hot, ran.seconds)}; {ran.memory} MB")
+
     def archive_hot(self) -> None:
         """What the product does: segments written, read back and recorded; compacted; two months dropped."""
-        terms = Terms(hot_days=24, segment_entries=SEGMENT // 4, keep_months={})
+        terms = Terms(hot_days=HOT_DAYS, segment_entries=SEGMENT, keep_months={})
         marks: dict[str, float] = {}
         begun = time.monotonic()
         archiver = Archiver(
@@ -236,61 +231,82 @@ class Run:
         files, size = self.archive.size()
         told("archive: bytes an entry, compacted; files", f"{size // self.archive.totals()[0]:,}; {files:,}")
 
-    def ask_rollups(self) -> None:
-        ledger = PostgresLedger(self.url, self.clock)
-        self.timed(
-            "ten reports from the sums of the hot part", lambda by, only: spend_report(ledger, by, None, None, only)
-        )
+    def check_sums(self) -> bool:
+        """Whether sums as they were made of the cold months are, for a hot one, those that folding and dropping left."""
+        month = self.hot_since.date()
+        found = self.sums.differences(month)
+        rows = ", ".join(f"{name} {count}" for name, count in found.items())
+        told(f"{month:%Y-%m} folded by the product and from the archive: rows that differ", rows)
+        return not any(found.values())
 
-    def ask_lake(self) -> None:
-        lake = Lake(self.opens, self.archive)
+    def set_limits(self) -> None:
+        """A tree with limits: what counts for them is summed when they are set, of months that have left as well."""
+        trial = Trial(self.url)
+        trial.clock.instant = self.now
+        root = trial.write(grant("root", starts_at=COLD_SINCE))
+        tree = [root, *(trial.write(grant(f"team{team}", root, starts_at=COLD_SINCE)) for team in range(TEAMS))]
         begun = time.monotonic()
-        with lake.open() as connection:
+        for one in tree:
+            trial.write(replace(one, limits=(usd(LIMIT, "month"), usd(LIMIT, "once"))))
+        trial.close()
+        told(f"{2 * len(tree)} limits set, half of them since the first month", f"{time.monotonic() - begun:.1f} s")
+
+    def weigh(self) -> None:
+        """Sizes of what is kept beside entries."""
+        with self.owner() as owner:
+            for table in ("rollup_hours", "rollup_days", "rollup_series", "archived_sums", "ledger_tiles"):
+                row = owner.execute(
+                    f"SELECT (SELECT count(*) FROM {table}), pg_total_relation_size('{table}')".encode()
+                ).fetchone()
+                assert row is not None
+                told(f"{table}: rows; MB, indexes included", f"{row[0]:,}; {row[1] / 10**6:,.1f}")
+            row = owner.execute("SELECT pg_database_size(current_database())").fetchone()
+        assert row is not None
+        database, archive = int(row[0]), self.archive.size()[1]
+        whole = (database + archive) // (self.cold + self.hot)
+        told("database; archive; both, bytes an entry",
+             f"{database / 10**9:,.2f} GB; {archive / 10**9:,.2f} GB; {whole:,}")  # fmt: skip
+
+    def ask_sums(self) -> tuple[int, int]:
+        """The ten reports as the product answers them, over all entries; answers charge and requests."""
+        rows = spend_report(self.ledger, ("kind",)).total
+        told("entries' charge as reports have it; requests", f"{rows.amount_nanousd} nano-USD; {rows.requests:,}")
+        each = self.timed("ten reports from the sums", lambda by, only: spend_report(self.ledger, by, None, None, only))
+        told(
+            "the median of each of them",
+            ", ".join(f"{'+'.join(by)} {taken * 1000:,.0f}" for by, taken in each.items()) + " ms",
+        )
+        return rows.amount_nanousd, rows.requests
+
+    def run_commands(self) -> None:
+        """Whole processes, from start to end."""
+        for command in COMMANDS:
+            told(f"`remit {' '.join(command)}`, whole process: median of 5; slowest; processor; memory",
+                 time_command(self.folder, self.now, command))  # fmt: skip
+        print(run_command(self.folder, self.now, COMMANDS[0]).printed, file=sys.stderr)
+
+    def ask_lake(self) -> tuple[int, int]:
+        """The same ten of the entries themselves; answers charge and requests."""
+        begun = time.monotonic()
+        with Lake(self.opens, self.archive).open() as connection:
             told("one table opened: what is hot is read", f"{time.monotonic() - begun:.1f} s")
-            self.timed(
-                "ten reports over all entries, DuckDB, 1 GB of memory",
-                lambda by, only: ask(connection, statement(by, only)),
+            row = ask(
+                connection, "SELECT sum(amount_nanousd)::VARCHAR, sum(requests)::VARCHAR, count(*) FROM entries"
+            ).rows[0]
+            told(
+                "entries' charge as DuckDB sums them; requests; entries",
+                f"{row[0]} nano-USD; {int(row[1]):,}; {row[2]:,}",
             )
+            self.timed("ten reports over all entries, DuckDB, 1 GB of memory",
+                       lambda by, only: ask(connection, statement(by, only)))  # fmt: skip
+        return int(row[0]), int(row[1])
 
-    def timed(self, what: str, work: Callable[[tuple[str, ...], dict[str, list[str]]], Any]) -> None:
+    def timed(self, what: str, work: Any) -> dict[tuple[str, ...], float]:
         """The ten reports, several times each."""
-        taken = []
-        for _ in range(TIMES):
-            for by, only in REPORTS:
-                begun = time.monotonic()
-                work(by, only)
-                taken.append(time.monotonic() - begun)
-        taken.sort()
-        p50, p95 = taken[len(taken) // 2], taken[len(taken) * 95 // 100]
-        told(f"{what}: p50; p95", f"{p50 * 1000:,.0f} ms; {p95 * 1000:,.0f} ms")
-
-
-def statement(by: tuple[str, ...], only: dict[str, list[str]]) -> str:
-    """A report as a question in SQL."""
-    columns = ", ".join(f"{_column(name)} AS {name}" for name in by)
-    where = " AND ".join(f"{_column(name)} IN ({', '.join(map(repr, values))})" for name, values in only.items())
-    return (
-        f"SELECT {columns}, sum(amount_nanousd), sum(tokens), sum(requests) FROM entries"
-        f"{' WHERE ' + where if where else ''} GROUP BY ALL ORDER BY 2 DESC"
-    )
-
-
-def _column(name: str) -> str:
-    if name in _TAGS:
-        return f"tags ->> '$.{name}'"
-    return {
-        "model": "coalesce(model_served, model_requested)",
-        "grant": "grant_path",
-        "day": "date_trunc('day', held_at)",
-    }.get(name, name)
-
-
-def _cell(value: Any) -> Any:
-    """A value as COPY writes it; JSON as its text."""
-    if not isinstance(value, msgspec.Raw):
-        return value
-    return None if bytes(value) == b"null" else bytes(value).decode()
+        found, each = ask_reports(work)
+        told(f"{what}: p50; p95", found)
+        return each
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

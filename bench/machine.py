@@ -48,6 +48,15 @@ def command_line(pid: int) -> str:
         return ""
 
 
+def peak_memory(pid: int) -> int:
+    """The most memory that a process had in use, in bytes; 0 without /proc, or where it is gone."""
+    try:
+        lines = (_PROC / str(pid) / "status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
 def pin(pids: Iterable[int], cores: Iterable[int]) -> None:
     """Keeps every thread of the processes on these cores; does nothing where that is not possible."""
     wanted = set(cores)
