@@ -16,6 +16,7 @@ from remit.kernel.clock import SystemClock
 from remit.leases.model import Ending, HoldLine, WantedHold
 from remit.leases.ports import AuthorityUnreachableError, StaleTreeError, TakenHold
 from remit.ledger.service import check_books
+from remit.store.connect import opener
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_lessor import PostgresLessor
@@ -65,7 +66,7 @@ def test_processes_share_buckets_without_deadlock_and_to_the_nano_dollar() -> No
         counts = [int(number) for number in out.split()]
         taken, refused = taken + counts[0], refused + counts[1]
     assert taken and refused and edits > 3
-    ledger = PostgresLedger(url, SystemClock())
+    ledger = PostgresLedger(opener(url, "remit_reader"), SystemClock())
     assert not [difference for check in check_books(ledger) for difference in check.differences]
     assert ledger.counts()["open_holds"] == 0
     total = ledger.total_nanousd(None, None)

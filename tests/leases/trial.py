@@ -21,6 +21,7 @@ from remit.leases.rules import hold_lines
 from remit.leases.terms import terms_of_grant
 from remit.ledger.service import check_books
 from remit.store.connect import connect
+from remit.store.kept import KeptConnections
 from remit.store.named import query
 from remit.store.postgres_care import PostgresCare
 from remit.store.postgres_debts import How, Settled
@@ -95,7 +96,8 @@ class Trial:
         self.seed = seed
         self.clock = Clock(START)
         self.repository = PostgresGrants(url)
-        self.ledger = PostgresLedger(url, self.clock)
+        self._reading = KeptConnections(url, "remit_reader", 8)
+        self.ledger = PostgresLedger(self._reading.use, self.clock)
         self.care = PostgresCare(url, self.clock)
         self.oracle = Oracle()
         self.grants: dict[str, Grant] = {}
@@ -114,7 +116,7 @@ class Trial:
         self.grants, self.blocks, self.oracle = map(deepcopy, (other.grants, other.blocks, other.oracle))
 
     def close(self) -> None:
-        for connection in (self.gateway, self.authority, self.looking):
+        for connection in (self.gateway, self.authority, self.looking, self._reading):
             connection.close()
 
     # The tree ------------------------------------------------------------------------------------------------

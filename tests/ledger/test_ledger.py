@@ -14,7 +14,7 @@ import pytest
 from remit.ledger.accounting import Bearer, Part, Transfer
 from remit.ledger.model import ReportRow
 from remit.ledger.service import ReportMismatchError, UnknownDimensionError, check_books, spend_report
-from remit.store.connect import connect
+from remit.store.connect import connect, opener
 from remit.store.named import query
 from remit.store.postgres_accounting import PostgresAccounting
 from remit.store.postgres_ledger import PostgresLedger
@@ -81,7 +81,7 @@ class Forgetful(PostgresLedger):
 def test_a_report_that_does_not_sum_is_not_shown(trial: Trial) -> None:
     """A total that disagrees with the ledger raises instead of being printed."""
     with pytest.raises(ReportMismatchError):
-        spend_report(Forgetful(trial.url, trial.clock), ("grant",))
+        spend_report(Forgetful(opener(trial.url, "remit_reader"), trial.clock), ("grant",))
 
 
 def test_reports_and_checks_agree_while_calls_are_booked_and_corrected(trial: Trial) -> None:

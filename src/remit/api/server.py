@@ -64,6 +64,7 @@ class ApiServer:
             self._thread.join()
         self._socket.close()
         self._services.connections.close()
+        self._services.reading.close()
 
     def _run(self) -> None:
         with ThreadPoolExecutor(_THREADS, "api") as pool:

@@ -47,13 +47,14 @@ from remit.store.postgres_writes import PostgresWrites, WriteUnit
 class Services:
     """`keys_over` makes the key service over stores bound to one transaction.
 
-    `connections` are those for what is asked before it is known who asks, and for writes.
+    `connections` are those for what is asked before it is known who asks, and for writes; `reading` are those of `ledger`.
     """
 
     clock: Clock
     repository: GrantRepository
     writes: PostgresWrites
     connections: KeptConnections
+    reading: KeptConnections
     keys_over: Callable[[KeyStore, GrantRepository], KeyService]
     capabilities_over: Callable[[CapabilityStore, GrantRepository], CapabilityService]
     exchange: Exchange | None

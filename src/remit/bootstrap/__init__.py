@@ -159,7 +159,7 @@ class Authority:
         self._opens = opener(url, "remit_authority")
         self.key_store = PostgresKeys(self._opens)
         self.writes = PostgresWrites(self._opens, self.clock, source)
-        self.ledger = PostgresLedger(url, self.clock)
+        self.ledger = PostgresLedger(opener(url, "remit_reader"), self.clock)
         self.chains = PostgresChains(self._opens)
         self.care = PostgresCare(url, self.clock)
         self.audit = PostgresAudit(self._opens)
@@ -329,11 +329,13 @@ class Authority:
         from remit.bootstrap.seals import check_seals  # noqa: PLC0415 - see above
 
         connections = KeptConnections(self.url, "remit_authority", API_CONNECTIONS)
+        reading = KeptConnections(self.url, "remit_reader", API_CONNECTIONS)
         return Services(
             clock=self.clock,
             repository=self.repository,
             writes=PostgresWrites(connections.use, self.clock, "api"),
             connections=connections,
+            reading=reading,
             keys_over=self.keys_over(),
             capabilities_over=self.capabilities_over(),
             exchange=self._exchange(connections),
@@ -341,7 +343,7 @@ class Authority:
             tickets_over=self.tickets_over,
             reach=PostgresRevocations(connections.use),
             key_list=self.key_store,
-            ledger=self.ledger,
+            ledger=PostgresLedger(reading.use, self.clock),
             books_of=lambda month: open_month(self.url, month, opens_archive(self.settings)),
             naming=focus_naming(self.settings),
             findings=lambda: self._findings_over(

@@ -72,9 +72,10 @@ def _results(settings: "Settings", url: str) -> "Iterator[CheckResult]":
     if not schema:
         opens = opener(url, "remit_authority")
         yield PostgresJobs(opens).check()
-        yield check_seals(settings, PostgresSeals(opener(url, "remit_reader")))
+        reads = opener(url, "remit_reader")
+        yield check_seals(settings, PostgresSeals(reads))
         yield from _with_paths(
-            [*check_books(PostgresLedger(url, make_clock(settings))), PostgresAudit(opens).check()], url
+            [*check_books(PostgresLedger(reads, make_clock(settings))), PostgresAudit(opens).check()], url
         )
 
 

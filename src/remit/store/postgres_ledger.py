@@ -11,7 +11,7 @@ import psycopg
 
 from remit.kernel.clock import Clock
 from remit.ledger.model import ArchivedError, CheckResult, Debt, Difference, ReportRow
-from remit.store.connect import CONNECT_TIMEOUT_SECONDS, connect, readable_address
+from remit.store.connect import CONNECT_TIMEOUT_SECONDS, Opens, readable_address
 from remit.store.job_schema import PACKAGE, missing_job_migrations
 from remit.store.migrate import migrations
 from remit.store.named import query
@@ -75,20 +75,20 @@ def _migration_state(name: str, applied: dict[str, str], known: dict[str, str]) 
 
 
 class PostgresLedger:
-    """Implements `LedgerReader` with the reader's role: nothing here can write.
+    """Implements `LedgerReader` with connections in the reader's role: nothing here can write.
 
     With `nodes` (grant ids), reports, totals and entries are those that one of these grants was charged for: what its
     owner may see. Checks and counts are always of the whole.
     """
 
-    def __init__(self, url: str, clock: Clock, nodes: Sequence[str] | None = None) -> None:
-        self._url = url
+    def __init__(self, opens: Opens, clock: Clock, nodes: Sequence[str] | None = None) -> None:
+        self._connect = opens
         self._clock = clock
         self._nodes = None if nodes is None else list(nodes)
 
     def of_nodes(self, nodes: Sequence[str]) -> "PostgresLedger":
         """The part of the ledger that these grants were charged for; of none, nothing."""
-        return PostgresLedger(self._url, self._clock, nodes)
+        return PostgresLedger(self._connect, self._clock, nodes)
 
     def report(
         self,
@@ -216,13 +216,9 @@ class PostgresLedger:
     @contextmanager
     def _snapshot(self) -> Iterator[psycopg.Connection]:
         """Everything as of one instant, so that holds ending meanwhile cannot look like differences."""
-        with self._connect() as connection:
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            with connection.transaction():
-                yield connection
-
-    def _connect(self) -> psycopg.Connection:
-        return connect(self._url, "remit_reader")
+        with self._connect() as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield connection
 
 
 def read_debts(connection: psycopg.Connection, *, nodes: Sequence[str] | None, settled: bool) -> list[Debt]:
