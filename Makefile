@@ -22,7 +22,7 @@ demo: .venv/runtime.stamp ## run the whole system on a generated workload, in ab
 	@$(BIN)/remit demo
 
 test: .venv/dev.stamp ## run the tests; T=path runs a part of them
-	@$(BIN)/python -m pytest -n 2 --dist loadscope $(T)
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(T)
 
 lint: .venv/dev.stamp ## style, format, types and import direction, all findings at once
 	@status=0; \

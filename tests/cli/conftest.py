@@ -98,20 +98,20 @@ def plain_environment(**more: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(own)} | more
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system() -> Iterator[System]:
     """A running Remit with its vendor."""
     with System() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cli(system: System) -> Cli:
     """The command line over the running Remit's settings."""
     return Cli(system.folder, plain_environment(REMIT_CONFIG=str(system.config), USER="ada"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def spent(system: System) -> str:
     """The root of a tree in which two teams have spent $0.30 and $0.10."""
     child = {"owner": "bob@acme.example", "limits": [{"usd": "5", "per": "month"}]}

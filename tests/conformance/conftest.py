@@ -14,14 +14,14 @@ __all__ = ["name", "system"]
 NOON = "2026-11-17T12:00:00+00:00"  # a Tuesday, in the middle of a day, a week, a month and a quarter
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def quick() -> Iterator[System]:
     """A Remit that gives a call two seconds and its hold four."""
     with System(gateway={"request_seconds": 2.0, "hold_seconds": 4.0}) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def dated() -> Iterator[tuple[System, list[dict[str, Any]]]]:
     """A Remit that believes it is noon on a certain Tuesday, and what it has posted to its receiver of pages."""
     with receiver_of_pages() as (url, pages):

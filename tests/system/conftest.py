@@ -10,7 +10,7 @@ from tests.system.harness import System
 _numbers = count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system() -> Iterator[System]:
     """A running Remit with its vendor; shared, so a test uses grants of its own (see `name`)."""
     with System() as running:
