@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 
+from remit.jobs.looking_back import LookBack
 from remit.kernel.clock import Clock
 from remit.ledger.canonical import UnsealableError
 from remit.ledger.checkpoint import Checkpoint, CheckpointError, SignerKey, open_note, sign
@@ -31,10 +32,14 @@ class Sealer:
         self._key = key
         self._log = log
         self._clock = clock
+        self._past = LookBack(seals, log, clock)
         self._is_stopped = False
 
     def round(self) -> None:
-        """As `seal`, for who has nobody to tell: logs why it stops, once. Raises what storage raises."""
+        """As `seal`, for who has nobody to tell: logs why it stops, once; then looks at a part of what was sealed before.
+
+        Raises what storage raises.
+        """
         try:
             self.seal()
         except SealedElsewhereError:
@@ -45,6 +50,7 @@ class Sealer:
             self._is_stopped = True
         else:
             self._is_stopped = False
+            self._past.round(self._key().verifier())
 
     def seal(self) -> Checkpoint | None:
         """Seals what there is, signs it and publishes it; answers the newest checkpoint, None of an empty ledger.

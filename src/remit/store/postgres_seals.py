@@ -67,6 +67,10 @@ class PostgresSeals:
         self._opens = opens
         self._archive = archive
 
+    def here(self) -> "PostgresSeals":
+        """The same, and no archive: of what has left the database it can say nothing."""
+        return PostgresSeals(self._opens)
+
     @contextmanager
     def alone(self) -> Iterator["Sealing"]:
         """The work of the one process that seals now. Raises SealedElsewhereError."""
