@@ -20,7 +20,7 @@ def bo(plane: Plane) -> Caller:
     caller = plane.caller("bo@acme.example")
     for person in ("bo@acme.example", "cy@acme.example"):
         plane.admin.write("POST", "/roles", {"person": person, "role": "finance", "reason": "books"})
-    plane.admin.create("acme")
+    plane.admin.made("acme", scope={"team": "core"})
     return caller
 
 
@@ -59,11 +59,14 @@ def test_a_month_from_its_statement_to_its_close(plane: Plane, bo: Caller, cy: C
     refused(bo.write("POST", f"/months/{MONTH}/close", {"reason": "agreed"}), 422, "bill_differs")
 
     ticket = bo.write("POST", f"/reconciliations/{accepted['id']}/post", {"reason": "as billed"}).json()
+    assert "kind" in ticket, ticket
     assert (ticket["kind"], ticket["requester"]) == ("books", "bo@acme.example")
     refused(bo.write("POST", f"/tickets/{ticket['id']}/approve", {"reason": "mine"}), 403, "not_permitted")
     approved = cy.write("POST", f"/tickets/{ticket['id']}/approve", {"reason": "right"})
     assert approved.json()["state"] == "approved", approved.text
     assert bo.get(f"/reconciliations/{accepted['id']}").json()["posted_by"] == "cy@acme.example"
+    by_team = plane.admin.get("/ledger/report", by="team").json()["rows"]
+    assert [(one["group"], one["amount_nanousd"]) for one in by_team] == [(["core"], 1_100)], by_team
     refused(bo.write("POST", f"/reconciliations/{accepted['id']}/post", {"reason": "again"}), 409, "already_posted")
     assert match(bo, accept=looked).json()["proposed_nanousd"] == 0
 

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from remit.bootstrap import Authority, load_ledger_key
+from remit.bootstrap.seals import check_seals
 from remit.jobs.sealing import AlteredError, Sealer
 from remit.ledger.canonical import INSTANTS
 from remit.ledger.checkpoint import SignerKey, open_note, signer_key
@@ -383,6 +384,25 @@ def test_the_authority_seals_by_itself(to_seal: SealedTrial, tmp_path: Path) -> 
     assert (tmp_path / "data/ledger.key").stat().st_mode & 0o777 == 0o600
     for seed in to_seal.looking.execute("SELECT note FROM ledger_checkpoints").fetchall():
         assert key.text() not in seed[0]
+
+
+def test_the_doctor_misses_a_checkpoint_once_there_was_one(to_seal: SealedTrial, tmp_path: Path) -> None:
+    """Not in the first seconds of a ledger, when nothing is sealed yet; but where what was published is gone."""
+    settings = load_settings(
+        overrides={"data_dir": tmp_path / "data", "database_url": to_seal.url},
+        environment={"REMIT_CLOCK_AT": to_seal.clock.now().isoformat()},
+    )
+    authority = Authority(settings, to_seal.url, to_seal.clock)
+    authority.sealer().seal()
+    assert check_seals(settings, authority.seals).differences == ()
+    to_seal.spend(1)
+    assert check_seals(settings, authority.seals).differences == ()
+    authority.sealer().seal()
+    assert check_seals(settings, authority.seals).differences == ()
+    for path in (tmp_path / "data/checkpoints").iterdir():
+        path.unlink()
+    (difference,) = check_seals(settings, authority.seals).differences
+    assert (difference.expected, difference.found) == ("a checkpoint", "none")
 
 
 def test_a_stop_is_logged_once(sealed: SealedTrial) -> None:

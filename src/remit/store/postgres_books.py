@@ -149,7 +149,7 @@ class PostgresBooks:
             if problem is not None:
                 return problem
             answer = PostgresAccounting(lambda: nullcontext(connection), self._clock).post_entries(
-                entries, by=by, reason=reason, key=f"reconcile:{reconciliation_id}", source=self._source
+                _labelled(connection, entries), by=by, reason=reason, key=f"reconcile:{reconciliation_id}", source=self._source
             )
             if not isinstance(answer, Posted):
                 return answer
@@ -202,6 +202,13 @@ class PostgresBooks:
 def _posted(connection: psycopg.Connection, month: date, vendor: str) -> list[PostedBefore]:
     rows = connection.execute(query("reconciliations_posted"), {"month": month, "vendor": vendor}).fetchall()
     return [PostedBefore(*row) for row in rows]
+
+
+def _labelled(connection: psycopg.Connection, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries under the tags that the grants which bear them fix: reports by these tags count what was booked as well."""
+    ids = list({entry["grant_id"] for entry in entries})
+    labels: dict[str, dict[str, str]] = dict(connection.execute(query("grant_labels"), {"ids": ids}).fetchall())
+    return [{**entry, "tags": {**entry["tags"], **labels.get(entry["grant_id"], {})}} for entry in entries]
 
 
 def _posting_problem(found: Reconciliation, digest: str, entries: list[dict[str, Any]]) -> Problem | None:
