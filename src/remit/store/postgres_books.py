@@ -149,7 +149,11 @@ class PostgresBooks:
             if problem is not None:
                 return problem
             answer = PostgresAccounting(lambda: nullcontext(connection), self._clock).post_entries(
-                _labelled(connection, entries), by=by, reason=reason, key=f"reconcile:{reconciliation_id}", source=self._source
+                _labelled(connection, entries),
+                by=by,
+                reason=reason,
+                key=f"reconcile:{reconciliation_id}",
+                source=self._source,
             )
             if not isinstance(answer, Posted):
                 return answer
