@@ -13,6 +13,7 @@ import pytest
 
 from remit.api.edge import Edge
 from remit.api.server import ApiServer
+from remit.store.connect import opener
 from tests.api.support import ADMIN, SAID, Caller, Plane, refused
 from tests.api.test_who import OPEN
 from tests.system.harness import System, root
@@ -67,7 +68,7 @@ def test_a_failure_says_nothing_but_its_request_id(
     def fail(*_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(plane.authority.ledger, "tail", fail)
+    monkeypatch.setattr(plane.server._services.ledger, "tail", fail)
     answer = admin.get("/ledger/entries")
     problem = refused(answer, 500, "internal_error")
     assert "secret detail" not in answer.text and problem["request_id"] in problem["detail"]
@@ -94,7 +95,8 @@ def test_each_request_is_one_line_without_secrets(plane: Plane, capsys: pytest.C
 
 def test_a_database_that_is_away_is_said_so(admin: Caller, plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the database cannot be reached, the answer is 503 without its address."""
-    monkeypatch.setattr(plane.authority.ledger, "_url", "postgresql://nobody@127.0.0.1:1/none")
+    nowhere = opener("postgresql://nobody@127.0.0.1:1/none", "remit_reader")
+    monkeypatch.setattr(plane.server._services.ledger, "_connect", nowhere)
     answer = admin.get("/ledger/entries")
     refused(answer, 503, "authority_unreachable")
     assert "127.0.0.1" not in answer.text

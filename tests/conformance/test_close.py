@@ -1,4 +1,7 @@
-"""A month from its calls to its close: the vendor's own books as its statement, and every nano-dollar of its bill."""
+"""A month from its calls to its close: the vendor's own books as its statement, and every nano-dollar of its bill.
+
+The cases books-agree and vendor-500-billed end to end; month-end goes the same way in `test_periods.py`.
+"""
 
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,8 +25,8 @@ from remit.store.postgres_statements import PostgresStatements
 from remit.testing.clock import ManualClock
 from remit.testing.vendor_reports.books import BookRow, exact_json
 from remit.testing.vendor_reports.openai import openai_costs, openai_usage
-from remit.testing.vendor_sim.books import Row
-from remit.testing.vendor_sim.prices import BilledTokens, PriceList, invoice_lines
+from remit.testing.vendor_reports.simulated import booked
+from remit.testing.vendor_sim.prices import PriceList
 from tests.conformance.support import HELLO, ask, dime, open_stream
 from tests.system.harness import System, root
 
@@ -40,12 +43,11 @@ def system() -> Iterator[System]:
 class Desk:
     """Finance, in the month after: who compares asks, and somebody else approves."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, month: date | None = None) -> None:
         self.system = system
-        today = datetime.now(UTC)
-        self.month = date(today.year, today.month, 1)
+        self.month = month or datetime.now(UTC).date().replace(day=1)
         after = month_after(self.month)
-        self.since = datetime(today.year, today.month, 1, tzinfo=UTC)
+        self.since = datetime(self.month.year, self.month.month, 1, tzinfo=UTC)
         self.until = datetime(after.year, after.month, 1, tzinfo=UTC)
         self.clock = ManualClock(datetime(after.year, after.month, 3, tzinfo=UTC))
         opens = system.authority._opens
@@ -109,27 +111,9 @@ class Desk:
         return self.reconciling.close(self.month, waived, self.by())
 
 
-def as_booked(row: Row) -> BookRow:
-    """A row of the vendor simulator's books, with its amount by kind."""
-    tokens = BilledTokens(
-        prompt_tokens=row.prompt_tokens,
-        cached_tokens=row.cached_tokens,
-        cache_write_tokens=row.cache_write_tokens,
-        completion_tokens=row.completion_tokens,
-    )
-    lines = invoice_lines(PriceList.default().models[row.model].rate(row.service_tier, row.prompt_tokens), tokens)
-    assert sum(lines) == row.amount_nanousd
-    plain = row.prompt_tokens - row.cached_tokens - row.cache_write_tokens
-    used = (plain, row.cached_tokens, row.cache_write_tokens, row.completion_tokens)
-    kinds = ("input", "cache_read", "cache_write", "output")
-    return BookRow(
-        at=row.received_at,
-        model=row.model,
-        used=dict(zip(kinds, used, strict=True)),
-        costs_nanousd=dict(zip(kinds, lines, strict=True)),
-        tier=row.service_tier,
-        id=row.vendor_request_id,
-    )
+def books_of(system: System) -> list[BookRow]:
+    """The vendor simulator's books, as its reports are made from them."""
+    return [booked(row, PriceList.default()) for row in system.vendor.rows()]
 
 
 def spend(system: System) -> str:
@@ -150,7 +134,7 @@ def spend(system: System) -> str:
     return key
 
 
-def test_a_month_is_closed_at_what_the_vendor_billed(system: System) -> None:
+def test_books_agree_through_close_with_a_500_that_is_billed(system: System) -> None:
     """Plain calls, a 500 that is billed and tried again, a caller who leaves; a fee and use past the gateway on the bill besides.
 
     Every attempt is in the ledger once, what is unknown is settled by the statement, what was not metered is found with its
@@ -162,7 +146,7 @@ def test_a_month_is_closed_at_what_the_vendor_billed(system: System) -> None:
     assert [(one["kind"], one["attempt"]) for one in retried] == [("suspense", 1), ("usage", 2)]
     assert len({one["operation_id"] for one in retried}) == 1
     desk = Desk(system)
-    rows = [as_booked(row) for row in system.vendor.rows()]
+    rows = books_of(system)
     shadow = BookRow(
         at=rows[0].at, model="sim-dime", used={"output": 3}, costs_nanousd={"output": 300_000_000}, requests=3,
         project="proj-x", key_id="key-x", id="shadow",

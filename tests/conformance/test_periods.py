@@ -2,19 +2,23 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import openai
 import pytest
 
+from remit.ledger.months import Closed
 from tests.conformance.support import DIME, HELLO, Tap, ask, dime, user
-from tests.system.harness import System, root
+from tests.conformance.test_close import Desk, books_of
+from tests.system.harness import SIM_PRICES, System, root
 
 # How long before midnight a night begins, by the gateway's clock; a machine too slow for one begins again with the next.
 LEADS_SECONDS = (12, 25, 50)
 REFUSED = b"HTTP/1.1 429 "
 GRANTS = ("month", "day", "late")
 _making = threading.Lock()  # one process sets up one database at a time
+SETTINGS = SIM_PRICES + '\n[reconcile]\nunassigned = "month"\n'
 NEW_YORK = {"time_zone": "America/New_York", "starts": "2026-01-01"}
 
 
@@ -38,8 +42,11 @@ MONTH_ENDS = [
 
 
 @pytest.mark.timeout(300)
-def test_month_end_in_new_york() -> None:
-    """A spent month is refilled at local midnight, exactly once; a call in flight belongs to where its hold was taken."""
+def test_month_end_in_new_york_through_close() -> None:
+    """A spent month is refilled at local midnight, exactly once; a call in flight belongs to where its hold was taken.
+
+    The vendor's month that both are in closes at what the vendor billed.
+    """
     with ThreadPoolExecutor() as pool:
         for night in [pool.submit(live_through, *night) for night in MONTH_ENDS]:
             night.result()
@@ -50,7 +57,7 @@ def live_through(midnight: str, next_month: str, next_day: str) -> None:
     for lead_seconds in LEADS_SECONDS:
         date = instant(midnight) - timedelta(seconds=lead_seconds)
         with _making:
-            system = System(environment={"REMIT_CLOCK_AT": date.isoformat()})
+            system = System(settings=SETTINGS, environment={"REMIT_CLOCK_AT": date.isoformat()})
             # Before it starts, because from then on its midnight comes nearer.
             system.apply({"month": per("month", "0.30"), "day": per("day", "0.10"), "late": per("month", "0.10")})
             month, day, late = (system.key(path) for path in GRANTS)
@@ -67,6 +74,7 @@ def live_through(midnight: str, next_month: str, next_day: str) -> None:
             assert running.result().status == 200
             if in_time:
                 check_books_around(system, instant(midnight))
+                close_around(system, instant(midnight))
                 return
     raise AssertionError(f"not even {LEADS_SECONDS[-1]} s before midnight were enough")
 
@@ -124,4 +132,17 @@ def check_books_around(system: System, midnight: datetime) -> None:
         assert [(posted, held) for _, posted, held in buckets] == [(spent, 0), (spent, 0)]
         assert buckets[0][0] == midnight
     assert system.vendor.wait_idle().total_nanousd == 10 * DIME
+    system.assert_books_agree()
+
+
+def close_around(system: System, midnight: datetime) -> None:
+    """Bills follow UTC: the calls of both local months are on one, and that month closes at it with none lost or booked twice."""
+    desk = Desk(system, midnight.date().replace(day=1))
+    # The vendor lives in the present; its statement is of that night.
+    desk.bring(replace(row, at=midnight) for row in books_of(system))
+    found = desk.match(10 * DIME)
+    assert (found.ledger_nanousd, found.found_nanousd, found.entries) == (10 * DIME, 0, 0)
+    closed = desk.close()
+    assert isinstance(closed, Closed) and closed.totals["vendors"] == {"openai": 10 * DIME}, closed
+    assert {entry["billing_month"] for path in GRANTS for entry in system.entries(path)} == {desk.month.isoformat()}
     system.assert_books_agree()

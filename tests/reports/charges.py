@@ -119,10 +119,9 @@ def an_invoice() -> Invoice:
     """November at OpenAI, in two lines."""
     issued = datetime(2026, 12, 3, tzinfo=UTC)
     return Invoice(
-        issuer="OpenAI",
+        vendor="openai",
         invoice_id="INV-2026-11",
         month=NOVEMBER,
-        account_id="4711",
         status="Issued",
         issued_at=issued,
         lines=[

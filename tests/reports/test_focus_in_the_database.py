@@ -31,7 +31,8 @@ WITH changed (number, change) AS (VALUES
     (1, '{"grant_id": "grant_b"}'::jsonb), (2, '{"grant_path": "root/x"}'), (3, '{"owner": "bob@acme.example"}'),
     (4, '{"class": "experimentation"}'), (5, '{"tags": {"team": "x"}}'), (6, '{"vendor": "azure"}'),
     (7, '{"deployment": "other"}'), (8, '{"model_served": "sim-other"}'), (9, '{"tier": "flex"}'),
-    (10, '{"usage_source": "recovered"}'), (11, '{"price_source": "override:1"}'))
+    (10, '{"usage_source": "recovered"}'), (11, '{"price_source": "override:1"}'),
+    (12, '{"block_ids": ["block_a", "block_b"]}'))
 INSERT INTO entries OVERRIDING USER VALUE
 SELECT (jsonb_populate_record(p, CASE WHEN n % 2 = 0 THEN c.change ELSE '{}' END || jsonb_build_object(
     'id', format('entry_mixed%s_%s', lpad(c.number::text, 2, '0'), n), 'hold_id', format('mixed%s_%s', c.number, n)))).*
@@ -133,6 +134,15 @@ def test_charges_come_in_the_order_of_their_groups(trial: Trial, grain: Grain, m
         keys = [str(group_key(one, grain)) for one in books.charges(grain)]
     changes = [key for before, key in zip([None, *keys], keys, strict=False) if key != before]
     assert len(changes) == len(set(keys)) and len(keys) > 8
+
+
+def test_single_entries_have_the_credential_that_was_shown(trial: Trial) -> None:
+    """By entry, every block of it; by day, who authenticated, however many capabilities they made of theirs."""
+    shown = {row["x_PrincipalId"]: row for row in rows(trial, MARCH, "entry")}["block_a"]
+    assert (shown["x_ConsumerId"], shown["x_CredentialId"]) == ("block_b", "block_b")
+    assert shown["x_CredentialDetails"] == '{"x_BlockIds":["block_a","block_b"]}'
+    by_day = [row for row in rows(trial, MARCH) if row["x_PrincipalId"] == "block_a"]
+    assert by_day and {row["x_CredentialId"] for row in by_day} == {None}
 
 
 def test_a_month_is_closed_when_the_books_say_so(trial: Trial) -> None:

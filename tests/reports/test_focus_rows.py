@@ -162,7 +162,7 @@ def test_the_grain_says_what_is_summed(grain: Grain, rows: int) -> None:
 
 DIFFERENT: list[dict[str, Any]] = [
     {"grant_id": "grant_ads"}, {"owner": "bob@acme.example"}, {"grant_class": "experimentation"}, {"tags": {"team": "ads"}},
-    {"vendor": "azure"}, {"deployment": "market"}, {"model": "gpt-4o-mini"}, {"tier": "priority"},
+    {"block_ids": ("block_b",)}, {"vendor": "azure"}, {"deployment": "market"}, {"model": "gpt-4o-mini"}, {"tier": "priority"},
     {"price_source": "override:1"}, {"usage_source": "recovered"}, {"lines": (line("input", 1, 3),)},
 ]  # fmt: skip
 
@@ -254,8 +254,13 @@ def test_no_account_looks_like_a_number(given: str, text: str) -> None:
 def test_a_deployment_nobody_described_has_names() -> None:
     """Names of vendors that are known, and of any other the name it has here."""
     known, other, past = (NAMING.of(*one) for one in (("openai", "x"), ("acme-llm", "y"), ("openai", "main")))
-    assert (known.provider, known.service, known.account_id) == ("OpenAI", "OpenAI API", "deployment-x")
-    assert (other.provider, other.issuer, other.host) == ("acme-llm", "acme-llm", None)
+    assert (known.provider, known.service, known.account_id) == ("OpenAI", "OpenAI API", "acct-4711")
+    assert (other.provider, other.issuer, other.host, other.account_id) == (
+        "acme-llm",
+        "acme-llm",
+        None,
+        "vendor-acme-llm",
+    )
     assert (past.account_id, past.sub_account_id) == ("acct-4711", "proj_9")
 
 

@@ -58,7 +58,7 @@ def focus(
     except OSError as error:
         raise CommandError(f"cannot write `{out}`: {(error.strerror or str(error)).lower()}", EXIT_OUTPUT) from None
     if dataset == "invoice-detail" and not rows:
-        remark("no invoice is known: vendors' statements are not kept yet")
+        remark("no bill is known: a month has those that it was closed with")
     print(f"{rows:,} rows in {out}")
     return EXIT_OK
 

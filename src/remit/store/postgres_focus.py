@@ -60,7 +60,7 @@ class PostgresMonth:
             cursor.itersize = AT_ONCE
             cursor.execute(query("focus_charges"), {**self._bounds(), "grain": grain})
             for row in cursor:
-                yield Charge(**{**row, "lines": _lines(row["lines"])})
+                yield Charge(**{**row, "block_ids": tuple(row["block_ids"]), "lines": _lines(row["lines"])})
 
     def total_nanousd(self) -> int:
         """By the sums that reports read, and not by the rows of `charges`."""
@@ -79,7 +79,7 @@ class PostgresMonth:
     def invoices(self) -> Iterable[Invoice]:
         """The bills that the month was closed with; none while it is open."""
         row = self._connection.execute(query("focus_bills"), self._bounds()).fetchone()
-        return () if row is None else tuple(_invoice(bill, self.month, row[1]) for bill in row[0]["bills"])
+        return () if row is None else tuple(_invoice(bill, self.month, *row) for bill in row[0]["bills"])
 
     def _is_closed(self) -> bool:
         return bool(self._one("focus_closed"))
@@ -124,7 +124,7 @@ def _line(written: Any) -> PriceLine | None:
 _CATEGORIES: Mapping[str, InvoiceCategory] = {"tax": "Tax", "credit": "Credit", "purchase": "Purchase"}
 
 
-def _invoice(bill: dict[str, Any], month: date, signed_at: datetime) -> Invoice:
+def _invoice(bill: dict[str, Any], month: date, totals: dict[str, Any], signed_at: datetime) -> Invoice:
     """A bill as it was signed off: a line for usage, and one for each part that is none."""
     parts = bill.get("lines") or []
     usage = bill["total_nanousd"] - sum(part["amount_nanousd"] for part in parts)
@@ -141,10 +141,11 @@ def _invoice(bill: dict[str, Any], month: date, signed_at: datetime) -> Invoice:
         for number, (kind, amount, text) in enumerate(stated, 1)
     ]
     return Invoice(
-        issuer=bill["vendor"],
+        vendor=bill["vendor"],
         invoice_id=bill["invoice_id"],
         month=month,
-        account_id=bill["vendor"],
         status="Issued",
         lines=lines,
+        issuer=bill.get("issuer"),
+        owed_nanousd=totals["vendors"].get(bill["vendor"], 0),
     )

@@ -71,7 +71,9 @@ COST_AND_USAGE: Final[tuple[Column, ...]] = (
     Column("SkuPriceDetails", "json", nullable=True),
     *_nullable("SkuPriceId", "SubAccountId", "SubAccountName", "SubAccountType"),
     Column("Tags", "json", nullable=True),
-    Column("x_Deployment", nullable=True),
+    *_nullable("x_ConsumerId"),
+    Column("x_CredentialDetails", "json", nullable=True),
+    *_nullable("x_CredentialId", "x_Deployment"),
     Column("x_GrantClass"),
     Column("x_GrantId"),
     Column("x_GrantPath"),
@@ -83,7 +85,7 @@ COST_AND_USAGE: Final[tuple[Column, ...]] = (
     Column("x_LedgerEntryLastId"),
     Column("x_ListPriceKnown", "flag"),
     Column("x_Owner"),
-    *_nullable("x_PriceCatalogVersion", "x_TransferId", "x_UsageSource"),
+    *_nullable("x_PriceCatalogVersion", "x_PrincipalId", "x_TransferId", "x_UsageSource"),
 )
 
 INVOICE_DETAIL: Final[tuple[Column, ...]] = (

@@ -10,7 +10,7 @@ from remit.reports.focus.columns import Row
 from remit.reports.focus.model import Charge, Grain, charge_period
 from remit.reports.focus.names import Naming
 from remit.reports.focus.parts import Part, parts_of
-from remit.reports.focus.rows import cost_row
+from remit.reports.focus.rows import cost_row, credential
 
 
 @dataclass(slots=True)
@@ -47,8 +47,8 @@ def group_key(charge: Charge, grain: Grain) -> tuple[Any, ...]:
     period = charge_period(charge.held_at, grain)
     alone = charge.entry_id if grain == "entry" or charge.kind in ("adjustment", "transfer") else ""
     return (
-        period[0], charge.grant_id, charge.grant_path, charge.owner, charge.grant_class, charge.tags, charge.vendor,
-        charge.deployment, charge.model, charge.tier, charge.usage_source, charge.price_source, charge.kind,
+        period[0], charge.grant_id, charge.grant_path, charge.owner, charge.grant_class, charge.tags, charge.principal_id,
+        charge.vendor, charge.deployment, charge.model, charge.tier, charge.usage_source, charge.price_source, charge.kind,
         charge.billing_month, alone,
     )  # fmt: skip
 
@@ -80,6 +80,7 @@ def _rows(charge: Charge, sums: dict[tuple[str, int], tuple[Part, Sum]], grain: 
     for part, summed in sums.values():
         yield cost_row(charge, part, names, period) | {
             **_money(part, summed),
+            **credential(charge.block_ids if grain == "entry" else ()),
             "x_LedgerEntriesCount": summed.entries,
             "x_LedgerEntriesDigest": summed.digest.hexdigest(),
             "x_LedgerEntryFirstId": summed.first_id,

@@ -5,17 +5,18 @@ from collections.abc import Iterable, Iterator
 from remit.ledger.months import month_after
 from remit.reports.focus.columns import Row
 from remit.reports.focus.model import Invoice, first_instant
-from remit.reports.focus.names import as_text_id
+from remit.reports.focus.names import Naming
 from remit.reports.focus.rows import key_value
 
 
-def invoice_rows(invoices: Iterable[Invoice]) -> Iterator[Row]:
+def invoice_rows(invoices: Iterable[Invoice], naming: Naming) -> Iterator[Row]:
     """Amounts as they were invoiced; an invoice that corrects none refers to itself."""
     for invoice in invoices:
+        issuer, account_id = naming.billed(invoice)
         for line in invoice.lines:
             yield {
                 "BilledCost": line.amount_nanousd,
-                "BillingAccountId": as_text_id("acct", invoice.account_id),
+                "BillingAccountId": account_id,
                 "BillingCurrency": "USD",
                 "BillingPeriodEnd": first_instant(month_after(invoice.month)),
                 "BillingPeriodStart": first_instant(invoice.month),
@@ -28,7 +29,7 @@ def invoice_rows(invoices: Iterable[Invoice]) -> Iterator[Row]:
                 "InvoiceId": invoice.invoice_id,
                 "InvoiceIssueDate": invoice.issued_at,
                 "InvoiceIssueStatus": invoice.status,
-                "InvoiceIssuerName": invoice.issuer,
+                "InvoiceIssuerName": issuer,
                 "PaymentDueDate": invoice.due_at,
                 "PaymentTerms": invoice.payment_terms or "Not stated",
                 "ReferenceInvoiceId": invoice.corrects_invoice_id or invoice.invoice_id,

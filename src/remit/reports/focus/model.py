@@ -24,7 +24,8 @@ class Charge:
     """One entry that is spend; a call's overage is part of the charge it belongs to, as the price lines cover both.
 
     `overage_id` names that second entry. `corrected_nanousd` is the amount of the entry that a correction corrects.
-    `billing_month` is the first day of the month it is booked in, `held_at` when the call was begun.
+    `billing_month` is the first day of the month it is booked in, `held_at` when the call was begun. `block_ids` are the
+    blocks of the capability that was shown, root first; there are none where it is no call.
     """
 
     entry_id: str
@@ -37,6 +38,7 @@ class Charge:
     grant_class: str
     owner: str
     tags: Mapping[str, Any] = field(default_factory=dict)
+    block_ids: tuple[str, ...] = ()
     overage_id: str | None = None
     corrected_nanousd: int | None = None
     vendor: str | None = None
@@ -51,6 +53,11 @@ class Charge:
     @property
     def entry_ids(self) -> tuple[str, ...]:
         return (self.entry_id,) if self.overage_id is None else (self.entry_id, self.overage_id)
+
+    @property
+    def principal_id(self) -> str | None:
+        """The block that was issued: whoever holds it authenticated, whatever was appended to it since."""
+        return self.block_ids[0] if self.block_ids else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,18 +89,28 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
-    """What a vendor asks to be paid for a month, from whatever statement it was read."""
+    """What a vendor asks to be paid for a month, from whatever statement it was read.
 
-    issuer: str
+    `issuer` is who billed it where that was said; None leaves it to `names.Naming`. `owed_nanousd` is what the ledger says
+    the vendor is owed for the month, None where it does not say.
+    """
+
+    vendor: str
     invoice_id: str
     month: date
-    account_id: str
     status: InvoiceStatus
     lines: Sequence[InvoiceLine]
+    issuer: str | None = None
+    owed_nanousd: int | None = None
     issued_at: datetime | None = None
     due_at: datetime | None = None
     payment_terms: str | None = None
     corrects_invoice_id: str | None = None
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether it asks for what the ledger says is owed, to the nano-dollar."""
+        return self.owed_nanousd == sum(line.amount_nanousd for line in self.lines)
 
 
 def first_instant(month: date) -> datetime:

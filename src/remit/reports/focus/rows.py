@@ -34,7 +34,7 @@ def cost_row(charge: Charge, part: Part, names: Names, period: tuple[datetime, d
         "ChargePeriodStart": period[0],
         "ChargePeriodEnd": period[1],
         "InvoiceDetailId": None,
-        "InvoiceId": None,
+        "InvoiceId": names.invoice_id,
         "ServiceCategory": "AI and Machine Learning",
         "ServiceSubcategory": "Generative AI",
     }
@@ -43,6 +43,15 @@ def cost_row(charge: Charge, part: Part, names: Names, period: tuple[datetime, d
 def key_value(pairs: Mapping[str, Any]) -> str | None:
     """A Key-Value object of FOCUS; null where there is nothing to say."""
     return json.dumps(dict(sorted(pairs.items())), ensure_ascii=False, separators=(",", ":")) if pairs else None
+
+
+def credential(block_ids: tuple[str, ...]) -> Row:
+    """What was shown, and for whom its holder had made it; of single entries, as an agent may make one for each task."""
+    return {
+        "x_ConsumerId": block_ids[-1] if len(block_ids) > 1 else None,
+        "x_CredentialDetails": key_value({"x_BlockIds": list(block_ids)} if block_ids else {}),
+        "x_CredentialId": block_ids[-1] if block_ids else None,
+    }
 
 
 def _whose(names: Names) -> Row:
@@ -71,6 +80,7 @@ def _lineage(charge: Charge) -> Row:
         "x_ListPriceKnown": (charge.price_source or "").startswith(_CATALOGUE),
         "x_Owner": charge.owner,
         "x_PriceCatalogVersion": charge.price_source,
+        "x_PrincipalId": charge.principal_id,
         "x_UsageSource": charge.usage_source,
     }
 

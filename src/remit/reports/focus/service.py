@@ -18,12 +18,12 @@ class ExportMismatchError(Exception):
 
 def dataset_rows(dataset: Dataset, reader: FocusReader, naming: Naming, grain: Grain = "day") -> Iterator[Row]:
     """The rows of a dataset. Raises ExportMismatchError after the last row of one that is not the ledger."""
+    naming = naming.with_bills(reader.invoices())
     if dataset == "billing-period":
-        issuers = [naming.of(*one).issuer for one in reader.deployments()]
-        issuers += [naming.of(said.vendor, name).issuer for name, said in naming.stated.items()]
-        return period_rows(reader.billing_month(), issuers)
+        booked = {naming.of(*one).issuer for one in reader.deployments()}
+        return period_rows(reader.billing_month(), booked | naming.issuers())
     if dataset == "invoice-detail":
-        return invoice_rows(reader.invoices())
+        return invoice_rows(naming.invoices, naming)
     return _checked(cost_rows(reader.charges(grain), grain, naming), reader)
 
 
