@@ -2,7 +2,7 @@
 
 import signal
 import sys
-import threading
+from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -31,10 +31,11 @@ def run_gateways(  # noqa: PLR0917 - the parts that run beside each other
 
     Upkeep and API have the same `clock`, so that everything that runs together agrees on the time.
     """
-    stop = threading.Event()
+    # A second signal may come while the first is dealt with: an event would wait for its own lock then, this queue does not.
+    stop: SimpleQueue[int] = SimpleQueue()
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        stop.put(number)
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
@@ -51,7 +52,7 @@ def run_gateways(  # noqa: PLR0917 - the parts that run beside each other
             return EXIT_DIFFERENCES
         also = f", api {api.url}" if api is not None else ""
         print(f"remit is up: gateway {gateways.url}{also}", flush=True)
-        stop.wait()
+        stop.get()
         return EXIT_OK
     finally:
         for one in beside:
