@@ -1,5 +1,6 @@
 """`remit ledger archive` and `scan`: the ledger's past, in a Delta table."""
 
+import re
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -8,6 +9,7 @@ from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK, CommandError
 from remit.cli.options import Json, Where
 
 _MAX_ROWS = 1_000_000
+_SIZE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,3})?[kmgt]i?b", re.ASCII | re.IGNORECASE)
 
 
 def archive(*, json: Json = False, where: Where | None = None) -> int:
@@ -64,8 +66,8 @@ def scan(
     from remit.cli.output import print_csv, print_json, print_table, table
     from remit.cli.session import open_authority
 
-    if not memory.isalnum():
-        raise CommandError("--memory is a size such as 512MB")
+    if not _SIZE.fullmatch(memory):
+        raise CommandError(f"--memory `{memory}` is no size such as 512MB")
     lake = open_authority(where).lake(memory)
     from remit.store.lake import QueryError
 

@@ -111,12 +111,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _on_termination)
     try:
-        code = run(arguments)
+        code = run(arguments) if _has_streams() else EXIT_OUTPUT
     except KeyboardInterrupt:
         if not _termination.is_set():
             raise
         code = EXIT_TERMINATED
     sys.exit(code)
+
+
+def _has_streams() -> bool:
+    """Whether there is a standard output; what else was closed is opened on nothing.
+
+    The next file or connection would get the number of what is closed, and would be written what is meant for it. Nothing is
+    done whose answer, which may be a secret, cannot be told.
+    """
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+    if sys.stderr is None and sys.stdout is not None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as above
+    if sys.stdout is None and sys.stderr is not None:
+        print("remit: cannot write: standard output is closed", file=sys.stderr)
+    return sys.stdout is not None
 
 
 def _on_termination(_number: int, _frame: FrameType | None) -> None:
