@@ -113,6 +113,16 @@ def test_a_question_in_every_format(cli: Cli, spent: str) -> None:
         assert ran.code == 2 and ran.err.count("\n") == 1 and ran.out == ""
 
 
+def test_values_with_parts_are_json(cli: Cli, spent: str) -> None:
+    """Tags, lists and truth are in a cell of CSV or of a table what they are in JSON; nothing is written as one language has it."""
+    ask = ("sql", "SELECT '{\"team\": \"rés\", \"n\": null}'::jsonb AS t, ARRAY['a', NULL] AS l, 1 = 1 AS b, ARRAY[1.50] AS d")
+    (row,) = csv.DictReader(io.StringIO(cli.ok(*ask, "--format", "csv").out))
+    assert row == {"t": '{"n":null,"team":"rés"}', "l": '["a",null]', "b": "true", "d": '["1.50"]'}
+    (told,) = cli.ok(*ask, "--format", "json").json()
+    assert {name: json.loads(text) for name, text in row.items()} == told
+    assert cli.ok(*ask).out.splitlines()[1].split() == list(row.values())
+
+
 def test_a_question_to_ones_own_database(cli: Cli, system: System, spent: str) -> None:
     """It is asked with a login that can only read, and with no other; without one the command says how to make it."""
     ask = ("sql", f"SELECT session_user::text AS me FROM grants WHERE grant_path = '{spent}'", "--format", "csv")

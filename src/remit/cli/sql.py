@@ -63,7 +63,7 @@ def sql(
         ]
         shown = table(*found.names, right=numbers)
         for row in found.rows:
-            shown.add_row(*("" if value is None else str(_plain(value)) for value in row))
+            shown.add_row(*("" if value is None else str(_said(value)) for value in row))
         print_table(shown)
     if found.is_cut:
         remark(f"there are more rows than {rows:,}: --rows allows more")
@@ -79,5 +79,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _said(value: Any) -> Any:
+    """A value of one cell; what has parts, as tags and lists do, in JSON."""
+    import msgspec
+
+    from remit.cli.output import jsonable
+
+    if isinstance(value, dict | list | bool):
+        return msgspec.json.encode(jsonable(_plain(value))).decode()
+    return _plain(value)
+
+
 def _cell(value: Any, text_cell: Any) -> Any:
-    return text_cell(value) if isinstance(value, str) else _plain(value)
+    return text_cell(value) if isinstance(value, str) else _said(value)
