@@ -115,7 +115,10 @@ def test_a_question_in_every_format(cli: Cli, spent: str) -> None:
 
 def test_values_with_parts_are_json(cli: Cli, spent: str) -> None:
     """Tags, lists and truth are in a cell of CSV or of a table what they are in JSON; nothing is written as one language has it."""
-    ask = ("sql", "SELECT '{\"team\": \"rés\", \"n\": null}'::jsonb AS t, ARRAY['a', NULL] AS l, 1 = 1 AS b, ARRAY[1.50] AS d")
+    ask = (
+        "sql",
+        'SELECT \'{"team": "rés", "n": null}\'::jsonb AS t, ARRAY[\'a\', NULL] AS l, 1 = 1 AS b, ARRAY[1.50] AS d',
+    )
     (row,) = csv.DictReader(io.StringIO(cli.ok(*ask, "--format", "csv").out))
     assert row == {"t": '{"n":null,"team":"rés"}', "l": '["a",null]', "b": "true", "d": '["1.50"]'}
     (told,) = cli.ok(*ask, "--format", "json").json()

@@ -63,7 +63,7 @@ def scan(
     `entries` has the columns of the ledger, `month` (that of `held_at`, as 2026-03), and JSON as text. Amounts are nano-USD. Reads
     only: nothing else can be asked, and no other file or address be reached.
     """
-    from remit.cli.output import print_csv, print_json, print_table, table
+    from remit.cli.output import parts_as_json, print_csv, print_json, print_table, table
     from remit.cli.session import open_authority
 
     if not _SIZE.fullmatch(memory):
@@ -80,10 +80,12 @@ def scan(
     if format_ == "json":
         print_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
     elif format_ == "csv":
-        print_csv(answer.columns, [["" if cell is None else str(cell) for cell in row] for row in answer.rows])
+        print_csv(
+            answer.columns, [["" if cell is None else str(parts_as_json(cell)) for cell in row] for row in answer.rows]
+        )
     else:
         shown = table(*answer.columns)
         for row in answer.rows:
-            shown.add_row(*("" if cell is None else str(cell) for cell in row))
+            shown.add_row(*("" if cell is None else str(parts_as_json(cell)) for cell in row))
         print_table(shown)
     return EXIT_OK
