@@ -71,8 +71,7 @@ def test_a_folder_that_takes_no_file_is_one_line(write: Write, command: str) -> 
 def test_what_comes_meanwhile_stays(tmp_path: Path) -> None:
     """A pipe that takes the name while a file is written is not replaced, and nothing is left beside it."""
     out = tmp_path / "x.csv"
-    with pytest.raises(FileExistsError, match="no regular file"), whole_file(out, 0o600) as file:
-        file.write(b"1")
+    with pytest.raises(FileExistsError, match="no regular file"), whole_file(out, 0o600):
         os.mkfifo(out)
     assert out.is_fifo() and list(tmp_path.iterdir()) == [out]
 
@@ -80,8 +79,7 @@ def test_what_comes_meanwhile_stays(tmp_path: Path) -> None:
 def test_a_file_that_must_not_exist_is_not_replaced(tmp_path: Path) -> None:
     """Neither one that was there, nor one that comes while it is written."""
     out = tmp_path / "x.jsonl"
-    with pytest.raises(FileExistsError), whole_file(out, 0o600, replaces=False) as file:
-        file.write(b"1")
+    with pytest.raises(FileExistsError), whole_file(out, 0o600, replaces=False):
         out.write_text("2")
     with pytest.raises(FileExistsError), whole_file(out, 0o600, replaces=False):
         raise AssertionError("not reached")

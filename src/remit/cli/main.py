@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from itertools import count
+from pathlib import Path
 from types import FrameType
 
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -126,9 +127,9 @@ def _has_streams() -> bool:
     done whose answer, which may be a secret, cannot be told.
     """
     if sys.stdin is None:
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     if sys.stderr is None and sys.stdout is not None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as above
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as above
     if sys.stdout is None and sys.stderr is not None:
         print("remit: cannot write: standard output is closed", file=sys.stderr)
     return sys.stdout is not None
