@@ -31,6 +31,8 @@ def test_a_total_adds_up(cli: Cli, spent: str) -> None:
     assert text.splitlines()[1].startswith("total") and "of it until" in text
     for wrong in (["--month", "--year"], ["--until", "2026-01-01"], ["--since", "2026-02-01", "--until", "2026-01-01"]):
         assert cli("ledger", "total", *wrong).code == 2
+    odd = cli("ledger", "total", "--month", "2026-11")
+    assert (odd.code, odd.err) == (2, "remit: nothing here takes `2026-11`; see `remit ledger total --help`\n")
 
 
 def test_no_forecast_without_two_weeks(cli: Cli, spent: str) -> None:
@@ -79,6 +81,7 @@ def test_a_page_and_a_workbook(cli: Cli, spent: str, system: System, tmp_path: P
         ["statement", "--owner", "nobody@acme.example", "--month", month, "--out", str(page)],
         ["statement", "--owner", "bob@acme.example", "--month", "2026-13", "--out", str(page)],
         ["statement", "--owner", "bob@acme.example", "--month", month, "--out", str(tmp_path / "no" / "x.html")],
+        ["statement", "--owner", "bob@acme.example", "--month", month, "--out", str(tmp_path / "bob.pdf")],
         ["sheet", "--month", month, "--out", str(tmp_path / "book.ods")],
     ):
         assert cli("ledger", *wrong).code == 2

@@ -21,7 +21,7 @@ def statement(
     *,
     owner: Annotated[str, Parameter(help="Whose grants were charged, as in `remit ledger report --by owner`.")],
     month: MonthName,
-    out: Annotated[Path, Parameter(help="The file, an HTML page.")],
+    out: Annotated[Path, Parameter(help="The file, an HTML page: its name ends in .html or .htm.")],
     where: Where | None = None,
 ) -> int:
     """Write what one owner was charged in a month as a page to read and to print, with what is to be done.
@@ -39,6 +39,8 @@ def statement(
     from remit.store.postgres_bookings import PostgresBookings
 
     span = _month(month)
+    if out.suffix not in (".html", ".htm"):
+        raise CommandError(f"--out `{out}` ends neither in .html nor in .htm")
     require_out(out)
     authority = open_authority(where)
     with authority.repository.read() as reads:

@@ -219,10 +219,11 @@ def _lines(verdict: "Verdict", unsealed: int | None) -> Iterator[str]:
     yield from _unseen(verdict)
     if unsealed:
         yield f"{unsealed:,} newer entries are not sealed yet, and were not verified"
+    faults = len(verdict.faults) + verdict.more_faults
     yield {
         "verified": "verified" if not verdict.unseen else "verified, but for what has expired",
         "incomplete": "NOT ALL was looked at; what was is what was signed",
-        "differs": f"NOT what was signed: {len(verdict.faults) + verdict.more_faults:,} faults",
+        "differs": f"NOT what was signed: {faults:,} fault{'' if faults == 1 else 's'}",
     }[verdict.outcome]
 
 

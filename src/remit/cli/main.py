@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from types import FrameType
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from remit import __version__
 from remit.cli.codes import (
@@ -32,7 +32,7 @@ A first run: `remit up` in one terminal; then `remit apply grants.yaml` and `rem
 """
 _EPILOGUE = (
     "Exit codes: 0 done, 1 differences found or refused by the rules, 2 usage or settings, 3 database unreachable, "
-    "74 output cannot be written, 130 interrupted, 141 the reader of the output left, 143 terminated. "
+    "4 nothing differs and not all could be looked at, 74 output cannot be written, 130 interrupted, 141 the reader of the output left, 143 terminated. "
     "Settings are read from `remit.toml`, or the file named by --config or $REMIT_CONFIG."
 )
 
@@ -195,6 +195,8 @@ def _usage(error: CycloptsError, tokens: Sequence[str]) -> int:
     text = " ".join(str(error).split()).partition(" Available commands:")[0].rstrip(".")
     # Two sentences of the library's become two clauses of one line.
     text = "; ".join(f"{part[:1].lower()}{part[1:]}" for part in text.split(". "))
+    if isinstance(error, UnusedCliTokensError):
+        text = f"nothing here takes `{' '.join(error.unused_tokens or ())}`"
     chain = error.command_chain or ()
     if text.startswith('unknown command "-'):
         text = f"`{tokens[len(chain)]}` stands before the command; options follow the command, as in `remit grant tree --json`"
