@@ -36,14 +36,14 @@ class Books:
         for path in (self.left, self.right):
             self.ids[path] = plane.admin.made(path, 100, owner=f"{path.split('/')[1]}@{name}.example")["id"]
         self.seqs = [
-            self._spend(plane, self.left, 7, '{"team": "=left", "feature": "a"}'),
-            self._spend(plane, self.right, 11, '{"team": "right"}'),
-            self._spend(plane, self.left, 2, '{"team": "=left", "feature": "b"}'),
+            self.spend(plane, self.left, 7, '{"team": "=left", "feature": "a"}'),
+            self.spend(plane, self.right, 11, '{"team": "right"}'),
+            self.spend(plane, self.left, 2, '{"team": "=left", "feature": "b"}'),
         ]
         self.owner = plane.caller(f"left@{name}.example")
         self.stranger = plane.caller(f"eve@{name}.example")
 
-    def _spend(self, plane: Plane, path: str, amount: int, tags: str) -> int:
+    def spend(self, plane: Plane, path: str, amount: int, tags: str) -> int:
         nodes = [self.ids[self.name], self.ids[path]]
         values: dict[str, Any] = {
             "n": str(next(_numbers)),

@@ -59,6 +59,19 @@ def test_unit_costs_and_coverage(books: Books) -> None:
     refused(books.owner.get("/ledger/units", by=",".join("abcdefghijklm")), 400, "malformed_request")
 
 
+def test_a_name_that_nothing_has_is_remarked_on(plane: Plane, books: Books) -> None:
+    """Whatever is asked by or restricted to it; a tag that only others have, whose ledger one does not see, is unknown."""
+    said = ["no entry has a tag `onwer`; did you mean `owner`?"]
+    for route in ("report", "units", "forecast"):
+        for asked in ({"by": "onwer"}, {"by": "owner", "only": "onwer=x"}):
+            assert got(books.owner, route, **asked)["remarks"] == said, (route, asked)
+        assert got(books.owner, route, by="owner,team", only="team=")["remarks"] == []
+    assert got(books.owner, "coverage", tags="team,onwer")["remarks"] == said
+    books.spend(plane, books.right, 1, '{"only_right": "y"}')
+    assert got(books.owner, "units", by="only_right")["remarks"] == ["no entry has a tag `only_right`"]
+    assert got(plane.admin, "units", by="only_right")["remarks"] == []
+
+
 def test_a_forecast_takes_two_weeks(books: Books) -> None:
     """With less, what is expected is null; times are no groups of a month."""
     found = got(books.owner, "forecast", by="grant")

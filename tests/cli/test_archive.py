@@ -39,9 +39,21 @@ def test_everything_can_be_asked_in_one_table(remit: Cli) -> None:
     assert done == {"segments": 0, "entries": 0, "compacted": 0, "dropped": [], "expired": [], "kept": {}}
     assert remit.ok("ledger", "scan", "--sql", question, "--format", "csv").out == "entries,nanousd\n0,0\n"
     assert "entries" in remit.ok("ledger", "scan", "--sql", question).out
+    parts = "SELECT ['a', NULL] AS l, {'n': 1} AS s, true AS b"
+    assert remit.ok("ledger", "scan", "--sql", parts, "--format", "csv").out.endswith(
+        '"[""a"",null]","{""n"":1}",true\n'
+    )
     refused = remit("ledger", "scan", "--sql", "DROP TABLE entries")
     assert (refused.code, refused.err) == (2, "remit: one SELECT can be asked, and nothing else\n")
-    assert remit("ledger", "scan", "--sql", question, "--memory", "1GB'; SELECT 1").code == 2
+    for memory, why in (
+        ("1GB'; SELECT 1", "is no size such as 512MB"),
+        ("abc", "is no size such as 512MB"),
+        ("0", "is no size such as 512MB"),
+        ("0MB", "of memory is too little"),
+        ("1KB", "of memory is too little"),
+    ):
+        refused = remit("ledger", "scan", "--sql", question, "--memory", memory)
+        assert refused.code == 2 and refused.err.endswith(f"`{memory}` {why}\n"), refused
     assert remit("ledger", "scan", "--sql", "SELECT * FROM range(1000002)").code == 2
 
 

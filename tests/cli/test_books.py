@@ -98,8 +98,31 @@ def test_a_report_keeps_to_its_time(cli: Cli, spent: str) -> None:
 
 def test_a_tag_that_nothing_has_is_remarked_on(cli: Cli, spent: str) -> None:
     """A misspelt dimension is a tag like any other, so the report says that no entry has it."""
-    assert cli.ok("ledger", "report", "--by", "taem").err == "no entry has a tag `taem`; did you mean `team`?\n"
-    assert cli.ok("ledger", "report", "--by", "team").err == ""
+    said = "no entry has a tag `taem`; did you mean `team`?\n"
+    for report in ("report", "units", "forecast"):
+        for option in ("--by=taem", "--only=taem=search", "--only=taem="):
+            ran = cli.ok("ledger", report, option, "--json")
+            assert ran.err == said and ran.json()["by"] is not None, (report, option)
+        assert "no entry" not in cli.ok("ledger", report, "--by=team", "--only=team=search,tenant=", "--json").err
+    assert cli.ok("ledger", "coverage", "--tags", "team,taem", "--json").err == said
+
+
+def test_a_name_is_known_that_anything_ever_had(cli: Cli, spent: str) -> None:
+    """A tag of another month, or one that is governed and that no entry has yet, is not taken for a mistake."""
+    for report in ("report", "units"):
+        ran = cli.ok("ledger", report, "--by", "not_yet", "--until", "2020-01-01")
+        assert ran.err == "no entry has a tag `not_yet`\n"
+    cli.ok(
+        "tag", "set", "not_yet", "--any", "--owner", "fin@acme.example", "--description", "comes", "--reason", "soon"
+    )
+    for command in (
+        ("report", "--by=not_yet"),
+        ("units", "--only=not_yet=x"),
+        ("coverage", "--tags=not_yet", "--json"),
+    ):
+        assert cli.ok("ledger", *command).err == "", command
+    cli.ok("tag", "retire", "not_yet", "--reason", "never came")
+    assert cli.ok("ledger", "report", "--by", "not_yet").err == "no entry has a tag `not_yet`\n"
 
 
 @pytest.mark.parametrize(

@@ -136,9 +136,10 @@ def test_an_auditor_sums_a_month_by_the_page(office: Office) -> None:
     of_month = subprocess.run([*command, month], cwd=office.away.folder, capture_output=True, text=True, check=True)
     assert of_month.stdout == "v: 0.00 USD (14 nano-USD)\n"
     of_another = subprocess.run(
-        [*command, "2020-01"], cwd=office.away.folder, capture_output=True, text=True, check=True
+        [*command, "2020-01"], cwd=office.away.folder, capture_output=True, text=True, check=False
     )
-    assert of_another.stdout == ""
+    told = (of_another.returncode, of_another.stdout, of_another.stderr)
+    assert told == (1, "", "no entry is booked in 2020-01\n")
     note = office.here.folder / ".remit/checkpoints/ledger-latest.txt"
     verify = (
         "ledger",

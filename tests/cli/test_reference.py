@@ -89,3 +89,13 @@ def test_no_command_is_help_and_a_version_is_known() -> None:
         with contextlib.redirect_stdout(out):
             assert run(arguments) == 0
         assert words in out.getvalue()
+
+
+def test_every_exit_code_of_the_page_is_helped() -> None:
+    """`remit --help` names each code that the page explains."""
+    codes = re.findall(r"[0-9]+", " ".join(re.findall(r"^\| ([0-9, ]+) \|", sections()["Exit codes"], re.MULTILINE)))
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert run(["--help"]) == 0
+    told = " ".join(out.getvalue().partition("Exit codes:")[2].split())
+    assert len(codes) >= 9 and [code for code in codes if not re.search(rf"(^|, ){code} [a-z]", told)] == []

@@ -49,12 +49,14 @@ def test_a_gateway_that_could_not_serve_is_not_started(fresh: Cli, arguments: tu
 
 
 def test_a_taken_port_is_known_before_anything_starts(fresh: Cli, taken: str) -> None:
-    """Both addresses are tried first, and they must not be one."""
+    """Both addresses are tried first, they must not be one, and it is said what names another."""
     free = f"127.0.0.1:{free_port()}"
+    by = {"gateway": "--listen", "API": "`api.listen` or $REMIT_API_LISTEN"}
     for gateway, api, who in ((taken, free, "gateway"), (free, taken, "API"), (free, free, "API")):
         ran = fresh.process("up", *VENDOR, "--listen", gateway, REMIT_API_LISTEN=api)
         address = gateway if who == "gateway" else api
-        assert (ran.code, ran.err) == (2, f"remit: the {who} cannot listen on `{address}`: address already in use\n")
+        why = f"the {who} cannot listen on `{address}`: address already in use; {by[who]} names another address"
+        assert (ran.code, ran.err) == (2, f"remit: {why}\n")
     assert list(fresh.folder.iterdir()) == []
 
 

@@ -31,6 +31,8 @@ def test_a_total_adds_up(cli: Cli, spent: str) -> None:
     assert text.splitlines()[1].startswith("total") and "of it until" in text
     for wrong in (["--month", "--year"], ["--until", "2026-01-01"], ["--since", "2026-02-01", "--until", "2026-01-01"]):
         assert cli("ledger", "total", *wrong).code == 2
+    odd = cli("ledger", "total", "--month", "2026-11")
+    assert (odd.code, odd.err) == (2, "remit: nothing here takes `2026-11`; see `remit ledger total --help`\n")
 
 
 def test_no_forecast_without_two_weeks(cli: Cli, spent: str) -> None:
@@ -79,6 +81,7 @@ def test_a_page_and_a_workbook(cli: Cli, spent: str, system: System, tmp_path: P
         ["statement", "--owner", "nobody@acme.example", "--month", month, "--out", str(page)],
         ["statement", "--owner", "bob@acme.example", "--month", "2026-13", "--out", str(page)],
         ["statement", "--owner", "bob@acme.example", "--month", month, "--out", str(tmp_path / "no" / "x.html")],
+        ["statement", "--owner", "bob@acme.example", "--month", month, "--out", str(tmp_path / "bob.pdf")],
         ["sheet", "--month", month, "--out", str(tmp_path / "book.ods")],
     ):
         assert cli("ledger", *wrong).code == 2
@@ -111,6 +114,19 @@ def test_a_question_in_every_format(cli: Cli, spent: str) -> None:
     ):
         ran = cli("sql", wrong)
         assert ran.code == 2 and ran.err.count("\n") == 1 and ran.out == ""
+
+
+def test_values_with_parts_are_json(cli: Cli, spent: str) -> None:
+    """Tags, lists and truth are in a cell of CSV or of a table what they are in JSON; nothing is written as one language has it."""
+    ask = (
+        "sql",
+        'SELECT \'{"team": "rés", "n": null}\'::jsonb AS t, ARRAY[\'a\', NULL] AS l, 1 = 1 AS b, ARRAY[1.50] AS d',
+    )
+    (row,) = csv.DictReader(io.StringIO(cli.ok(*ask, "--format", "csv").out))
+    assert row == {"t": '{"n":null,"team":"rés"}', "l": '["a",null]', "b": "true", "d": '["1.50"]'}
+    (told,) = cli.ok(*ask, "--format", "json").json()
+    assert {name: json.loads(text) for name, text in row.items()} == told
+    assert cli.ok(*ask).out.splitlines()[1].split() == list(row.values())
 
 
 def test_a_question_to_ones_own_database(cli: Cli, system: System, spent: str) -> None:

@@ -216,6 +216,8 @@ def test_a_report_is_what_counting_every_entry_says(trial: Trial) -> None:
     life.fold()
     assert [one for result in check_books(trial.ledger) for one in result.differences] == []
     assert {result.name for result in check_books(trial.ledger)} >= {"rollups"}
+    assert trial.ledger.unknown_tags(["ticket", "tciket"]) == ["tciket"]
+    assert trial.ledger.of_nodes(["grant_none"]).unknown_tags(["ticket"]) == ["ticket"]
 
 
 def test_a_report_of_whole_days_reads_no_entry(trial: Trial) -> None:

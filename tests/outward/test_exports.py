@@ -1,6 +1,7 @@
 """Files that are written once for each period that is over."""
 
 import csv
+import os
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -89,3 +90,17 @@ def test_a_file_that_cannot_be_written_is_tried_again(books: Books, tmp_path: Pa
     assert export.round() == 1
     assert [one.name for one in (tmp_path / "out").iterdir()] == ["2026-03.csv"]
     assert "BilledCost" in (tmp_path / "out" / "2026-03.csv").read_text()
+
+
+@pytest.mark.parametrize("more", [{"what": "focus"}, {"what": "report", "by": ("team",)}])
+def test_a_pipe_is_no_place_for_a_file(books: Books, tmp_path: Path, more: dict[str, object]) -> None:
+    """What has the name of a file that is due, and is no file, stays, and why nothing is written is shown."""
+    books.call()
+    pipe = tmp_path / "2026-03.csv"
+    os.mkfifo(pipe)
+    export = exporter(books, when="monthly", path=str(tmp_path / "{month}.csv"), **more)
+    books.wait(timedelta(days=3))
+    assert export.round() == 0
+    (row,) = books.sinks.exports(10)
+    assert row["written_at"] is None and "what is there is no regular file" in row["error"]
+    assert pipe.is_fifo() and not [one for one in tmp_path.iterdir() if one.name.startswith(".")]

@@ -144,10 +144,13 @@ def test_the_commands_around_it(dated: System, shell: Cli) -> None:
     assert shell.ok("tag", "set", "tenant", "--value", "t-1", "--json").json()["grant_id"] == made["grant_id"]
     assert shell.ok("tag", "set", "tenant", "--value", "t-2", "--json").json()["values"] == ["t-1", "t-2"]
     assert "tag_value_unknown" in shell("tag", "retire", "tenant", "t-3").err
+    shell.ok("tag", "retire", "tenant", "t-2")
+    assert "`t-2` is retired already" in shell("tag", "retire", "tenant", "t-2").err
     assert shell.ok("tag", "retire", "tenant").out == "tag tenant is free again\n"
     assert shell("tag", "retire", "tenant").code == 2 and "tenant (free)" in shell.ok("tag", "list", "--all").out
     rule = ("allocate", "set", "half", *told, "--source", "grant=other", "--method", "fixed")
     assert "shares_invalid" in shell(*rule, "--to", "other:500000").err
+    assert "a share is parts per million" in shell(*rule, "--to", "other:-1").err
     assert shell(*rule, "--to", "never:1000000").code == 2 and shell(*rule, "--use", "team=x").code == 2
     assert shell.ok(*rule, "--to", "other,team=a:250000", "--to", ".,team=b:750000").code == 0
     assert "other,team=a:250000, .,team=b:750000" in shell.ok("allocate", "list").out

@@ -276,13 +276,14 @@ class GroupGiven(Given, frozen=True, kw_only=True):
 
 
 class ReportGiven(Given, frozen=True, kw_only=True):
-    """Spend by group, largest first, and the total. `since <= held_at < until`."""
+    """Spend by group, largest first, and the total. `since <= held_at < until`. `remarks`: on names that may be misspelt."""
 
     by: list[str]
     since: datetime | None
     until: datetime | None
     rows: list[GroupGiven]
     total: GroupGiven
+    remarks: list[str]
 
 
 class EntryPage(Given, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from remit.api.services import Services
 from remit.grants.model import Actor
 from remit.ledger.cells import text_cell
 from remit.ledger.model import REPORT_SUMS, ArchivedError, Report, ReportRow
-from remit.ledger.service import UnknownDimensionError, conditions, spend_report
+from remit.ledger.service import UnknownDimensionError, conditions, remarks_on, spend_report
 from remit.store.postgres_ledger import PostgresLedger
 
 _MAX_DIMENSIONS = 12
@@ -53,14 +53,10 @@ class Ledger(Controller):
         """Charges by group, largest first; `booked_nanousd` is the part that is no call's cost."""
         require_offsets(since=since, until=until)
         names = names_of(by)
+        ledger = ledger_of(services, request.user, under)
         try:
-            report = spend_report(
-                ledger_of(services, request.user, under),
-                names,
-                since,
-                until,
-                conditions(next(csv.reader([only]), []) if only else ()),
-            )
+            restricted = conditions(next(csv.reader([only]), []) if only else ())
+            report = spend_report(ledger, names, since, until, restricted)
         except UnknownDimensionError as error:
             raise refuse("dimension_unknown", str(error), status=400) from None
         except ArchivedError as error:
@@ -75,6 +71,7 @@ class Ledger(Controller):
                 until=report.until,
                 rows=[_group(row) for row in report.rows],
                 total=_group(report.total),
+                remarks=remarks_on(ledger, (*names, *restricted)),
             )
         )
 

@@ -1,6 +1,7 @@
 """Totals, forecasts, unit costs, coverage and budgets, of what a person owns or has a role for."""
 
 import csv
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from remit.api.problems import PROBLEM_RESPONSES, refuse
 from remit.kernel.decisions import GrantClass
 from remit.kernel.periods import PeriodKind
 from remit.ledger.model import TIMES
-from remit.ledger.service import UnknownDimensionError, conditions
+from remit.ledger.service import UnknownDimensionError, conditions, remarks_on
 from remit.reports import budget, coverage, forecast, total, units
 
 
@@ -53,12 +54,16 @@ class ForecastGiven(Given, frozen=True, kw_only=True):
 
 
 class ForecastsGiven(Given, frozen=True, kw_only=True):
-    """Forecasts by group, by what they are charged so far, and of all together; `band_percent` lie between low and high."""
+    """Forecasts by group, by what they are charged so far, and of all together; `band_percent` lie between low and high.
+
+    `remarks`: on names that may be misspelt.
+    """
 
     by: list[str]
     band_percent: int
     rows: list[ForecastGiven]
     total: ForecastGiven
+    remarks: list[str]
 
 
 class UnitCostsGiven(Given, frozen=True, kw_only=True):
@@ -77,13 +82,14 @@ class UnitCostsGiven(Given, frozen=True, kw_only=True):
 
 
 class UnitsGiven(Given, frozen=True, kw_only=True):
-    """Unit costs by group, the dearest group first, and over all."""
+    """Unit costs by group, the dearest group first, and over all. `remarks`: on names that may be misspelt."""
 
     by: list[str]
     since: datetime | None
     until: datetime | None
     rows: list[UnitCostsGiven]
     total: UnitCostsGiven
+    remarks: list[str]
 
 
 class TagCoverageGiven(Given, frozen=True, kw_only=True):
@@ -106,7 +112,7 @@ class MissingGiven(Given, frozen=True, kw_only=True):
 
 
 class CoverageGiven(Given, frozen=True, kw_only=True):
-    """How much is charged without at least one of the tags, and where, the largest first."""
+    """How much is charged without at least one of the tags, and where, the largest first. `remarks`: on misspelt names."""
 
     tags: list[str]
     requests: int
@@ -116,6 +122,7 @@ class CoverageGiven(Given, frozen=True, kw_only=True):
     unattributed_ppm: int | None
     by_tag: list[TagCoverageGiven]
     missing: list[MissingGiven]
+    remarks: list[str]
 
 
 class BudgetLineGiven(Given, frozen=True, kw_only=True):
@@ -194,10 +201,12 @@ class LedgerReports(Controller):
             raise refuse("dimension_unknown", f"`{time}` is a time, and a forecast is of one month", status=400)
         ledger = ledger_of(services, request.user, under)
         try:
-            rows, whole = forecast.forecasts_of(ledger, names, services.clock.now(), _conditions(only))
+            restricted = _conditions(only)
+            rows, whole = forecast.forecasts_of(ledger, names, services.clock.now(), restricted)
         except UnknownDimensionError as error:
             raise refuse("dimension_unknown", str(error), status=400) from None
-        answer = {"by": names, "band_percent": forecast.BAND_PERCENT, "rows": rows if names else [], "total": whole}
+        answer = {"by": names, "band_percent": forecast.BAND_PERCENT, "rows": rows if names else [], "total": whole,
+                  "remarks": remarks_on(ledger, (*names, *restricted))}  # fmt: skip
         return msgspec.convert(answer, ForecastsGiven, from_attributes=True)
 
     @get("/units", sync_to_thread=True, responses=PROBLEM_RESPONSES)
@@ -216,10 +225,12 @@ class LedgerReports(Controller):
         names = names_of(by)
         ledger = ledger_of(services, request.user, under)
         try:
-            rows, whole = units.units_of(ledger, names, since, until, _conditions(only))
+            restricted = _conditions(only)
+            rows, whole = units.units_of(ledger, names, since, until, restricted)
         except UnknownDimensionError as error:
             raise refuse("dimension_unknown", str(error), status=400) from None
-        answer = {"by": names, "since": since, "until": until, "rows": rows, "total": whole}
+        remarks = remarks_on(ledger, (*names, *restricted))
+        answer = {"by": names, "since": since, "until": until, "rows": rows, "total": whole, "remarks": remarks}
         return msgspec.convert(answer, UnitsGiven, from_attributes=True)
 
     @get("/coverage", sync_to_thread=True, responses=PROBLEM_RESPONSES)
@@ -235,11 +246,13 @@ class LedgerReports(Controller):
         """How much carries the tags it should, and where those are missing."""
         require_offsets(since=since, until=until)
         ledger = ledger_of(services, request.user, under)
+        names = names_of(tags)
         try:
-            answer = coverage.coverage_of(ledger, names_of(tags), since, until)
+            answer = coverage.coverage_of(ledger, names, since, until)
         except UnknownDimensionError as error:
             raise refuse("dimension_unknown", str(error), status=400) from None
-        return msgspec.convert(answer, CoverageGiven, from_attributes=True)
+        given = {**asdict(answer), "remarks": remarks_on(ledger, names)}
+        return msgspec.convert(given, CoverageGiven)
 
     @get("/budget", sync_to_thread=True, responses=PROBLEM_RESPONSES)
     def budget(self, request: StrictRequest, services: Injected, under: Under = None) -> BudgetGiven:

@@ -26,7 +26,7 @@ from remit.store.postgres_focus import open_month
 from remit.store.postgres_ledger import PostgresLedger
 from remit.store.postgres_sinks import PostgresSinks
 from remit.store.table_files import NoParquetError, require_parquet, write_table
-from remit.store.whole_files import write_whole
+from remit.store.whole_files import whole_file
 
 _READABLE = 0o640
 
@@ -106,7 +106,8 @@ def _write_report(ledger: PostgresLedger, terms: ExportSettings, begin: date, en
         lines.writerow(
             [*map(text_cell, row.group), *numbers, format_usd(row.amount_nanousd).replace("$", "").replace(",", "")]
         )
-    write_whole(path, text.getvalue().encode(), _READABLE)
+    with whole_file(path, _READABLE) as file:
+        file.write(text.getvalue().encode())
     return len(report.rows)
 
 

@@ -246,6 +246,8 @@ def _target(text: str) -> "Target":
     found = _PPM.fullmatch(text)
     stated, share = (text, None) if found is None else (found[1], int(found[2]))
     grant, *tags = stated.split(",")
+    if ":" in grant:
+        raise CommandError(f"--to `{text}`: a share is parts per million, such as {grant.partition(':')[0]}:250000")
     return Target(grant_id=None if grant == "." else grant, tags=parse_labels(tuple(tags), "--to"), ppm=share)
 
 

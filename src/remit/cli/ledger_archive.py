@@ -1,5 +1,6 @@
 """`remit ledger archive` and `scan`: the ledger's past, in a Delta table."""
 
+import re
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -8,6 +9,7 @@ from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK, CommandError
 from remit.cli.options import Json, Where
 
 _MAX_ROWS = 1_000_000
+_SIZE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,3})?[kmgt]i?b", re.ASCII | re.IGNORECASE)
 
 
 def archive(*, json: Json = False, where: Where | None = None) -> int:
@@ -61,11 +63,11 @@ def scan(
     `entries` has the columns of the ledger, `month` (that of `held_at`, as 2026-03), and JSON as text. Amounts are nano-USD. Reads
     only: nothing else can be asked, and no other file or address be reached.
     """
-    from remit.cli.output import print_csv, print_json, print_table, table
+    from remit.cli.output import parts_as_json, print_csv, print_json, print_table, table
     from remit.cli.session import open_authority
 
-    if not memory.isalnum():
-        raise CommandError("--memory is a size such as 512MB")
+    if not _SIZE.fullmatch(memory):
+        raise CommandError(f"--memory `{memory}` is no size such as 512MB")
     lake = open_authority(where).lake(memory)
     from remit.store.lake import QueryError
 
@@ -78,10 +80,12 @@ def scan(
     if format_ == "json":
         print_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
     elif format_ == "csv":
-        print_csv(answer.columns, [["" if cell is None else str(cell) for cell in row] for row in answer.rows])
+        print_csv(
+            answer.columns, [["" if cell is None else str(parts_as_json(cell)) for cell in row] for row in answer.rows]
+        )
     else:
         shown = table(*answer.columns)
         for row in answer.rows:
-            shown.add_row(*("" if cell is None else str(cell) for cell in row))
+            shown.add_row(*("" if cell is None else str(parts_as_json(cell)) for cell in row))
         print_table(shown)
     return EXIT_OK

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK, EXIT_OUTPUT, CommandError
+from remit.cli.codes import EXIT_DIFFERENCES, EXIT_OK, CommandError
 from remit.cli.options import Where
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def focus(
     The file appears when it is complete; its BilledCost sums to the ledger's spend of the month, to the nano-dollar. A month that left
     the database is read from the archive, and refused where that cannot be. Parquet needs `remit[archive]`.
     """
+    from remit.cli.out_file import require_out, writes
     from remit.cli.output import remark
     from remit.cli.session import open_authority
     from remit.reports.focus.service import ExportMismatchError
@@ -46,17 +47,15 @@ def focus(
     booked_in = parse_month(month)
     if not out.name.endswith(_ENDINGS):
         raise CommandError(f"--out `{out}` ends in none of {', '.join(_ENDINGS)}")
-    if not out.parent.is_dir():
-        raise CommandError(f"--out `{out}`: there is no folder `{out.parent}`")
+    require_out(out)
     authority = open_authority(where)
     try:
-        rows = _write(out, authority, booked_in, dataset, grain)
+        with writes(out):
+            rows = _write(out, authority, booked_in, dataset, grain)
     except NoParquetError as error:
         raise CommandError(str(error)) from None
     except ExportMismatchError as error:
         raise CommandError(str(error), EXIT_DIFFERENCES) from None
-    except OSError as error:
-        raise CommandError(f"cannot write `{out}`: {(error.strerror or str(error)).lower()}", EXIT_OUTPUT) from None
     if dataset == "invoice-detail" and not rows:
         remark("no bill is known: a month has those that it was closed with")
     print(f"{rows:,} rows in {out}")

@@ -53,7 +53,7 @@ def report(
     from remit.cli.output import print_csv, print_json, remark
     from remit.cli.session import open_authority
     from remit.ledger.cells import text_cell
-    from remit.ledger.service import conditions, spend_report
+    from remit.ledger.service import conditions, remarks_on, spend_report
 
     names = parse_names(by)
     if not names:
@@ -64,9 +64,10 @@ def report(
     end = None if until is None else parse_moment(until, "--until")
     if begin is not None and end is not None and begin >= end:
         raise CommandError(f"--since `{since}` is not before --until `{until}`")
-    found = spend_report(open_authority(where).ledger, names, begin, end, conditions(only))
-    for name in _unknown_tags(found):
-        remark(name)
+    ledger, restricted = open_authority(where).ledger, conditions(only)
+    found = spend_report(ledger, names, begin, end, restricted)
+    for line in remarks_on(ledger, (*names, *restricted)):
+        remark(line)
     if json or format_ == "json":
         print_json(_report_json(found))
     elif format_ == "csv":
@@ -75,18 +76,6 @@ def report(
     else:
         _print_report(found)
     return EXIT_OK
-
-
-def _unknown_tags(report: "Report") -> Iterator[str]:
-    """For each name that is no dimension and that no entry has as a tag, a line that says so."""
-    from difflib import get_close_matches
-
-    for number, name in enumerate(report.by):
-        if name in REPORT_DIMENSIONS or not report.rows or any(row.group[number] is not None for row in report.rows):
-            continue
-        near = get_close_matches(name, REPORT_DIMENSIONS, n=1)
-        hint = f"; did you mean `{near[0]}`?" if near else ""
-        yield f"no entry has a tag `{name}`{hint}"
 
 
 def share_text(amount: int, total: int) -> str:

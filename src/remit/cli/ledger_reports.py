@@ -75,12 +75,14 @@ def forecast(*, by: By = (), only: Only = (), json: Json = False, where: Where |
     """
     from remit.cli.output import print_json, print_table, remark, table
     from remit.cli.session import open_authority
-    from remit.ledger.service import conditions
+    from remit.ledger.service import conditions, remarks_on
     from remit.reports.forecast import BAND_PERCENT, MIN_DAYS, Forecast, forecasts_of
 
     names = _no_times(parse_names(by))
-    authority = open_authority(where)
-    rows, whole = forecasts_of(authority.ledger, names, authority.clock.now(), conditions(only))
+    authority, restricted = open_authority(where), conditions(only)
+    rows, whole = forecasts_of(authority.ledger, names, authority.clock.now(), restricted)
+    for line in remarks_on(authority.ledger, (*names, *restricted)):
+        remark(line)
     if json:
         print_json({"by": names, "band_percent": BAND_PERCENT, "rows": _groups(names, rows) if names else [],
                     "total": asdict(whole)})  # fmt: skip
@@ -115,16 +117,19 @@ def units(
 
     What has nothing to be divided by is left empty, and is null in JSON.
     """
-    from remit.cli.output import print_json, print_table, table
+    from remit.cli.output import print_json, print_table, remark, table
     from remit.cli.session import open_authority
-    from remit.ledger.service import conditions
+    from remit.ledger.service import conditions, remarks_on
     from remit.reports.units import UnitCosts, units_of
 
     names = parse_names(by)
     if not names:
         raise CommandError("--by names nothing to group by")
     begin, end = _span(since, until)
-    rows, whole = units_of(open_authority(where).ledger, names, begin, end, conditions(only))
+    ledger, restricted = open_authority(where).ledger, conditions(only)
+    rows, whole = units_of(ledger, names, begin, end, restricted)
+    for line in remarks_on(ledger, (*names, *restricted)):
+        remark(line)
     if json:
         print_json({"by": names, "since": begin, "until": end, "rows": _groups(names, rows), "total": asdict(whole)})
         return EXIT_OK
@@ -157,13 +162,17 @@ def coverage(
     """Say how much carries the tags it should, how much does not, and whose it is."""
     from remit.cli.output import print_json, print_table, remark, table
     from remit.cli.session import open_authority
+    from remit.ledger.service import remarks_on
     from remit.reports.coverage import coverage_of
 
     names = parse_names(tags)
     if not names:
         raise CommandError("--tags names no tag")
     begin, end = _span(since, until)
-    found = coverage_of(open_authority(where).ledger, names, begin, end)
+    ledger = open_authority(where).ledger
+    found = coverage_of(ledger, names, begin, end)
+    for line in remarks_on(ledger, names):
+        remark(line)
     if json:
         print_json(found)
         return EXIT_OK

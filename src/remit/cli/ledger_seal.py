@@ -28,7 +28,11 @@ def seal(*, json: Json = False, where: Where | None = None) -> int:
     if json:
         print_json({"size": size, "root": None if done is None else done.root.hex()})
     else:
-        print(f"{size:,} entries are sealed and signed" if done else "there is no entry to seal yet")
+        print(
+            f"{size:,} {'entry is' if size == 1 else 'entries are'} sealed and signed"
+            if done
+            else "there is no entry to seal yet"
+        )
     return EXIT_OK
 
 
@@ -109,7 +113,7 @@ def prove(
         print_json(told)
         return EXIT_OK
     print(told["entry"])
-    print(f"is entry {proof.index} of {proof.size}, by {len(proof.path)} hashes:")
+    print(f"is entry {proof.index} of {proof.size}, by {len(proof.path)} hash{'' if len(proof.path) == 1 else 'es'}:")
     for one in told["path"]:
         print(f"  {one}")
     print(f"which lead to {told['root']}")

@@ -21,7 +21,7 @@ def statement(
     *,
     owner: Annotated[str, Parameter(help="Whose grants were charged, as in `remit ledger report --by owner`.")],
     month: MonthName,
-    out: Annotated[Path, Parameter(help="The file, an HTML page.")],
+    out: Annotated[Path, Parameter(help="The file, an HTML page: its name ends in .html or .htm.")],
     where: Where | None = None,
 ) -> int:
     """Write what one owner was charged in a month as a page to read and to print, with what is to be done.
@@ -29,9 +29,9 @@ def statement(
     The page is one file that loads nothing and runs nothing.
     """
     from remit.cli.ledger_reports import lines_of, living
+    from remit.cli.out_file import require_out, write_out
     from remit.cli.output import remark
     from remit.cli.session import open_authority
-    from remit.cli.workbook import write_whole
     from remit.grants.tree import Tree
     from remit.kernel.money import format_usd
     from remit.reports.page import page
@@ -39,7 +39,9 @@ def statement(
     from remit.store.postgres_bookings import PostgresBookings
 
     span = _month(month)
-    _require_folder(out)
+    if out.suffix not in (".html", ".htm"):
+        raise CommandError(f"--out `{out}` ends neither in .html nor in .htm")
+    require_out(out)
     authority = open_authority(where)
     with authority.repository.read() as reads:
         grants = [one for one in living(Tree(reads.load_tree()), None) if one.owner.lower() == owner.lower()]
@@ -53,7 +55,7 @@ def statement(
     found = statement_of(authority.ledger, bookings, holding, span, authority.clock.now())
     if not grants and not found.total.requests and not found.total.amount_nanousd:
         raise CommandError(f"`{owner}` owns no grant and was charged nothing in {month}")
-    write_whole(out, page(found).encode())
+    write_out(out, page(found).encode())
     remark(f"{out}: {format_usd(found.total.amount_nanousd)} in {month}")
     return EXIT_OK
 
@@ -68,9 +70,10 @@ def sheet(
 
     Amounts are exact decimals of dollars. A workbook needs `remit[sheet]`.
     """
+    from remit.cli.out_file import require_out, write_out
     from remit.cli.output import remark
     from remit.cli.session import open_authority
-    from remit.cli.workbook import csv_tables, workbook, write_whole
+    from remit.cli.workbook import csv_tables, workbook
     from remit.reports.sheet import sheet_of
     from remit.store.connect import opener
     from remit.store.postgres_bookings import PostgresBookings
@@ -79,11 +82,11 @@ def sheet(
     span = _month(month)
     if out.suffix not in (".xlsx", ".csv"):
         raise CommandError(f"--out `{out}` ends neither in .xlsx nor in .csv")
-    _require_folder(out)
+    require_out(out)
     authority = open_authority(where)
     months = PostgresMonths(opener(authority.url, "remit_reader"), authority.clock).months()
     tables = sheet_of(authority.ledger, PostgresBookings(authority.url), months, span)
-    write_whole(out, workbook(tables) if out.suffix == ".xlsx" else csv_tables(tables))
+    write_out(out, workbook(tables) if out.suffix == ".xlsx" else csv_tables(tables))
     remark(f"{out}: {sum(len(one.rows) for one in tables):,} rows in {len(tables)} tables")
     return EXIT_OK
 
@@ -95,8 +98,3 @@ def _month(text: str) -> "Span":
     if found is None or not 1970 <= int(found[1]) < 9999:
         raise CommandError(f"--month `{text}` is not a month such as 2026-10")
     return calendar_span("month", datetime(int(found[1]), int(found[2]), 1, tzinfo=UTC))
-
-
-def _require_folder(out: Path) -> None:
-    if not out.parent.is_dir() or out.is_dir():
-        raise CommandError(f"--out `{out}` is no file in a folder that is there")

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from remit.cli.codes import EXIT_DIFFERENCES, EXIT_INCOMPLETE, EXIT_OK, EXIT_OUTPUT, CommandError
+from remit.cli.codes import EXIT_DIFFERENCES, EXIT_INCOMPLETE, EXIT_OK, CommandError
 from remit.cli.options import Json, Where
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def export(
 
     Those that left the database come from the archive; where it cannot be read, nothing is written. What has expired is named.
     """
+    from remit.cli.out_file import require_out
     from remit.cli.output import remark
     from remit.cli.session import open_authority
     from remit.ledger.canonical import UnsealableError
@@ -85,6 +86,7 @@ def export(
     from remit.ledger.model import ArchivedError
     from remit.ledger.tiles import TornTileError
 
+    require_out(out, replaces=False)
     with open_authority(where).seals.snapshot() as sealed:
         published = sealed.published(None)
         if published is None:
@@ -97,25 +99,23 @@ def export(
         try:
             _write(out, lines)
         except (UnsealableError, TornTileError) as error:
-            out.unlink(missing_ok=True)
             raise CommandError(f"not exported: {error}; see `remit ledger verify`", EXIT_DIFFERENCES) from None
         except ArchivedError as error:
-            out.unlink(missing_ok=True)
             raise CommandError(f"not exported: {error}", EXIT_DIFFERENCES, code="archived") from None
     remark(f"entries {since_index} to {until} of the {size:,} that are signed are in {out}")
     return EXIT_OK
 
 
 def _write(out: Path, lines: Iterable[bytes]) -> None:
-    try:
-        with out.open("xb") as file:
-            if out.suffix == ".gz":
-                with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-                    packed.writelines(lines)
-            else:
-                file.writelines(lines)
-    except OSError as error:
-        raise CommandError(f"cannot write `{out}`: {(error.strerror or str(error)).lower()}", EXIT_OUTPUT) from None
+    from remit.cli.out_file import writes
+    from remit.store.whole_files import whole_file
+
+    with writes(out), whole_file(out, 0o666, replaces=False) as file:
+        if out.suffix == ".gz":
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+                packed.writelines(lines)
+        else:
+            file.writelines(lines)
 
 
 def _of_export(path: Path, checkpoints: "Sequence[Checkpoint]", key: "VerifierKey", *, whole: bool) -> "Verdict":
@@ -219,10 +219,11 @@ def _lines(verdict: "Verdict", unsealed: int | None) -> Iterator[str]:
     yield from _unseen(verdict)
     if unsealed:
         yield f"{unsealed:,} newer entries are not sealed yet, and were not verified"
+    faults = len(verdict.faults) + verdict.more_faults
     yield {
         "verified": "verified" if not verdict.unseen else "verified, but for what has expired",
         "incomplete": "NOT ALL was looked at; what was is what was signed",
-        "differs": f"NOT what was signed: {len(verdict.faults) + verdict.more_faults:,} faults",
+        "differs": f"NOT what was signed: {faults:,} fault{'' if faults == 1 else 's'}",
     }[verdict.outcome]
 
 

@@ -10,9 +10,10 @@ import sys
 import threading
 from collections.abc import Sequence
 from itertools import count
+from pathlib import Path
 from types import FrameType
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from remit import __version__
 from remit.cli.codes import (
@@ -31,7 +32,7 @@ A first run: `remit up` in one terminal; then `remit apply grants.yaml` and `rem
 """
 _EPILOGUE = (
     "Exit codes: 0 done, 1 differences found or refused by the rules, 2 usage or settings, 3 database unreachable, "
-    "74 output cannot be written, 130 interrupted, 141 the reader of the output left, 143 terminated. "
+    "4 nothing differs and not all could be looked at, 74 output cannot be written, 130 interrupted, 141 the reader of the output left, 143 terminated. "
     "Settings are read from `remit.toml`, or the file named by --config or $REMIT_CONFIG."
 )
 
@@ -111,12 +112,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _on_termination)
     try:
-        code = run(arguments)
+        code = run(arguments) if _has_streams() else EXIT_OUTPUT
     except KeyboardInterrupt:
         if not _termination.is_set():
             raise
         code = EXIT_TERMINATED
     sys.exit(code)
+
+
+def _has_streams() -> bool:
+    """Whether there is a standard output; what else was closed is opened on nothing.
+
+    The next file or connection would get the number of what is closed, and would be written what is meant for it. Nothing is
+    done whose answer, which may be a secret, cannot be told.
+    """
+    if sys.stdin is None:
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+    if sys.stderr is None and sys.stdout is not None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as above
+    if sys.stdout is None and sys.stderr is not None:
+        print("remit: cannot write: standard output is closed", file=sys.stderr)
+    return sys.stdout is not None
 
 
 def _on_termination(_number: int, _frame: FrameType | None) -> None:
@@ -179,6 +195,8 @@ def _usage(error: CycloptsError, tokens: Sequence[str]) -> int:
     text = " ".join(str(error).split()).partition(" Available commands:")[0].rstrip(".")
     # Two sentences of the library's become two clauses of one line.
     text = "; ".join(f"{part[:1].lower()}{part[1:]}" for part in text.split(". "))
+    if isinstance(error, UnusedCliTokensError):
+        text = f"nothing here takes `{' '.join(error.unused_tokens or ())}`"
     chain = error.command_chain or ()
     if text.startswith('unknown command "-'):
         text = f"`{tokens[len(chain)]}` stands before the command; options follow the command, as in `remit grant tree --json`"

@@ -89,6 +89,11 @@ def jsonable(value: Any) -> Any:
     return value
 
 
+def parts_as_json(value: Any) -> Any:
+    """A value for one cell: what has parts, and truth, is JSON on one line; anything else stays."""
+    return msgspec.json.encode(jsonable(value)).decode() if isinstance(value, dict | list | bool) else value
+
+
 def print_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A header and one line a row; what is not known is empty."""
     writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -41,7 +41,7 @@ def sql(
     On the embedded database it works at once. On a database of one's own, $REMIT_SQL_DATABASE_URL (or `sql_database_url`)
     names the address of a login that `remit db reader` made.
     """
-    from remit.cli.output import print_csv, print_json, print_table, remark, table
+    from remit.cli.output import parts_as_json, print_csv, print_json, print_table, remark, table
     from remit.cli.session import open_for_questions
     from remit.ledger.cells import text_cell
     from remit.store.read_only_sql import Limits, StatementError, ask
@@ -63,7 +63,7 @@ def sql(
         ]
         shown = table(*found.names, right=numbers)
         for row in found.rows:
-            shown.add_row(*("" if value is None else str(_plain(value)) for value in row))
+            shown.add_row(*("" if value is None else str(parts_as_json(_plain(value))) for value in row))
         print_table(shown)
     if found.is_cut:
         remark(f"there are more rows than {rows:,}: --rows allows more")
@@ -80,4 +80,6 @@ def _plain(value: Any) -> Any:
 
 
 def _cell(value: Any, text_cell: Any) -> Any:
-    return text_cell(value) if isinstance(value, str) else _plain(value)
+    from remit.cli.output import parts_as_json
+
+    return text_cell(value) if isinstance(value, str) else parts_as_json(_plain(value))

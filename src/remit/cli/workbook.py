@@ -1,13 +1,10 @@
-"""Tables as files: a workbook of a spreadsheet, or CSV. A file has its name when it is complete."""
+"""Tables as files: a workbook of a spreadsheet, or CSV."""
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remit.cli.codes import CommandError
@@ -71,17 +68,6 @@ def csv_tables(tables: "Sequence[Table]") -> bytes:
         lines.writerow(table.columns)
         lines.writerows([_plain(value) for value in row] for row in table.rows)
     return out.getvalue().encode()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file beside its name and gives it the name at the end: who looks finds the old one or all of the new one."""
-    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(beside).replace(path)
-    finally:
-        Path(beside).unlink(missing_ok=True)
 
 
 def _safe(value: Any) -> Any:

@@ -117,7 +117,8 @@ def without_values(old: GovernedTag, values: Collection[str]) -> GovernedTag | P
         return replace(old, revision=old.revision + 1, is_retired=True)
     missing = [one for one in values if one not in (old.values or ())]
     if missing:
-        detail = f"`{missing[0]}` is no allowed value of the tag `{old.name}`"
+        verb = "is retired already as a value of" if missing[0] in old.retired else "is no allowed value of"
+        detail = f"`{missing[0]}` {verb} the tag `{old.name}`"
         return Problem(code="tag_value_unknown", path=old.name, field="values", detail=detail)
     left = (old.values or frozenset()) - frozenset(values)
     terms = TagTerms(owner=old.owner, description=old.description, values=left, grant_id=old.grant_id)

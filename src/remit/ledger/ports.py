@@ -24,6 +24,10 @@ class LedgerReader(Protocol):
         """Sum of charges, computed without grouping."""
         ...
 
+    def unknown_tags(self, names: Sequence[str]) -> list[str]:
+        """Those of the names that no charge has as a tag, whenever it was, and that no vocabulary governs."""
+        ...
+
     def reports_of_buckets(self) -> list[tuple[str, int, int]]:
         """For every limit in money at the top of the tree: its name, what a report comes to, and what is posted.
 

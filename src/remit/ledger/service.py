@@ -1,10 +1,11 @@
 """Reports whose totals are checked, and the doctor's verdict."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from difflib import get_close_matches
 
 from remit.kernel.names import TAG_NAME
-from remit.ledger.model import REPORT_SUMS, TIMES, CheckResult, Difference, Report, ReportRow
+from remit.ledger.model import REPORT_DIMENSIONS, REPORT_SUMS, TIMES, CheckResult, Difference, Report, ReportRow
 from remit.ledger.ports import LedgerReader
 
 
@@ -51,6 +52,22 @@ def spend_report(
     if total.amount_nanousd != in_all:
         raise ReportMismatchError(f"the report sums to {total.amount_nanousd}, the ledger to {in_all} nano-USD")
     return Report(tuple(by), since, until, rows, total)
+
+
+def remarks_on(ledger: LedgerReader, names: Iterable[str]) -> list[str]:
+    """A line for each name that a report was asked for by, and that is no dimension, no tag of any charge and not governed.
+
+    It may be meant, and what such a report says is true; more often it is misspelt.
+    """
+    asked = [name for name in dict.fromkeys(names) if name not in REPORT_DIMENSIONS]
+    unknown = frozenset(ledger.unknown_tags(asked) if asked else ())
+    return [_unknown_text(name) for name in asked if name in unknown]
+
+
+def _unknown_text(name: str) -> str:
+    near = get_close_matches(name, REPORT_DIMENSIONS, n=1)
+    hint = f"; did you mean `{near[0]}`?" if near else ""
+    return f"no entry has a tag `{name}`{hint}"
 
 
 def check_books(ledger: LedgerReader) -> list[CheckResult]:

@@ -46,27 +46,38 @@ class Lake:
 
     @contextmanager
     def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection of DuckDB that has `entries` and can reach nothing but the archive's files; see `ask`."""
+        """A connection of DuckDB that has `entries` and can reach nothing but the archive's files; see `ask`.
+
+        Raises QueryError where the memory it may have is no size or too little.
+        """
         with tempfile.TemporaryDirectory(prefix="remit-lake-") as folder, duckdb.connect() as connection:
-            connection.execute(f"SET memory_limit = '{self._memory}'")
-            connection.execute(f"SET temp_directory = '{folder}'")
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET python_enable_replacements = false")
-            archived = self._load_hot(connection)
-            if self._archive is None:
-                connection.execute("CREATE VIEW entries AS SELECT * FROM hot")
-            else:
-                self._archive.relation(connection, "archived")
-                names = ", ".join(f'"{name}"' for name in SCHEMA.names)
-                connection.execute(
-                    f"CREATE VIEW entries AS SELECT {names} FROM archived WHERE seq <= {archived}"  # noqa: S608
-                    f" UNION ALL SELECT {names} FROM hot"
-                )
-                if (place := self._archive.folder()) is not None:
-                    connection.execute(f"SET allowed_directories = ['{_quoted(str(place))}']")
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
+            try:
+                connection.execute(f"SET memory_limit = '{_quoted(self._memory)}'")
+                self._prepare(connection, folder)
+            except duckdb.ParserException:
+                raise QueryError(f"`{self._memory}` is no size of memory such as 512MB") from None
+            except duckdb.OutOfMemoryException:
+                raise QueryError(f"`{self._memory}` of memory is too little") from None
             yield connection
+
+    def _prepare(self, connection: duckdb.DuckDBPyConnection, folder: str) -> None:
+        connection.execute(f"SET temp_directory = '{folder}'")
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET python_enable_replacements = false")
+        archived = self._load_hot(connection)
+        if self._archive is None:
+            connection.execute("CREATE VIEW entries AS SELECT * FROM hot")
+        else:
+            self._archive.relation(connection, "archived")
+            names = ", ".join(f'"{name}"' for name in SCHEMA.names)
+            connection.execute(
+                f"CREATE VIEW entries AS SELECT {names} FROM archived WHERE seq <= {archived}"  # noqa: S608
+                f" UNION ALL SELECT {names} FROM hot"
+            )
+            if (place := self._archive.folder()) is not None:
+                connection.execute(f"SET allowed_directories = ['{_quoted(str(place))}']")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
 
     def _load_hot(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Makes `hot` of what is in no segment; answers up to which number entries are in one.

@@ -15,7 +15,7 @@ from remit.store.connect import CONNECT_TIMEOUT_SECONDS, Opens, readable_address
 from remit.store.job_schema import PACKAGE, missing_job_migrations
 from remit.store.migrate import migrations
 from remit.store.named import query
-from remit.store.postgres_rollups import Asked, charges_by, check_rollups, posted_check, total_charged
+from remit.store.postgres_rollups import Asked, charges_by, check_rollups, posted_check, total_charged, unknown_tags
 from remit.store.rows import dicts
 
 # Holds end when the sweeper comes by; an open one counts as overdue only after it has had time to.
@@ -104,6 +104,10 @@ class PostgresLedger:
     def total_nanousd(self, since: datetime | None, until: datetime | None) -> int:
         with self._snapshot() as connection:
             return total_charged(connection, Asked(since, until, self._nodes))
+
+    def unknown_tags(self, names: Sequence[str]) -> list[str]:
+        with self._snapshot() as connection:
+            return unknown_tags(connection, names, self._nodes)
 
     def reports_of_buckets(self) -> list[tuple[str, int, int]]:
         with self._snapshot() as connection:

@@ -65,6 +65,13 @@ def total_charged(connection: psycopg.Connection, asked: Asked) -> int:
     return _number(connection, query("ledger_total"), _parameters(connection, asked))
 
 
+def unknown_tags(connection: psycopg.Connection, names: Sequence[str], nodes: Sequence[str] | None) -> list[str]:
+    """Those of the names that no vocabulary governs and no charge has as a tag. In a snapshot, as above."""
+    folded = _number(connection, query("rollup_seq"), {})
+    asked = {"names": list(names), "nodes": None if nodes is None else list(nodes), "folded": folded}
+    return [row[0] for row in connection.execute(query("tags_unknown"), asked)]
+
+
 def posted_check(connection: psycopg.Connection, ended_after: datetime) -> CheckResult:
     """I7 and I21 of the periods that ended after an instant: posted is what the sums say, held what open holds say."""
     places = {"usd": 0, "tokens": 1, "requests": 2}

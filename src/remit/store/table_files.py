@@ -3,20 +3,19 @@
 import csv
 import gzip
 import io
-import os
-import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, TextIO
 
 from remit.reports.focus.columns import Column, Row, Value, text_of
+from remit.store.whole_files import whole_file
 
 ROWS_AT_ONCE: Final = 10_000
 # As many digits as a decimal of 128 bits has.
 _DIGITS: Final = 38
+_MODE: Final = 0o640
 
 
 class NoParquetError(Exception):
@@ -26,13 +25,14 @@ class NoParquetError(Exception):
 def write_table(path: Path, columns: Sequence[Column], rows: Iterable[Row]) -> int:
     """Writes `.csv`, `.csv.gz` or `.parquet`, by the name, and answers how many rows.
 
-    The file appears when it is complete, in place of one of that name. Raises NoParquetError before anything is read.
+    The file appears when it is complete, in place of one of that name; where something else has it, OSError is raised. So is
+    NoParquetError, before anything is read.
     """
     if path.name.endswith(".parquet"):
         require_parquet()
-        with _beside(path) as target:
+        with whole_file(path, _MODE) as target:
             return write_parquet(target, columns, rows)
-    with _beside(path) as target:
+    with whole_file(path, _MODE) as target:
         if not path.name.endswith(".gz"):
             return _csv_in(target, columns, rows)
         # No name and no time inside: the same books make the same file.
@@ -106,19 +106,3 @@ def _csv_in(target: IO[bytes] | gzip.GzipFile, columns: Sequence[Column], rows: 
     finally:
         text.flush()
         text.detach()
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[IO[bytes]]:
-    """A new file in the same folder that takes the name when it is complete, and is removed when it is not."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-    try:
-        with os.fdopen(descriptor, "wb") as target:
-            yield target
-            target.flush()
-            os.fsync(target.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
