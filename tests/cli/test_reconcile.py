@@ -135,6 +135,9 @@ def test_a_month_is_compared_from_the_command_line(remit: Cli) -> None:
         (("--bill", "INV-7=10", "--bill-in", "INV-7=EUR"), "EUR@1.0831"),
         (("--bill", "INV-7=10", "--bill-in", "INV-8=EUR@1.1"), "names no bill"),
         (("--bill", "INV-7=10", "--bill-from", "INV-7"), "names no invoice"),
+        (("--bill", "INV-7=10", "--bill", "INV-7=11"), "--bill: `INV-7` is given twice"),
+        (("--bill", "INV-7=10", "--bill-in", "INV-7=EUR@1.1", "--bill-in", "INV-7=EUR@1.2"), "given twice"),
+        (("--bill", "INV-7=10", "--bill-from", "INV-7=A", "--bill-from", "INV-7=B"), "given twice"),
         (("--bill", "INV-7=10", "--accept", "magic"), "no cause"),
         ((), "neither a statement of the month nor a bill"),
     ):
