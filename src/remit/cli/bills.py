@@ -88,7 +88,7 @@ def _lines(texts: Iterable[str]) -> "Iterable[tuple[str, BillLine]]":
 
 def _once(option: str, pairs: Iterable[tuple[str, _T]]) -> dict[str, _T]:
     """By invoice what is said of it; a second word on one is no correction of the first, as nobody can tell which holds."""
-    found: dict[str, T] = {}
+    found: dict[str, _T] = {}
     for invoice, value in pairs:
         if invoice in found:
             raise CommandError(f"{option}: `{invoice}` is given twice")
