@@ -161,24 +161,45 @@ def test_a_month_is_compared_from_the_command_line(remit: Cli) -> None:
     assert ran.code == 1 and "$10.07" in ran.err
 
 
+def test_a_vendor_nobody_knows_is_not_compared(remit: Cli) -> None:
+    """A mistyped name is a mistake in the command, with the names there are, and leaves nothing that a month is closed with."""
+    for name in ("opennai", "OpenAI"):
+        asked = ("reconcile", "match", "--month", "2024-10", "--vendor", name, "--bill", "INV-7=1")
+        ran = remit(*asked)
+        words = f"vendor_unknown: `{name}` is no vendor of the settings, the ledger or a statement; known are "
+        assert ran.code == 2 and words in ran.err and "openai" in ran.err.partition("known are")[2], ran
+        assert remit(*asked, "--json").json()["problems"][0]["code"] == "vendor_unknown"
+    assert remit.ok("reconcile", "list", "--month", "2024-10").out == "nothing was compared yet\n"
+    (remit.folder / "vendors.toml").write_text(
+        '[vendors.opennai]\nbase_url = "https://api.openai.com"\napi_key_env = "K"\n'
+    )
+    assert remit(*asked[:5], "opennai", *asked[6:], "--config", "vendors.toml").code == 1
+    withdrawn = remit.ok(*asked[:5], "opennai").out
+    assert "opennai 2024-10, ledger $0.00, no bill\n" in withdrawn and "0 findings" in withdrawn
+    assert remit(*asked[:5], "opennai").code == 2, "there is nothing more to withdraw"
+    remit.ok("reconcile", "close", "--month", "2024-10", "--reason", "r")
+    (month,) = remit.ok("reconcile", "months", "--json").json()
+    assert (month["totals"]["bills"], month["totals"]["vendors"]) == ([], {})
+
+
 def test_a_month_is_closed_with_a_waiver_by_two_people(remit: Cli) -> None:
     """One admin alone has nobody to ask; of two of finance one asks and the other closes; what is set is one person's word."""
-    bill = ("--vendor", "Anthropic", "--bill", "INV-7=1204.55")
+    bill = ("--vendor", "openai", "--bill", "INV-7=1204.55")
     assert remit("reconcile", "match", "--month", "2025-03", *bill).code == 1
     close = ("reconcile", "close", "--month", "2025-03", "--reason", "bills")
     assert "bill_differs" in remit(*close).err
-    waived = (*close, "--waive", "difference:Anthropic=case 4711")
+    waived = (*close, "--waive", "difference:openai=case 4711")
     assert "nobody_to_ask" in remit(*waived).err
     for person in ("mo@acme.example", "bo@acme.example"):
         remit.ok("role", "grant", person, "finance")
     asked = remit.ok(*waived, "--actor", "mo@acme.example", "--json", "--idempotency-key", "k").json()
     assert (asked["state"], asked["assignees"], asked["kind"]) == ("open", ["bo@acme.example"], "books")
-    assert "waives `difference` of Anthropic, $1,204.55: case 4711" in remit.ok("ticket", "show", asked["id"]).out
+    assert "waives `difference` of openai, $1,204.55: case 4711" in remit.ok("ticket", "show", asked["id"]).out
     mine = remit("ticket", "approve", asked["id"], "--actor", "Mo@acme.example")
     assert mine.code == 1 and "nobody decides their own request" in mine.err
-    assert "closed" not in remit.ok("reconcile", "months").out
+    assert "2025-03" not in remit.ok("reconcile", "months").out
     remit.ok("ticket", "approve", asked["id"], "--actor", "bo@acme.example")
-    (month,) = remit.ok("reconcile", "months", "--json").json()
+    month = remit.ok("reconcile", "months", "--json").json()[-1]
     assert (month["status"], month["changed_by"]) == ("closed", "bo@acme.example")
     assert month["totals"]["waived_nanousd"] == 1_204_550_000_000
     again = remit.ok(*waived, "--actor", "mo@acme.example", "--json", "--idempotency-key", "k").json()
@@ -191,7 +212,7 @@ def test_a_month_is_closed_with_a_waiver_by_two_people(remit: Cli) -> None:
         "--month",
         "2025-04",
         "--waive",
-        "difference:Anthropic=small",
+        "difference:openai=small",
         "--config",
         "waive.toml",
     )

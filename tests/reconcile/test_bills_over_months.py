@@ -12,6 +12,7 @@ from remit.grants.model import Actor, Problem
 from remit.grants.service import Authorship
 from remit.ledger.months import Bill, BillLine, Closed, Waiver
 from remit.reconcile.comparison import Reconciliation
+from remit.reconcile.matching.registry import Registered
 from remit.reconcile.model import Imported
 from remit.reconcile.statements.model import Options
 from remit.reconcile.statements.raw import pack
@@ -213,6 +214,25 @@ def test_what_was_booked_is_not_taken_back_for_want_of_a_bill(desk: Desk) -> Non
     assert (again.entries, again.unexplained_nanousd) == (0, 0)
     more = desk.compared(MARCH, 109)
     assert (more.entries, more.unexplained_nanousd) == (0, 2 * 10**7), "what is new takes a word of its own"
+
+
+def test_a_bill_of_nobody_is_withdrawn(desk: Desk) -> None:
+    """Compared with nothing where nothing is owed, a bill of a wrong vendor stands in no signed books; where something is owed it stays."""
+    settings = [Registered(vendor="opennai", deployment="opennai")]
+    named = Reconciling(desk.trial.url, desk.opens, desk.trial.clock, ReconcileTerms(registered=settings), "command")
+    wrong = dataclasses.replace(desk.bill(107)[0], vendor="opennai")
+    assert isinstance(named.match(MARCH, "opennai", [wrong], (), desk.by()), Reconciliation)
+    desk.compared(MARCH, 100)
+    refused = desk.close(MARCH)
+    assert isinstance(refused, Problem) and "opennai billed $1.07" in refused.detail
+    again = desk.reconciling.match(MARCH, "opennai", [wrong], (), desk.by())
+    assert isinstance(again, Problem) and again.code == "vendor_unknown" and "known are openai" in again.detail
+    owed = desk.match(MARCH, None)
+    assert isinstance(owed, Problem) and owed.code == "not_comparable", "the bill of what is owed is not withdrawn"
+    empty = desk.reconciling.match(MARCH, "opennai", [], (), desk.by())
+    assert isinstance(empty, Reconciliation) and (empty.bills, empty.findings, empty.entries) == ([], 0, 0)
+    totals = closed(desk.close(MARCH)).totals
+    assert [one["vendor"] for one in totals["bills"]] == ["openai"] and list(totals["vendors"]) == ["openai"]
 
 
 def test_another_currency_and_a_marketplace_have_causes_of_their_own(desk: Desk) -> None:

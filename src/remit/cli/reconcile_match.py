@@ -187,7 +187,8 @@ def _print(kept: "Reconciliation", drift: "list[Drift]") -> None:
     from remit.kernel.money import format_usd
     from remit.ledger.months import month_text
 
-    billed = "no bill yet" if kept.billed_nanousd is None else f"billed {format_usd(kept.billed_nanousd)}"
+    missing = "no bill yet" if kept.statements else "no bill"
+    billed = missing if kept.billed_nanousd is None else f"billed {format_usd(kept.billed_nanousd)}"
     print(f"{kept.id}: {kept.vendor} {month_text(kept.month)}, ledger {format_usd(kept.ledger_nanousd)}, {billed}")
     if drift:
         shown = table("cause", "about", "days", "amount", "what follows", right=["amount"])

@@ -45,6 +45,11 @@ class Standing:
     posted: Sequence[str]
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether nothing of the vendor is booked in the month, or was used in it."""
+        return not (self.owed_nanousd or self.charged_nanousd or any(self.booked_nanousd.values()))
+
+    @property
     def digest(self) -> str:
         parts = [str(self.owed_nanousd), str(self.charged_nanousd), *sorted(self.posted)]
         parts += [

@@ -104,6 +104,11 @@ class PostgresBooks:
         with self._opens() as connection:
             return read_standing(connection, month, vendor)
 
+    def vendors(self) -> set[str]:
+        """Vendors of whom something was booked, in whatever month, or a statement is kept."""
+        with self._opens() as connection:
+            return {vendor for (vendor,) in connection.execute(query("vendors_known"))}
+
     def posted(self, month: date, vendor: str) -> list[PostedBefore]:
         """Comparisons of a vendor's month that were booked, the newest first."""
         with self._opens() as connection:
