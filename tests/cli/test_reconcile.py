@@ -58,6 +58,8 @@ def test_a_file_is_imported_listed_and_shown(remit: Cli) -> None:
     assert [one["id"] for one in remit.ok("reconcile", "statements", "--json").json()["statements"]] == [later["id"]]
     assert first in remit.ok("reconcile", "statements", "--all", "--from", "openai.costs").out
     assert remit.ok("reconcile", "statements", "--vendor", "nobody").out == "no statements\n"
+    known = remit.ok("reconcile", "import", "later.json", "--from", "openai.costs").out
+    assert f"known already: {later['id']}" in known and "until 2026-11-04, final" in known
     lines = [json.loads(line) for line in remit.ok("reconcile", "statement", later["id"], "--lines").out.splitlines()]
     assert sum(line["amount_nanousd"] for line in lines) == 8 * 10**7 and lines[0]["model"] == "gpt-6-astra"
     remit.ok("reconcile", "statement", first, "--raw", "out.json")

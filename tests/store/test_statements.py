@@ -112,6 +112,24 @@ def test_the_same_again_is_the_same(statements: PostgresStatements, account: str
     assert [one["id"] for one in listed if one["account"] == account] == [final["id"]]
 
 
+def test_what_is_final_stays_final(statements: PostgresStatements, account: str) -> None:
+    """Imported again without the word nothing is new; said of the newest version it makes it final, and of an earlier one it brings nothing back."""
+    first = taken(statements, books(account, 5), is_final=True)
+    again = take(statements, books(account, 5))
+    assert isinstance(again, Imported) and not again.is_new
+    assert (again.statement["id"], again.statement["is_complete"]) == (first["id"], True)
+    second = taken(statements, books(account, 5, 6))
+    assert (second["version"], second["is_complete"]) == (2, False), "other lines are open until somebody says so"
+    final = taken(statements, books(account, 5, 6), is_final=True)
+    assert (final["version"], final["supersedes"], final["is_complete"]) == (3, second["id"], True)
+    assert taken(statements, books(account, 5, 6))["id"] == final["id"]
+    third = taken(statements, books(account, 5, 7))
+    old = taken(statements, books(account, 5, 6), is_final=True)
+    assert (old["id"], old["superseded_by"]) == (final["id"], third["id"])
+    late = taken(statements, books(account, 5), is_final=True)
+    assert late["id"] == first["id"] and third["id"] in {one["id"] for one in statements.listed(current=True)}
+
+
 def test_a_key_is_for_one_request(statements: PostgresStatements, account: str) -> None:
     """A repetition answers the first statement, other bytes under the key are refused."""
     first = take(statements, books(account, 5), key=f"{account}-once")

@@ -52,8 +52,8 @@ def import_(
 ) -> int:
     """Import a vendor's statement from a file.
 
-    The same file again changes nothing. A later export of the same period becomes its next version; the earlier one is kept. An
-    export of a period that overlaps another of the same source is refused.
+    The same file again changes nothing, but that `--final` makes the newest version final. A later export of the same period becomes
+    its next version; the earlier one is kept. An export of a period that overlaps another of the same source is refused.
     """
     from remit.cli.session import open_authority
     from remit.reconcile.statements.model import Options, StatementError

@@ -10,8 +10,9 @@ from remit.reconcile.statements.model import Summary
 def place(summary: Summary, known: Iterable[Known]) -> Place | Known | Problem:
     """Where a statement stands among those of its vendor, source and account.
 
-    One whose lines are all the same, over the same period, is the one that is kept: importing again changes nothing. What is
-    superseded overlaps nothing that is not the same period.
+    One whose lines are all the same, over the same period, is the one that is kept, and stays final where it is: importing again
+    changes nothing. Only where they are those of the newest version, which is not final yet, and are by now, they are the next one.
+    What is superseded overlaps nothing that is not the same period.
     """
     same: list[Known] = []
     for one in known:
@@ -19,12 +20,14 @@ def place(summary: Summary, known: Iterable[Known]) -> Place | Known | Problem:
             same.append(one)
         elif one.since < summary.until and summary.since < one.until:
             return _overlap(summary, one)
-    for one in same:
-        if (one.lines_sha256, one.is_complete) == (summary.lines_sha256, summary.is_complete):
-            return one
     if not same:
         return Place(1, None)
-    last = max(same, key=lambda one: one.version)
+    same.sort(key=lambda one: one.version, reverse=True)
+    last = same[0]
+    becomes_final = last.lines_sha256 == summary.lines_sha256 and summary.is_complete and not last.is_complete
+    for one in () if becomes_final else same:
+        if one.lines_sha256 == summary.lines_sha256:
+            return one
     return Place(last.version + 1, last.id)
 
 
