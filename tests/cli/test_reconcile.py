@@ -97,6 +97,27 @@ def test_what_is_no_statement_is_one_line(remit: Cli) -> None:
     )
 
 
+def test_a_statement_is_withdrawn(remit: Cli) -> None:
+    """With a reason, once; it is shown as such, listed with --all only, and its bytes stay."""
+    write(remit, "wrong.json", [row(5)])
+    imported = ("reconcile", "import", "wrong.json", "--from", "openai.costs", "--account", "wrong", "--json")
+    (made,) = remit.ok(*imported).json()["statements"]
+    withdraw = ("reconcile", "withdraw", made["id"])
+    assert "--reason says why" in remit(*withdraw).err
+    assert "is withdrawn" in remit.ok(*withdraw, "--reason", "of another account").out
+    shown = remit.ok("reconcile", "statement", made["id"]).out
+    assert shown.startswith("withdrawn ") and "by tester@localhost: of another account" in shown
+    assert made["id"] not in remit.ok("reconcile", "statements").out
+    (line,) = [one for one in remit.ok("reconcile", "statements", "--all").out.splitlines() if made["id"] in one]
+    assert line.endswith("withdrawn")
+    again = remit(*withdraw, "--reason", "once more")
+    assert again.code == 1 and "already_withdrawn" in again.err
+    assert remit("reconcile", "withdraw", "stmt_never", "--reason", "r").code == 2
+    (back,) = remit.ok(*imported).json()["statements"]
+    assert (back["version"], back["supersedes"], back["is_new"]) == (2, made["id"], True)
+    remit.ok("reconcile", "withdraw", back["id"], "--reason", "of another account")
+
+
 def test_vendors_are_asked_with_the_key_of_the_settings(remit: Cli) -> None:
     """Reports become statements, asked again what has changed becomes the next version; without a key nothing is asked."""
     with OpenAiReportsPeer([row(5)]) as openai, AnthropicReportsPeer([row(5)]) as anthropic:

@@ -45,6 +45,7 @@ _STATUSES: Final[Mapping[str, int]] = {
     "reconciliation_unknown": 404,
     "reconciliation_outdated": 409,
     "already_posted": 409,
+    "already_withdrawn": 409,
     "proposal_differs": 409,
     "month_already_closed": 409,
     "month_changed_since": 409,

@@ -190,7 +190,7 @@ class Reconciling:
         is left to look into, and nothing that was booked before is changed.
         """
         limit = self._terms.auto_post_nanousd
-        if limit <= 0 or not found.entries or found.posted_at is not None or found.changes_booked:
+        if limit <= 0 or found.withdrawn or not found.entries or found.posted_at is not None or found.changes_booked:
             return False
         if any(one.outcome == "look" and one.amount_nanousd for one in self.books.drift(found.id)):
             return False

@@ -127,6 +127,7 @@ def listed(
     shown = table("id", "month", "vendor", "made", "findings", "proposed", "unexplained", "booked", right=["proposed"])
     for one in found:
         booked = "" if one.posted_at is None else moment_text(one.posted_at)
+        booked = booked or ("outdated" if one.withdrawn else "")
         amounts = (format_usd(one.proposed_nanousd), format_usd(one.unexplained_nanousd))
         made = moment_text(one.made_at)
         shown.add_row(one.id, month_text(one.month), one.vendor, made, f"{one.findings:,}", *amounts, booked)
@@ -189,6 +190,8 @@ def _print(kept: "Reconciliation", drift: "list[Drift]") -> None:
 
     missing = "no bill yet" if kept.statements else "no bill"
     billed = missing if kept.billed_nanousd is None else f"billed {format_usd(kept.billed_nanousd)}"
+    if kept.withdrawn:
+        print(f"withdrawn since: {', '.join(kept.withdrawn)}; it does not hold any more, compare again")
     print(f"{kept.id}: {kept.vendor} {month_text(kept.month)}, ledger {format_usd(kept.ledger_nanousd)}, {billed}")
     if drift:
         shown = table("cause", "about", "days", "amount", "what follows", right=["amount"])

@@ -103,7 +103,8 @@ class Reconciliation:
     """A comparison under its id, and whether what it proposes was booked.
 
     `moved_nanousd` is the sum of what its entries are without their signs: what nets to nothing moves cost all the same.
-    `changes_booked`: some of them change what was booked for the month before.
+    `changes_booked`: some of them change what was booked for the month before. `withdrawn` are those of its statements that were
+    withdrawn since: what it found does not count any more, and what it proposes is not booked.
     """
 
     id: str
@@ -112,6 +113,7 @@ class Reconciliation:
     made_at: datetime
     made_by: str
     statements: Sequence[str]
+    withdrawn: Sequence[str]
     bills: Sequence[Mapping[str, Any]]
     ledger_nanousd: int
     billed_nanousd: int | None

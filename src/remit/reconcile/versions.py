@@ -12,23 +12,21 @@ def place(summary: Summary, known: Iterable[Known]) -> Place | Known | Problem:
 
     One whose lines are all the same, over the same period, is the one that is kept, and stays final where it is: importing again
     changes nothing. Only where they are those of the newest version, which is not final yet, and are by now, they are the next one.
-    What is superseded overlaps nothing that is not the same period.
+    What is superseded overlaps nothing that is not the same period. What was withdrawn overlaps nothing, and is a version all the
+    same: imported again it is the next one.
     """
     same: list[Known] = []
     for one in known:
         if (one.since, one.until) == (summary.since, summary.until):
             same.append(one)
-        elif one.since < summary.until and summary.since < one.until:
+        elif one.since < summary.until and summary.since < one.until and not one.is_withdrawn:
             return _overlap(summary, one)
-    if not same:
-        return Place(1, None)
     same.sort(key=lambda one: one.version, reverse=True)
-    last = same[0]
-    becomes_final = last.lines_sha256 == summary.lines_sha256 and summary.is_complete and not last.is_complete
-    for one in () if becomes_final else same:
-        if one.lines_sha256 == summary.lines_sha256:
-            return one
-    return Place(last.version + 1, last.id)
+    standing = [one for one in same if not one.is_withdrawn]
+    alike = next((one for one in standing if one.lines_sha256 == summary.lines_sha256), None)
+    if alike is not None and not (alike is standing[0] and summary.is_complete and not alike.is_complete):
+        return alike
+    return Place(same[0].version + 1, same[0].id) if same else Place(1, None)
 
 
 def _overlap(summary: Summary, other: Known) -> Problem:
