@@ -87,7 +87,8 @@ def test_what_cannot_be_taken_in_is_refused(admin: Caller, name: str) -> None:
     refused(bring(admin, content(name, 6), **period), 409, "statement_overlaps")
     refused(bring(admin, content(name, 6), rates="EUR"), 400, "malformed_request")
     refused(bring(admin, content(name, 6), since="2026-11-20T00:00:00"), 400, "malformed_request")
-    refused(bring(admin, b" " * (16 * 1024 * 1024 + 1)), 413, "body_too_large")
+    large = refused(bring(admin, b" " * (16 * 1024 * 1024 + 1)), 413, "body_too_large")
+    assert large["detail"] == "a body here has at most 16 MiB"
     refused(admin.get("/statements/stmt_never"), 404, "unknown_statement")
     refused(admin.get("/statements/stmt_never/lines"), 404, "unknown_statement")
 

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import chdir
+from datetime import UTC, date, datetime
 
 import pytest
 
+from remit.cli.session import open_authority
+from remit.reconcile.comparison import Comparison, Drift, Reconciliation
 from remit.testing.peers.reports import ADMIN_KEY, AnthropicReportsPeer, OpenAiReportsPeer
 from remit.testing.vendor_reports.books import BookRow, exact_json
 from remit.testing.vendor_reports.openai import openai_costs
@@ -182,6 +185,48 @@ def test_a_month_is_compared_from_the_command_line(remit: Cli) -> None:
     assert remit("reconcile", "findings", "rec_none").code == 2
     ran = remit("reconcile", "close", "--month", "2026-10", "--reason", "r")
     assert ran.code == 1 and "$10.07" in ran.err
+
+
+def test_a_comparison_is_shown_in_words(remit: Cli) -> None:
+    """The numbers of each meter, and what the price book and the ceilings should learn, read as text."""
+    day = date(2023, 10, 1)
+    price = {"what": "price", "vendor": "openai", "model": "gpt-6-astra", "meter": "output", "since": "2023-10-03"}
+    ceiling = {"what": "ceiling", "vendor": "openai", "model": None, "cause": "reasoning_hidden", "requests": 1_200}
+    one = Comparison(
+        month=day,
+        vendor="openai",
+        statements=[],
+        bills=[],
+        ledger_nanousd=0,
+        basis="",
+        drift=[
+            Drift(
+                cause="price_error",
+                outcome="adjustment",
+                confidence="exact",
+                first_day=day,
+                last_day=day,
+                about={},
+                amount_nanousd=1,
+                evidence={"quantity": {"input": "5", "output": "7"}, "requests": 3},
+            )
+        ],
+        adjustments=[],
+        feedback=[
+            {**price, "ours_nanousd_per_million": 8 * 10**9, "theirs_nanousd_per_million": 10**10},
+            {**price, "meter": "input", "ours_nanousd_per_million": None, "theirs_nanousd_per_million": 10**9},
+            {**ceiling, "amount_nanousd": 15 * 10**8},
+        ],
+    )
+    with chdir(remit.folder):
+        kept = open_authority(None).reconciling().books.keep(one, {}, by="mo", reason="r", key="words")
+    assert isinstance(kept, Reconciliation)
+    assert remit.ok("reconcile", "findings", kept.id).out.splitlines()[-4:] == [
+        "  price_error: quantity (input 5, output 7), requests 3",
+        "  price: openai gpt-6-astra output is $10.00 a million since 2023-10-03, and the price book has $8.00",
+        "  price: openai gpt-6-astra input is $1.00 a million since 2023-10-03, and the price book has none",
+        "  ceiling: openai whatever model cost $1.50 more than its ceilings in 1,200 calls (reasoning_hidden)",
+    ]
 
 
 def test_a_vendor_nobody_knows_is_not_compared(remit: Cli) -> None:

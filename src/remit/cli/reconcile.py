@@ -24,7 +24,10 @@ Until = Annotated[str | None, Parameter(help="End of that period, itself outside
 Account = Annotated[
     str | None, Parameter(help="The vendor's account it is kept under, where it names none or several.")
 ]
-app_command = App(name="reconcile")
+app_command = App(
+    name="reconcile",
+    help="Compare the ledger with what vendors say was used and charged, book what differs, and close months.",
+)
 
 
 @app_command.command(name="import")

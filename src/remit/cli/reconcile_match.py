@@ -1,6 +1,7 @@
 """`remit reconcile match`, `findings`, `list` and `post`."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -98,8 +99,10 @@ def findings(
         return EXIT_OK
     _print(found, drift)
     for one in drift:
-        said = ", ".join(f"{name} {value}" for name, value in one.evidence.items() if value not in ({}, 0, ""))
+        said = ", ".join(f"{name} {_value(value)}" for name, value in one.evidence.items() if value not in ({}, 0, ""))
         print(f"  {one.cause}: {said}")
+    for told in found.feedback:
+        print(f"  {_feedback(told)}")
     return EXIT_OK
 
 
@@ -166,6 +169,26 @@ def post(
         return EXIT_OK
     act = opening(lambda tree: reconciling.asked_to_post(tree, found, "command"))
     return write_ticket(authority, by, "reconcile post", {"reconciliation": found.id}, act, json=json)
+
+
+def _value(value: Any) -> str:
+    """A number of the evidence, or those of a group of them, such as of each meter."""
+    if isinstance(value, Mapping):
+        return f"({', '.join(f'{name} {_value(one)}' for name, one in value.items())})"
+    return str(value)
+
+
+def _feedback(told: Mapping[str, Any]) -> str:
+    """What the price book or the ceilings should learn, as a sentence."""
+    from remit.kernel.money import format_usd
+
+    whose = f"{told['vendor']} {told['model'] or 'whatever model'}"
+    if told["what"] == "ceiling":
+        amount = format_usd(told["amount_nanousd"])
+        return f"ceiling: {whose} cost {amount} more than its ceilings in {told['requests']:,} calls ({told['cause']})"
+    ours, theirs = told["ours_nanousd_per_million"], format_usd(told["theirs_nanousd_per_million"])
+    booked = "has none" if ours is None else f"has {format_usd(ours)}"
+    return f"price: {whose} {told['meter']} is {theirs} a million since {told['since']}, and the price book {booked}"
 
 
 def _author(by: By | None) -> "Authorship":
