@@ -327,6 +327,9 @@ GOOD: dict[tuple[str, str], Callable[[Ground], Good]] = {
     ),
     ("GET", "/months"): lambda on: Good(),
     ("GET", "/statements"): lambda on: Good(query={"current": False}),
+    ("POST", "/statements/{statement}/withdraw"): lambda on: Good(
+        path={"statement": on.statement()}, body={"reason": "of another account"}
+    ),
     ("GET", "/statements/{statement}"): lambda on: Good(path={"statement": on.statement()}),
     ("GET", "/statements/{statement}/lines"): lambda on: Good(path={"statement": on.statement()}, query={"limit": 1}),
     ("GET", "/jobs"): lambda on: Good(query={"in_state": "scheduled"}),

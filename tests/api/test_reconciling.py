@@ -158,6 +158,9 @@ def test_what_cannot_be_compared_or_closed_says_why(plane: Plane, bo: Caller) ->
     refused(match(bo, month="2026-13"), 400, "malformed_request")
     refused(match(bo, accept=["magic"]), 422, "cause_unknown")
     refused(match(bo, statements=["stmt_none"]), 422, "not_comparable")
+    told = refused(match(bo, vendor="anthropic"), 422, "vendor_unknown")
+    assert "Anthropic" in told["detail"].partition("known are ")[2], told
+    refused(match(bo, vendor="anthropic", resolve=True), 422, "vendor_unknown")
     refused(match(bo, bills=[{**BILL, "currency": "EUR"}]), 400, "malformed_request")
     refused(match(bo, bills=[{**BILL, "rate": "1.08"}]), 400, "malformed_request")
     refused(match(bo, month="2026-08", bills=[]), 422, "not_comparable")

@@ -60,6 +60,21 @@ def test_a_statement_is_brought_and_looked_at(plane: Plane, admin: Caller, name:
     ]
 
 
+def test_a_statement_is_withdrawn(plane: Plane, admin: Caller, name: str) -> None:
+    """It is shown with who and why, and not listed any more; not twice, not without a reason, and the same again is the same answer."""
+    made = bring(admin, content(name, 5)).json()
+    path, key, body = f"/statements/{made['id']}/withdraw", secrets.token_hex(8), {"reason": "of another account"}
+    refused(admin.write("POST", path, {}), 400, "malformed_request")
+    answer = admin.write("POST", path, body, key=key)
+    assert answer.status_code == 200, answer.text
+    gone = answer.json()
+    assert (gone["withdrawn_by"], gone["withdrawn_reason"]) == ("ada@acme.example", "of another account")
+    assert admin.write("POST", path, body, key=key).json() == gone == admin.get(f"/statements/{made['id']}").json()
+    assert made["id"] not in [one["id"] for one in admin.get("/statements", limit=1000).json()["statements"]]
+    refused(admin.write("POST", path, body), 409, "already_withdrawn")
+    refused(admin.write("POST", "/statements/stmt_never/withdraw", body), 404, "unknown_statement")
+
+
 def test_what_cannot_be_taken_in_is_refused(admin: Caller, name: str) -> None:
     """Bytes that are none, an overlap, a key of another request, a source and rates nobody knows, too large a body."""
     refused(bring(admin, b"what is this"), 422, "statement_unreadable")
@@ -72,7 +87,8 @@ def test_what_cannot_be_taken_in_is_refused(admin: Caller, name: str) -> None:
     refused(bring(admin, content(name, 6), **period), 409, "statement_overlaps")
     refused(bring(admin, content(name, 6), rates="EUR"), 400, "malformed_request")
     refused(bring(admin, content(name, 6), since="2026-11-20T00:00:00"), 400, "malformed_request")
-    refused(bring(admin, b" " * (16 * 1024 * 1024 + 1)), 413, "body_too_large")
+    large = refused(bring(admin, b" " * (16 * 1024 * 1024 + 1)), 413, "body_too_large")
+    assert large["detail"] == "a body here has at most 16 MiB"
     refused(admin.get("/statements/stmt_never"), 404, "unknown_statement")
     refused(admin.get("/statements/stmt_never/lines"), 404, "unknown_statement")
 
@@ -93,13 +109,13 @@ def test_statements_are_for_finance(plane: Plane, admin: Caller, name: str) -> N
     for caller in (finance, auditor):
         assert caller.get(f"/statements/{made}/lines").status_code == 200
     refused(bring(auditor, content(name, 7)), 403, "not_permitted")
+    refused(auditor.write("POST", f"/statements/{made}/withdraw", {"reason": "r"}), 403, "not_permitted")
     for caller in (someone("finance", name), someone("gateway_operator"), plane.caller(f"eve@{name}.example")):
         refused(bring(caller, content(name, 7)), 403, "not_permitted")
         for route in ("/statements", f"/statements/{made}", f"/statements/{made}/lines"):
             refused(caller.get(route), 403, "not_permitted")
-    told = [
-        row
-        for row in admin.get("/audit", outcome="refused", limit=1000).json()["rows"]
-        if row["operation"] == "statement import"
-    ]
+    rows = admin.get("/audit", outcome="refused", limit=1000).json()["rows"]
+    told = [row for row in rows if row["operation"] == "statement import"]
+    (withdrawn,) = [row for row in rows if row["operation"] == "statement withdraw" and name in row["actor"]]
+    assert withdrawn["actor"].startswith("auditor")
     assert len([row for row in told if row["problems"][0]["code"] == "not_permitted"]) >= 4

@@ -83,6 +83,7 @@ ROUTES = [
     ("POST", "/statements"),
     ("GET", "/statements/x"),
     ("GET", "/statements/x/lines"),
+    ("POST", "/statements/x/withdraw"),
     ("GET", "/security/feed"),
     ("GET", "/trips"),
     ("POST", "/trips/x/end"),

@@ -191,7 +191,8 @@ def test_a_body_has_a_bound(admin: Caller, name: str) -> None:
     """A body above 1 MiB is refused, whether it says its length or comes in chunks."""
     headers = {"idempotency-key": "large"}
     large = b'{"reason": "' + b"x" * MAX_BODY_BYTES + b'"}'
-    refused(admin.http.post("/grants", content=large, headers=headers), 413, "body_too_large")
+    told = refused(admin.http.post("/grants", content=large, headers=headers), 413, "body_too_large")
+    assert told["detail"] == "a body here has at most 1 MiB"
     refused(admin.http.post("/grants", content=iter([large]), headers=headers), 413, "body_too_large")
 
 

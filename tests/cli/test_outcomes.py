@@ -126,7 +126,11 @@ LINE = {
     ("name", "text", "word"),
     [
         ("a.jsonl", json.dumps(LINE) + "\n{", "line 2: the body is not JSON"),
-        ("a.jsonl", json.dumps({**LINE, "status": "great"}), "line 1: the event cannot be used"),
+        (
+            "a.jsonl",
+            json.dumps({**LINE, "status": "great"}),
+            "line 1: the event cannot be used: `status` is `great`, which is none of ",
+        ),
         ("a.jsonl", json.dumps({**LINE, "grant": "acme/none"}), "line 1: there is no grant `acme/none`"),
         ("a.jsonl", json.dumps({**LINE, "specversion": "1.0"}), "line 1: the event cannot be used"),
         ("a.jsonl", json.dumps({**LINE, "subject": "x" * 70_000}), "line 1: longer than"),

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import chdir
+from datetime import UTC, date, datetime
 
 import pytest
 
+from remit.cli.session import open_authority
+from remit.reconcile.comparison import Comparison, Drift, Reconciliation
 from remit.testing.peers.reports import ADMIN_KEY, AnthropicReportsPeer, OpenAiReportsPeer
 from remit.testing.vendor_reports.books import BookRow, exact_json
 from remit.testing.vendor_reports.openai import openai_costs
@@ -58,6 +61,8 @@ def test_a_file_is_imported_listed_and_shown(remit: Cli) -> None:
     assert [one["id"] for one in remit.ok("reconcile", "statements", "--json").json()["statements"]] == [later["id"]]
     assert first in remit.ok("reconcile", "statements", "--all", "--from", "openai.costs").out
     assert remit.ok("reconcile", "statements", "--vendor", "nobody").out == "no statements\n"
+    known = remit.ok("reconcile", "import", "later.json", "--from", "openai.costs").out
+    assert f"known already: {later['id']}" in known and "until 2026-11-04, final" in known
     lines = [json.loads(line) for line in remit.ok("reconcile", "statement", later["id"], "--lines").out.splitlines()]
     assert sum(line["amount_nanousd"] for line in lines) == 8 * 10**7 and lines[0]["model"] == "gpt-6-astra"
     remit.ok("reconcile", "statement", first, "--raw", "out.json")
@@ -93,6 +98,27 @@ def test_what_is_no_statement_is_one_line(remit: Cli) -> None:
         len(remit.ok("reconcile", "statements", "--all", "--json").json()["statements"])
         == len(before["statements"]) + 1
     )
+
+
+def test_a_statement_is_withdrawn(remit: Cli) -> None:
+    """With a reason, once; it is shown as such, listed with --all only, and its bytes stay."""
+    write(remit, "wrong.json", [row(5)])
+    imported = ("reconcile", "import", "wrong.json", "--from", "openai.costs", "--account", "wrong", "--json")
+    (made,) = remit.ok(*imported).json()["statements"]
+    withdraw = ("reconcile", "withdraw", made["id"])
+    assert "--reason says why" in remit(*withdraw).err
+    assert "is withdrawn" in remit.ok(*withdraw, "--reason", "of another account").out
+    shown = remit.ok("reconcile", "statement", made["id"]).out
+    assert shown.startswith("withdrawn ") and "by tester@localhost: of another account" in shown
+    assert made["id"] not in remit.ok("reconcile", "statements").out
+    (line,) = [one for one in remit.ok("reconcile", "statements", "--all").out.splitlines() if made["id"] in one]
+    assert line.endswith("withdrawn")
+    again = remit(*withdraw, "--reason", "once more")
+    assert again.code == 1 and "already_withdrawn" in again.err
+    assert remit("reconcile", "withdraw", "stmt_never", "--reason", "r").code == 2
+    (back,) = remit.ok(*imported).json()["statements"]
+    assert (back["version"], back["supersedes"], back["is_new"]) == (2, made["id"], True)
+    remit.ok("reconcile", "withdraw", back["id"], "--reason", "of another account")
 
 
 def test_vendors_are_asked_with_the_key_of_the_settings(remit: Cli) -> None:
@@ -135,6 +161,9 @@ def test_a_month_is_compared_from_the_command_line(remit: Cli) -> None:
         (("--bill", "INV-7=10", "--bill-in", "INV-7=EUR"), "EUR@1.0831"),
         (("--bill", "INV-7=10", "--bill-in", "INV-8=EUR@1.1"), "names no bill"),
         (("--bill", "INV-7=10", "--bill-from", "INV-7"), "names no invoice"),
+        (("--bill", "INV-7=10", "--bill", "INV-7=11"), "--bill: `INV-7` is given twice"),
+        (("--bill", "INV-7=10", "--bill-in", "INV-7=EUR@1.1", "--bill-in", "INV-7=EUR@1.2"), "given twice"),
+        (("--bill", "INV-7=10", "--bill-from", "INV-7=A", "--bill-from", "INV-7=B"), "given twice"),
         (("--bill", "INV-7=10", "--accept", "magic"), "no cause"),
         ((), "neither a statement of the month nor a bill"),
     ):
@@ -158,24 +187,87 @@ def test_a_month_is_compared_from_the_command_line(remit: Cli) -> None:
     assert ran.code == 1 and "$10.07" in ran.err
 
 
+def test_a_comparison_is_shown_in_words(remit: Cli) -> None:
+    """The numbers of each meter, and what the price book and the ceilings should learn, read as text."""
+    day = date(2023, 10, 1)
+    price = {"what": "price", "vendor": "openai", "model": "gpt-6-astra", "meter": "output", "since": "2023-10-03"}
+    ceiling = {"what": "ceiling", "vendor": "openai", "model": None, "cause": "reasoning_hidden", "requests": 1_200}
+    one = Comparison(
+        month=day,
+        vendor="openai",
+        statements=[],
+        bills=[],
+        ledger_nanousd=0,
+        basis="",
+        drift=[
+            Drift(
+                cause="price_error",
+                outcome="adjustment",
+                confidence="exact",
+                first_day=day,
+                last_day=day,
+                about={},
+                amount_nanousd=1,
+                evidence={"quantity": {"input": "5", "output": "7"}, "requests": 3},
+            )
+        ],
+        adjustments=[],
+        feedback=[
+            {**price, "ours_nanousd_per_million": 8 * 10**9, "theirs_nanousd_per_million": 10**10},
+            {**price, "meter": "input", "ours_nanousd_per_million": None, "theirs_nanousd_per_million": 10**9},
+            {**ceiling, "amount_nanousd": 15 * 10**8},
+        ],
+    )
+    with chdir(remit.folder):
+        kept = open_authority(None).reconciling().books.keep(one, {}, by="mo", reason="r", key="words")
+    assert isinstance(kept, Reconciliation)
+    assert remit.ok("reconcile", "findings", kept.id).out.splitlines()[-4:] == [
+        "  price_error: quantity (input 5, output 7), requests 3",
+        "  price: openai gpt-6-astra output is $10.00 a million since 2023-10-03, and the price book has $8.00",
+        "  price: openai gpt-6-astra input is $1.00 a million since 2023-10-03, and the price book has none",
+        "  ceiling: openai whatever model cost $1.50 more than its ceilings in 1,200 calls (reasoning_hidden)",
+    ]
+
+
+def test_a_vendor_nobody_knows_is_not_compared(remit: Cli) -> None:
+    """A mistyped name is a mistake in the command, with the names there are, and leaves nothing that a month is closed with."""
+    for name in ("opennai", "OpenAI"):
+        asked = ("reconcile", "match", "--month", "2024-10", "--vendor", name, "--bill", "INV-7=1")
+        ran = remit(*asked)
+        words = f"vendor_unknown: `{name}` is no vendor of the settings, the ledger or a statement; known are "
+        assert ran.code == 2 and words in ran.err and "openai" in ran.err.partition("known are")[2], ran
+        assert remit(*asked, "--json").json()["problems"][0]["code"] == "vendor_unknown"
+    assert remit.ok("reconcile", "list", "--month", "2024-10").out == "nothing was compared yet\n"
+    (remit.folder / "vendors.toml").write_text(
+        '[vendors.opennai]\nbase_url = "https://api.openai.com"\napi_key_env = "K"\n'
+    )
+    assert remit(*asked[:5], "opennai", *asked[6:], "--config", "vendors.toml").code == 1
+    withdrawn = remit.ok(*asked[:5], "opennai").out
+    assert "opennai 2024-10, ledger $0.00, no bill\n" in withdrawn and "0 findings" in withdrawn
+    assert remit(*asked[:5], "opennai").code == 2, "there is nothing more to withdraw"
+    remit.ok("reconcile", "close", "--month", "2024-10", "--reason", "r")
+    (month,) = remit.ok("reconcile", "months", "--json").json()
+    assert (month["totals"]["bills"], month["totals"]["vendors"]) == ([], {})
+
+
 def test_a_month_is_closed_with_a_waiver_by_two_people(remit: Cli) -> None:
     """One admin alone has nobody to ask; of two of finance one asks and the other closes; what is set is one person's word."""
-    bill = ("--vendor", "Anthropic", "--bill", "INV-7=1204.55")
+    bill = ("--vendor", "openai", "--bill", "INV-7=1204.55")
     assert remit("reconcile", "match", "--month", "2025-03", *bill).code == 1
     close = ("reconcile", "close", "--month", "2025-03", "--reason", "bills")
     assert "bill_differs" in remit(*close).err
-    waived = (*close, "--waive", "difference:Anthropic=case 4711")
+    waived = (*close, "--waive", "difference:openai=case 4711")
     assert "nobody_to_ask" in remit(*waived).err
     for person in ("mo@acme.example", "bo@acme.example"):
         remit.ok("role", "grant", person, "finance")
     asked = remit.ok(*waived, "--actor", "mo@acme.example", "--json", "--idempotency-key", "k").json()
     assert (asked["state"], asked["assignees"], asked["kind"]) == ("open", ["bo@acme.example"], "books")
-    assert "waives `difference` of Anthropic, $1,204.55: case 4711" in remit.ok("ticket", "show", asked["id"]).out
+    assert "waives `difference` of openai, $1,204.55: case 4711" in remit.ok("ticket", "show", asked["id"]).out
     mine = remit("ticket", "approve", asked["id"], "--actor", "Mo@acme.example")
     assert mine.code == 1 and "nobody decides their own request" in mine.err
-    assert "closed" not in remit.ok("reconcile", "months").out
+    assert "2025-03" not in remit.ok("reconcile", "months").out
     remit.ok("ticket", "approve", asked["id"], "--actor", "bo@acme.example")
-    (month,) = remit.ok("reconcile", "months", "--json").json()
+    month = remit.ok("reconcile", "months", "--json").json()[-1]
     assert (month["status"], month["changed_by"]) == ("closed", "bo@acme.example")
     assert month["totals"]["waived_nanousd"] == 1_204_550_000_000
     again = remit.ok(*waived, "--actor", "mo@acme.example", "--json", "--idempotency-key", "k").json()
@@ -188,7 +280,7 @@ def test_a_month_is_closed_with_a_waiver_by_two_people(remit: Cli) -> None:
         "--month",
         "2025-04",
         "--waive",
-        "difference:Anthropic=small",
+        "difference:openai=small",
         "--config",
         "waive.toml",
     )

@@ -30,6 +30,12 @@ def commands(above: App, prefix: str) -> Iterator[str]:
             yield f"{prefix} {name}"
 
 
+def test_every_command_says_what_it_does() -> None:
+    """No line of the list of commands is a name alone."""
+    silent = [name for name in app if not name.startswith("-") and not app[name].help.strip()]
+    assert silent == []
+
+
 def sections() -> dict[str, str]:
     """Heading to text, for headings of the third level."""
     parts = re.split(r"^#{1,6} (.+)$", PAGE.read_text(), flags=re.MULTILINE)

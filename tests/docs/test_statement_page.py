@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from remit.cli.values import parse_moment
 from remit.reconcile.statements.formats import FORMATS, lines_of, summarise
 from remit.reconcile.statements.generic import COLUMNS
 from remit.reconcile.statements.model import METERS, Options
@@ -19,17 +20,25 @@ def block(language: str, containing: str) -> str:
     return one
 
 
+def said(option: str) -> datetime:
+    """The instant that the example's command gives."""
+    found = re.search(rf"--mapping orion\.toml.*?--{option} (\S+)", PAGE, re.DOTALL)
+    assert found is not None
+    return parse_moment(found[1], option)
+
+
 def test_the_example_comes_to_what_the_page_says() -> None:
     """Thousands are multiplied out, commas are decimal marks, days begin in Berlin, euros become dollars at the rate."""
     raw = pack([block("csv", "orion-2").encode()])
     options = Options(
         mapping=block("toml", 'vendor = "orion"'),
         rates={"EUR": Decimal("1.10")},
-        since=datetime(2026, 11, 1, tzinfo=UTC),
-        until=datetime(2026, 12, 1, tzinfo=UTC),
+        since=said("since"),
+        until=said("until"),
     )
     summary = summarise(raw, "csv", options, datetime(2026, 12, 9, tzinfo=UTC))
     assert (summary.vendor, summary.account, summary.rows) == ("orion", "acme", 3)
+    assert [one.text for one in summary.remarks] == ["amounts are in EUR, taken at 1.1"]
     assert summary.meters["input"].quantity == 1_234_500 and summary.meters["output"].quantity == 10_000
     assert summary.amounts == {"EUR": Decimal("13.845")} and summary.amount_nanousd == 15_229_500_000
     assert "13.845 EUR and $15.2295" in PAGE and "1,234,500 tokens" in PAGE

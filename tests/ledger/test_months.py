@@ -273,7 +273,11 @@ def test_only_the_last_closed_month_is_opened_again(trial: Trial) -> None:
     approve_reopening(trial, "ticket_1")
     assert code(months(trial).reopen(MARCH, "bo", "r", "r1", "command")) == "month_not_last"
     trial.looking.execute("UPDATE books SET closed_through = NULL")
-    assert code(months(trial).reopen(MARCH, "bo", "r", "r1", "command")) == "month_not_last"
+    none = months(trial).reopen(MARCH, "bo", "r", "r1", "command")
+    assert isinstance(none, Problem) and (none.code, none.detail.partition(", and ")[2]) == (
+        "month_not_last",
+        "no month is closed",
+    )
 
 
 def test_the_doctor_sees_a_closed_month_that_changed(trial: Trial) -> None:

@@ -123,7 +123,7 @@ def test_a_wrong_key_and_a_wrong_period_are_refused() -> None:
     """The vendor refuses the one, we the other, before anybody is asked."""
     with asking(AnthropicReportsPeer, "anthropic") as (peer, puller, _):
         puller._key = "another"
-        with pytest.raises(PullError, match="401"):
+        with pytest.raises(PullError, match=r"answered 401: Incorrect API key provided$"):
             puller.pull(SINCE, UNTIL)
         before = len(peer.asked)
         for since, until, words in (

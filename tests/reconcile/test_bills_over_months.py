@@ -12,6 +12,7 @@ from remit.grants.model import Actor, Problem
 from remit.grants.service import Authorship
 from remit.ledger.months import Bill, BillLine, Closed, Waiver
 from remit.reconcile.comparison import Reconciliation
+from remit.reconcile.matching.registry import Registered
 from remit.reconcile.model import Imported
 from remit.reconcile.statements.model import Options
 from remit.reconcile.statements.raw import pack
@@ -49,7 +50,7 @@ class Desk:
     def at(self, *when: int) -> None:
         self.trial.clock.instant = datetime(*when, tzinfo=UTC)  # type: ignore[misc]
 
-    def bring(self, cents: int) -> None:
+    def bring(self, cents: int) -> str:
         """The vendor's costs of March."""
         since, until = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
         row = BookRow(
@@ -64,6 +65,7 @@ class Desk:
         options = Options(since=since, until=until, is_final=True)
         answer = statements.take_in(pack([body]), "openai.costs", options, by="fin", reason="r", key=next(self.keys))
         assert isinstance(answer, Imported), answer
+        return str(answer.statement["id"])
 
     def bill(self, cents: int, fee: int = 0, credit: int = 0) -> list[Bill]:
         lines = [BillLine(kind="platform_fee", amount_nanousd=fee * 10**7)] if fee else []
@@ -71,10 +73,16 @@ class Desk:
         return [Bill(vendor="openai", invoice_id="INV", total_nanousd=cents * 10**7, lines=tuple(lines))]
 
     def match(
-        self, month: date, cents: int | None, accepted: Sequence[str] = (), key: str | None = None, **lines: int
+        self,
+        month: date,
+        cents: int | None,
+        accepted: Sequence[str] = (),
+        key: str | None = None,
+        statements: Sequence[str] = (),
+        **lines: int,
     ) -> Any:
         bills = [] if cents is None else self.bill(cents, **lines)
-        return self.reconciling.match(month, "openai", bills, (), self.by(key=key), accepted)
+        return self.reconciling.match(month, "openai", bills, statements, self.by(key=key), accepted)
 
     def compared(self, month: date, cents: int | None, accepted: Sequence[str] = (), **lines: int) -> Reconciliation:
         found = self.match(month, cents, accepted, **lines)
@@ -213,6 +221,46 @@ def test_what_was_booked_is_not_taken_back_for_want_of_a_bill(desk: Desk) -> Non
     assert (again.entries, again.unexplained_nanousd) == (0, 0)
     more = desk.compared(MARCH, 109)
     assert (more.entries, more.unexplained_nanousd) == (0, 2 * 10**7), "what is new takes a word of its own"
+
+
+def test_what_was_compared_with_a_withdrawn_statement_holds_no_more(desk: Desk) -> None:
+    """It says so and is not booked; what was booked by it is taken back by a comparison without the statement."""
+    wrong = desk.bring(130)
+    booked, later = desk.compared(MARCH, 130, ["unexplained"]), desk.compared(MARCH, 130, ["unexplained"])
+    assert not isinstance(desk.post(booked), Problem)
+    more = desk.match(MARCH, 131, ["unexplained"], statements=[wrong])
+    assert isinstance(more, Reconciliation) and (more.statements, more.withdrawn, more.entries) == ([wrong], [], 1)
+    statements = PostgresStatements(desk.opens, desk.trial.clock, "command")
+    assert isinstance(statements.withdraw(wrong, by="fin", reason="of another account", key="w"), dict)
+    found = desk.reconciling.books.find(later.id)
+    assert found is not None and found.withdrawn == [wrong] and not desk.reconciling.books_itself(found)
+    outdated = desk.post(more)
+    assert isinstance(outdated, Problem) and outdated.code == "reconciliation_outdated" and wrong in outdated.detail
+    named = desk.match(MARCH, 100, statements=[wrong])
+    assert isinstance(named, Problem) and named.code == "not_comparable"
+    right = desk.compared(MARCH, 100)
+    assert (right.statements, right.proposed_nanousd) == ([], -30 * 10**7)
+    assert not isinstance(desk.post(right), Problem)
+    closed(desk.close(MARCH))
+
+
+def test_a_bill_of_nobody_is_withdrawn(desk: Desk) -> None:
+    """Compared with nothing where nothing is owed, a bill of a wrong vendor stands in no signed books; where something is owed it stays."""
+    settings = [Registered(vendor="opennai", deployment="opennai")]
+    named = Reconciling(desk.trial.url, desk.opens, desk.trial.clock, ReconcileTerms(registered=settings), "command")
+    wrong = dataclasses.replace(desk.bill(107)[0], vendor="opennai")
+    assert isinstance(named.match(MARCH, "opennai", [wrong], (), desk.by()), Reconciliation)
+    desk.compared(MARCH, 100)
+    refused = desk.close(MARCH)
+    assert isinstance(refused, Problem) and "opennai billed $1.07" in refused.detail
+    again = desk.reconciling.match(MARCH, "opennai", [wrong], (), desk.by())
+    assert isinstance(again, Problem) and again.code == "vendor_unknown" and "known are openai" in again.detail
+    owed = desk.match(MARCH, None)
+    assert isinstance(owed, Problem) and owed.code == "not_comparable", "the bill of what is owed is not withdrawn"
+    empty = desk.reconciling.match(MARCH, "opennai", [], (), desk.by())
+    assert isinstance(empty, Reconciliation) and (empty.bills, empty.findings, empty.entries) == ([], 0, 0)
+    totals = closed(desk.close(MARCH)).totals
+    assert [one["vendor"] for one in totals["bills"]] == ["openai"] and list(totals["vendors"]) == ["openai"]
 
 
 def test_another_currency_and_a_marketplace_have_causes_of_their_own(desk: Desk) -> None:

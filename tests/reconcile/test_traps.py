@@ -217,9 +217,21 @@ def test_numbers_are_read_one_way_only() -> None:
     ):
         with pytest.raises(InexactError):
             parse_decimal(text, decimal_comma=comma)
+    with pytest.raises(InexactError, match=r"`1\.234,5\.6` is not a plain number such as `12` or `1\.234,05`"):
+        parse_decimal("1.234,5.6", decimal_comma=True)
     assert to_nanousd(Decimal("-0.0000000015")) == (-2, False)
     with pytest.raises(InexactError, match="64 bits"):
         to_nanousd(Decimal(10**10))
+
+
+@pytest.mark.parametrize("quantity", ["9" * 60, "-9223372036854775808", "1e30"])
+def test_a_number_beyond_64_bits_is_none(quantity: str) -> None:
+    """Nobody used as much; the row is named, and what is just within is taken as it is."""
+    mapping = 'vendor = "v"\n[format]\nperiod = "day"\n[columns]\nstarts_at = "day"\nmeter = "meter"\nquantity = "quantity"\n[values.meter]\nin = "input"\n'
+    rows = "day,meter,quantity\n2026-11-01,in,9223372036854775807\n2026-11-01,in,{}\n"
+    with pytest.raises(StatementError, match=r"line 3: `quantity`: `.*` is beyond 64 bits"):
+        read(rows.format(quantity).encode(), "csv", Options(mapping=mapping))
+    assert read(rows.format(1).encode(), "csv", Options(mapping=mapping))[0].meters["input"].quantity == 2**63
 
 
 FOCUS = (

@@ -1,6 +1,7 @@
 """Totals, budgets, statements and sheets over a real database, in which callers and vendors chose hostile words."""
 
 import csv
+import dataclasses
 import io
 import re
 import zipfile
@@ -22,7 +23,7 @@ from remit.reports.drawing import bars
 from remit.reports.forecast import forecasts_of
 from remit.reports.page import page
 from remit.reports.sheet import Table, sheet_of
-from remit.reports.statement import Held, Holding, Statement, statement_of
+from remit.reports.statement import Held, Holding, Statement, _todo, cents_text, statement_of
 from remit.reports.total import Span, calendar_span, total_of
 from remit.reports.units import units_of
 from remit.store.named import query
@@ -218,6 +219,14 @@ def test_a_statement_adds_up(trial: Trial, statement: Statement) -> None:
     for part in ("acme/lab has spent", "acme/search is expected to reach", "$1.50 is an upper bound", "no tag feature",
                  "repeated attempts", "acme/lab ends on 2026-11-06"):  # fmt: skip
         assert part in words
+
+
+def test_less_than_a_cent_is_not_nothing(statement: Statement) -> None:
+    """What is to be done about it reads as on the rest of the page."""
+    little = dataclasses.replace(statement.total, suspense_nanousd=2_000_000)
+    words = _todo(dataclasses.replace(statement, total=little), {"feature": 2_000_000}, ())
+    assert [one.split(" ", 1)[0] for one in words if "upper bound" in one or "no tag" in one] == ["<$0.01", "<$0.01"]
+    assert (cents_text(0), cents_text(10**7), cents_text(-2_000_000)) == ("$0.00", "$0.01", ">-$0.01")
 
 
 class Page(HTMLParser):

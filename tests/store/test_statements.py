@@ -112,6 +112,80 @@ def test_the_same_again_is_the_same(statements: PostgresStatements, account: str
     assert [one["id"] for one in listed if one["account"] == account] == [final["id"]]
 
 
+def test_what_is_final_stays_final(statements: PostgresStatements, account: str) -> None:
+    """Imported again without the word nothing is new; said of the newest version it makes it final, and of an earlier one it brings nothing back."""
+    first = taken(statements, books(account, 5), is_final=True)
+    again = take(statements, books(account, 5))
+    assert isinstance(again, Imported) and not again.is_new
+    assert (again.statement["id"], again.statement["is_complete"]) == (first["id"], True)
+    second = taken(statements, books(account, 5, 6))
+    assert (second["version"], second["is_complete"]) == (2, False), "other lines are open until somebody says so"
+    final = taken(statements, books(account, 5, 6), is_final=True)
+    assert (final["version"], final["supersedes"], final["is_complete"]) == (3, second["id"], True)
+    assert taken(statements, books(account, 5, 6))["id"] == final["id"]
+    third = taken(statements, books(account, 5, 7))
+    old = taken(statements, books(account, 5, 6), is_final=True)
+    assert (old["id"], old["superseded_by"]) == (final["id"], third["id"])
+    late = taken(statements, books(account, 5), is_final=True)
+    assert late["id"] == first["id"] and third["id"] in {one["id"] for one in statements.listed(current=True)}
+
+
+def withdrawn(statements: PostgresStatements, statement_id: str, key: str | None = None) -> dict[str, Any] | Problem:
+    return statements.withdraw(
+        statement_id, by="fin@acme.example", reason="of another account", key=key or f"key-{next(_numbers)}"
+    )
+
+
+def test_a_withdrawn_statement_stands_in_nobodys_way(url: str, statements: PostgresStatements, account: str) -> None:
+    """It is kept and not current, overlaps nothing, and the version before it is current again; imported again it is the next version."""
+    first, second = taken(statements, books(account, 5)), taken(statements, books(account, 5, 6))
+
+    def current() -> list[str]:
+        return [one["id"] for one in statements.listed(current=True, count=1000) if one["account"] == account]
+
+    key = f"{account}-withdraw"
+    gone = withdrawn(statements, second["id"], key)
+    assert isinstance(gone, dict) and current() == [first["id"]]
+    assert (gone["withdrawn_by"], gone["withdrawn_at"], gone["withdrawn_reason"]) == (
+        "fin@acme.example",
+        NOW,
+        "of another account",
+    )
+    assert withdrawn(statements, second["id"], key) == gone, "the same again is answered as the first time"
+    found = statements.find(first["id"])
+    assert found is not None and found["superseded_by"] is None and len(statements.lines(second["id"], 0, 10)) == 2
+    told = PostgresAudit(opener(url, "remit_authority")).page(5, subject=second["id"])
+    assert [one["operation"] for one in told] == ["statement import", "statement withdraw"]
+    assert (told[1]["reason"], told[1]["after"]["account"]) == ("of another account", account)
+
+    third = taken(statements, books(account, 5, 6))
+    assert (third["version"], third["supersedes"], current()) == (3, second["id"], [third["id"]])
+    half = {"since": datetime(2026, 11, 1, tzinfo=UTC), "until": datetime(2026, 11, 15, tzinfo=UTC)}
+    assert isinstance(take(statements, books(account, 6), **half), Problem)
+    for one in (first, third):
+        assert isinstance(withdrawn(statements, one["id"]), dict)
+    part = taken(statements, books(account, 6), **half)
+    assert (part["version"], current()) == (1, [part["id"]])
+    again = take(statements, books(account, 5))
+    assert isinstance(again, Problem) and again.code == "statement_overlaps", (
+        "what is withdrawn comes back as any other"
+    )
+
+
+def test_what_is_not_there_is_not_withdrawn(url: str, statements: PostgresStatements, account: str) -> None:
+    """Nor is it twice, nor under a key that was used for something else; each is audited."""
+    made = taken(statements, books(account, 5), key=f"{account}-import")
+    assert isinstance(withdrawn(statements, made["id"]), dict)
+    for answer, code in (
+        (withdrawn(statements, "stmt_never"), "unknown_statement"),
+        (withdrawn(statements, made["id"]), "already_withdrawn"),
+        (withdrawn(statements, made["id"], f"{account}-import"), "conflict_different_operation"),
+    ):
+        assert isinstance(answer, Problem) and answer.code == code, answer
+    told = PostgresAudit(opener(url, "remit_authority")).page(3, outcome="refused")
+    assert {one["operation"] for one in told} == {"statement withdraw"}
+
+
 def test_a_key_is_for_one_request(statements: PostgresStatements, account: str) -> None:
     """A repetition answers the first statement, other bytes under the key are refused."""
     first = take(statements, books(account, 5), key=f"{account}-once")
@@ -171,12 +245,12 @@ def owner(url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@pytest.mark.parametrize("table", ["statements", "statement_lines", "statement_raw"])
+@pytest.mark.parametrize("table", ["statements", "statement_lines", "statement_raw", "statement_withdrawals"])
 def test_statements_are_history(
     url: str, owner: psycopg.Connection, statements: PostgresStatements, account: str, table: str
 ) -> None:
     """Nobody changes or removes one, whatever their rights; readers see lines and not the bytes."""
-    taken(statements, books(account, 5))
+    withdrawn(statements, taken(statements, books(account, 5))["id"])
     for statement in (f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
         with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="append-only"):
             owner.execute(statement.encode())

@@ -96,7 +96,10 @@ class Close(Body, frozen=True, kw_only=True):
 
 
 class ReconciliationGiven(Given, frozen=True, kw_only=True):
-    """A comparison. Where something was billed, `billed_nanousd` is `ledger_nanousd` and `found_nanousd`."""
+    """A comparison. Where something was billed, `billed_nanousd` is `ledger_nanousd` and `found_nanousd`.
+
+    `withdrawn` are those of its `statements` that were withdrawn since: it does not hold any more.
+    """
 
     id: str
     month: date
@@ -104,6 +107,7 @@ class ReconciliationGiven(Given, frozen=True, kw_only=True):
     made_at: datetime
     made_by: str
     statements: list[str]
+    withdrawn: list[str]
     bills: list[dict[str, Any]]
     ledger_nanousd: int
     billed_nanousd: int | None

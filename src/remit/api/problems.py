@@ -45,6 +45,7 @@ _STATUSES: Final[Mapping[str, int]] = {
     "reconciliation_unknown": 404,
     "reconciliation_outdated": 409,
     "already_posted": 409,
+    "already_withdrawn": 409,
     "proposal_differs": 409,
     "month_already_closed": 409,
     "month_changed_since": 409,
@@ -169,7 +170,9 @@ def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[byt
     if error.status_code >= 500:
         return on_failure(request, error)
     codes = {405: "method_not_allowed", 413: "body_too_large"}
-    detail = {405: "this method is not known here", 413: "a body has at most 1 MiB"}.get(error.status_code)
+    detail = {405: "this method is not known here"}.get(error.status_code)
+    if error.status_code == 413:
+        detail = _too_large(request)
     code = codes.get(error.status_code, "malformed_request")
     answer = on_refusal(
         request, refuse(code, detail or "the request could not be read", status=max(error.status_code, 400))
@@ -178,6 +181,14 @@ def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[byt
         # Which methods there are instead (RFC 9110, section 15.5.6).
         answer.headers["allow"] = error.headers["allow"]
     return answer
+
+
+def _too_large(request: AnyRequest) -> str:
+    limit = request.route_handler.resolve_request_max_body_size()
+    if limit is None:
+        return "the body is larger than what is taken here"
+    size = f"{limit // 2**20} MiB" if limit >= 2**20 else f"{limit // 2**10} KiB"
+    return f"a body here has at most {size}"
 
 
 def _invalid(request: AnyRequest, error: ValidationException) -> Refusal:

@@ -33,6 +33,7 @@ from remit.store.postgres_comparing import open_month
 from remit.store.postgres_grants import TreeUnit
 from remit.store.postgres_months import PostgresMonths
 
+_NAMED: Final = 20
 AUTOMATIC: Final = "remit"
 """Who books what is within the tolerance for booking by itself."""
 
@@ -78,13 +79,15 @@ class Reconciling:
     def compared(
         self, month: date, vendor: str, bills: Sequence[Bill], statements: Sequence[str], accepted: Collection[str] = ()
     ) -> Compared | Problem:
-        """A vendor's month as it is now; nothing is kept. Codes: unassigned_unknown, not_comparable, cause_unknown."""
+        """A vendor's month as it is now; nothing is kept. Codes: unassigned_unknown, not_comparable, cause_unknown, vendor_unknown."""
         for cause in accepted:
             if cause not in {*(one.value for one in Cause), LATE_BOOKING}:
                 return Problem(
                     code="cause_unknown", path=cause[:60], detail=f"`{cause[:60]}` is no cause of a difference"
                 )
-        unassigned = self._unassigned()
+        withdraws = not bills and self._was_billed(month, vendor)
+        problem = None if withdraws else self._vendor_problem(vendor)
+        unassigned = problem or self._unassigned()
         if isinstance(unassigned, Problem):
             return unassigned
         deployments = {one.deployment: one for one in self._terms.registered if one.vendor == vendor}
@@ -95,7 +98,13 @@ class Reconciling:
             prices=self._terms.prices,
             tolerances=self._terms.tolerances,
         )
-        given = Given(unassigned_grant_id=unassigned, bills=bills, statements=statements, accepted=accepted)
+        given = Given(
+            unassigned_grant_id=unassigned,
+            bills=bills,
+            statements=statements,
+            accepted=accepted,
+            withdraws=withdraws,
+        )
         with open_month(self._url, month, vendor, deployments, self._archive) as reader:
             try:
                 return compare(reader, vendor, settings, given)
@@ -134,6 +143,20 @@ class Reconciling:
             return problem
         return self.books.keep(found.comparison, asked, by=by.actor.name, reason=by.reason, key=by.idempotency_key)
 
+    def _was_billed(self, month: date, vendor: str) -> bool:
+        """Whether the newest comparison of a vendor's month has bills: the month would be closed with them."""
+        return any(one.bills for one in self.books.listed(month, vendor)[:1])
+
+    def _vendor_problem(self, vendor: str) -> Problem | None:
+        """A mistyped vendor has bills and owes nothing: its month could not be closed, or only with it in the signed books."""
+        known = {one.vendor for one in self._terms.registered} | self.books.vendors()
+        if vendor in known:
+            return None
+        listed = sorted(known)
+        names = ", ".join(listed[:_NAMED]) + (f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else "")
+        detail = f"`{vendor[:60]}` is no vendor of the settings, the ledger or a statement; known are {names or 'none'}"
+        return Problem(code="vendor_unknown", path=vendor[:60], detail=detail)
+
     def _less_than_before(self, found: Compared, month: date, vendor: str) -> Problem | None:
         """What was booked with a bill or a statement is not taken back because these are left out."""
         if not any(takes_back(one) for one in found.comparison.adjustments):
@@ -167,7 +190,7 @@ class Reconciling:
         is left to look into, and nothing that was booked before is changed.
         """
         limit = self._terms.auto_post_nanousd
-        if limit <= 0 or not found.entries or found.posted_at is not None or found.changes_booked:
+        if limit <= 0 or found.withdrawn or not found.entries or found.posted_at is not None or found.changes_booked:
             return False
         if any(one.outcome == "look" and one.amount_nanousd for one in self.books.drift(found.id)):
             return False

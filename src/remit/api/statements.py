@@ -1,4 +1,4 @@
-"""The routes of vendors' statements: bringing one in, and looking at what was brought."""
+"""The routes of vendors' statements: bringing one in, looking at what was brought, and withdrawing it."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -7,21 +7,21 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Controller, Response, get, post
 from litestar.concurrency import sync_to_thread
-from litestar.params import FromQuery, PathParameter, QueryParameter
+from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
 
 from remit.api.answers import Given
-from remit.api.bodies import StrictRequest
+from remit.api.bodies import StrictRequest, Why
 from remit.api.params import AfterNumber, IdempotencyKey, IfMatch, Injected, PageSize, Since, require_offsets
 from remit.api.problems import PROBLEM_RESPONSES, Refusal, refuse
 from remit.api.services import Services
-from remit.api.writes import read_terms, require_no_match
+from remit.api.writes import Terms, read_terms, require_no_match
 from remit.grants.model import Actor, Problem
 from remit.grants.ports import Said
 from remit.grants.roles import may
 from remit.reconcile.statements.exact import InexactError, parse_decimal
 from remit.reconcile.statements.model import Charge, Meter, Options, StatementError
 from remit.reconcile.statements.raw import pack
-from remit.store.postgres_statements import OPERATION
+from remit.store.postgres_statements import OPERATION, WITHDRAWING
 
 MAX_STATEMENT_BYTES: Final = 16 * 1024 * 1024
 StatementId = Annotated[str, PathParameter(description="the statement's id")]
@@ -47,7 +47,8 @@ class RemarkGiven(Given, frozen=True, kw_only=True):
 class StatementGiven(Given, frozen=True, kw_only=True):
     """A statement without its lines. `amounts` are exact sums of the raw rows by currency, as text.
 
-    `is_complete` says that the vendor does not change this period any more. `options` is what was said when it was imported.
+    `is_complete` says that the vendor does not change this period any more. `options` is what was said when it was imported. Nothing is
+    compared with a statement any more that was withdrawn.
     """
 
     id: str
@@ -75,6 +76,9 @@ class StatementGiven(Given, frozen=True, kw_only=True):
     options: dict[str, Any]
     imported_at: datetime
     imported_by: str
+    withdrawn_at: datetime | None
+    withdrawn_by: str | None
+    withdrawn_reason: str | None
 
 
 class StatementPage(Given, frozen=True, kw_only=True):
@@ -160,12 +164,7 @@ class Statements(Controller):
         require_no_match(terms)
         require_offsets(since=since, until=until)
         actor = request.user
-        said = {"actor": actor.name, "operation": OPERATION, "source": source}
-        if not may(actor, "import_statements"):
-            problem = Problem(code="not_permitted", path="", detail="importing statements takes an admin or finance")
-            who = Said(at=services.clock.now(), actor=actor.name, operation=OPERATION, request_key=terms.key)
-            await sync_to_thread(services.writes.refuse, who, said, [problem])
-            raise Refusal([problem])
+        await sync_to_thread(_require_write, services, actor, OPERATION, {"source": source}, terms)
         options = Options(
             vendor=vendor,
             account=account,
@@ -186,7 +185,9 @@ class Statements(Controller):
         services: Injected,
         vendor: Word = None,
         source: Word = None,
-        current: Annotated[bool, QueryParameter(description="only those nothing took the place of")] = True,
+        current: Annotated[
+            bool, QueryParameter(description="only those nothing took the place of and nobody withdrew")
+        ] = True,
         before: Annotated[
             int | None, QueryParameter(ge=1, le=2**63 - 1, description="continue before this one")
         ] = None,
@@ -220,6 +221,26 @@ class Statements(Controller):
         given = [msgspec.convert(row, LineGiven) for row in rows]
         return LinePage(lines=given, next=given[-1].number if len(given) == limit else None)
 
+    @post("/{statement:str}/withdraw", sync_to_thread=True, status_code=200, responses=PROBLEM_RESPONSES)
+    def withdraw(  # noqa: PLR0917 - one parameter per part of a write
+        self,
+        request: StrictRequest,
+        services: Injected,
+        statement: StatementId,
+        data: JSONBody[Why],
+        idempotency_key: IdempotencyKey,
+        if_match: IfMatch = None,
+    ) -> StatementGiven:
+        """Nothing is compared with it any more; it is kept. The version before it, if there is one, is current again."""
+        terms = read_terms(idempotency_key, if_match)
+        require_no_match(terms)
+        actor = request.user
+        _require_write(services, actor, WITHDRAWING, {"statement": statement}, terms)
+        answer = services.statements.withdraw(statement, by=actor.name, reason=data.reason, key=terms.key)
+        if isinstance(answer, Problem):
+            raise Refusal([answer])
+        return msgspec.convert(answer, StatementGiven)
+
 
 def _take_in(  # noqa: PLR0917 - what a thread is given
     services: Services, actor: Actor, body: bytes, source: str, options: Options, reason: str, key: str
@@ -232,6 +253,17 @@ def _take_in(  # noqa: PLR0917 - what a thread is given
         raise Refusal([answer])
     given = msgspec.convert(answer.statement, StatementGiven)
     return Response(given, status_code=201 if answer.is_new else 200)
+
+
+def _require_write(services: Services, actor: Actor, operation: str, asked: dict[str, str], terms: Terms) -> None:
+    """Whoever may import statements; a refusal is audited."""
+    if may(actor, "import_statements"):
+        return
+    doing = "importing" if operation == OPERATION else "withdrawing"
+    problem = Problem(code="not_permitted", path="", detail=f"{doing} statements takes an admin or finance")
+    who = Said(at=services.clock.now(), actor=actor.name, operation=operation, request_key=terms.key)
+    services.writes.refuse(who, {"actor": actor.name, "operation": operation, **asked}, [problem])
+    raise Refusal([problem])
 
 
 def _require_sight(actor: Actor) -> None:

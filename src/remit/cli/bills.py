@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, TypeVar, get_args
 
 from cyclopts import Parameter
 
@@ -12,6 +12,7 @@ from remit.cli.codes import CommandError
 if TYPE_CHECKING:
     from remit.ledger.months import Bill, BillLine
 
+_T = TypeVar("_T")
 _CURRENCY = re.compile(r"(?!USD)([A-Z]{3})@([0-9]{1,9}(?:[.][0-9]{1,12})?)")
 
 
@@ -47,17 +48,15 @@ class Bills:
         """The bills of a vendor. Raises CommandError for what is none."""
         from remit.ledger.months import Bill
 
-        totals = dict(_amount(text, "--bill", "INVOICE=AMOUNT") for text in self.bill)
+        totals = _once("--bill", (_amount(text, "--bill", "INVOICE=AMOUNT") for text in self.bill))
         lines: dict[str, list[BillLine]] = {invoice: [] for invoice in totals}
         for invoice, line in _lines(self.bill_line):
             lines[_known("--bill-line", invoice, totals)].append(line)
-        currencies = {
-            _known("--bill-in", invoice, totals): _currency(value)
-            for invoice, value in _named("--bill-in", self.bill_in)
-        }
-        issuers = {
-            _known("--bill-from", invoice, totals): value for invoice, value in _named("--bill-from", self.bill_from)
-        }
+        stated = _once("--bill-in", _named("--bill-in", self.bill_in))
+        currencies = {_known("--bill-in", invoice, totals): _currency(value) for invoice, value in stated.items()}
+        issuers = _once("--bill-from", _named("--bill-from", self.bill_from))
+        for invoice in issuers:
+            _known("--bill-from", invoice, totals)
         made = []
         for invoice, total in totals.items():
             currency, rate = currencies.get(invoice, ("USD", None))
@@ -85,6 +84,16 @@ def _lines(texts: Iterable[str]) -> "Iterable[tuple[str, BillLine]]":
         if kind not in kinds:
             raise CommandError(f"--bill-line: `{kind}` is none of {', '.join(kinds)}")
         yield invoice, BillLine(kind=kinds[kind], amount_nanousd=amount)
+
+
+def _once(option: str, pairs: Iterable[tuple[str, _T]]) -> dict[str, _T]:
+    """By invoice what is said of it; a second word on one is no correction of the first, as nobody can tell which holds."""
+    found: dict[str, _T] = {}
+    for invoice, value in pairs:
+        if invoice in found:
+            raise CommandError(f"{option}: `{invoice}` is given twice")
+        found[invoice] = value
+    return found
 
 
 def _known(option: str, invoice: str, totals: dict[str, int]) -> str:

@@ -1,8 +1,9 @@
 """`remit outcome record` and `import`."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from cyclopts import Parameter
 
@@ -153,10 +154,18 @@ def _body(stated: dict[str, Any], place: str) -> "OutcomeBody":
         body = msgspec.convert(stated, OutcomeBody)
         require_instants_in_range(body)
     except msgspec.ValidationError as error:
-        raise CommandError(f"{place}the event cannot be used: {error}") from None
+        raise CommandError(f"{place}the event cannot be used: {_why(error)}") from None
     except ProblemsError as error:
         raise CommandError(f"{place}{error.problems[0].detail}") from None
     return body
+
+
+def _why(error: Exception) -> str:
+    """What is wrong, with the words there are where one is none of them."""
+    from remit.outcomes.model import Status
+
+    found = re.fullmatch(r"Invalid enum value '(.*)' - at `\$(?:\.data)?\.status`", str(error), re.DOTALL)
+    return f"`status` is `{found[1][:60]}`, which is none of {', '.join(get_args(Status))}" if found else str(error)
 
 
 def _nanousd(text: str, option: str) -> int:

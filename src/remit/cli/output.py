@@ -44,6 +44,7 @@ _NOTHING_SUCH = (
     "unknown_cost_rule",
     "unknown_job",
     "unknown_statement",
+    "vendor_unknown",
     "unknown_dead_letter",
 )
 _STATUS_STYLES = {"active": "green", "requested": "cyan", "suspended": "yellow", "expired": "red", "revoked": "red"}

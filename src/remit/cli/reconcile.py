@@ -24,7 +24,10 @@ Until = Annotated[str | None, Parameter(help="End of that period, itself outside
 Account = Annotated[
     str | None, Parameter(help="The vendor's account it is kept under, where it names none or several.")
 ]
-app_command = App(name="reconcile")
+app_command = App(
+    name="reconcile",
+    help="Compare the ledger with what vendors say was used and charged, book what differs, and close months.",
+)
 
 
 @app_command.command(name="import")
@@ -52,8 +55,8 @@ def import_(
 ) -> int:
     """Import a vendor's statement from a file.
 
-    The same file again changes nothing. A later export of the same period becomes its next version; the earlier one is kept. An
-    export of a period that overlaps another of the same source is refused.
+    The same file again changes nothing, but that `--final` makes the newest version final. A later export of the same period becomes
+    its next version; the earlier one is kept. An export of a period that overlaps another of the same source is refused.
     """
     from remit.cli.session import open_authority
     from remit.reconcile.statements.model import Options, StatementError
@@ -125,7 +128,7 @@ def statements(
     *,
     vendor: Annotated[str | None, Parameter(help="Only those of this vendor.")] = None,
     source: Annotated[str | None, Parameter(name="--from", help="Only those of this source.")] = None,
-    all: Annotated[bool, Parameter(help="Also those that a later version took the place of.")] = False,  # noqa: A002 - the option's name
+    all: Annotated[bool, Parameter(help="Also those replaced by a later version, or withdrawn.")] = False,  # noqa: A002 - the option's name
     count: Annotated[
         int, Parameter(name=["--count", "-n"], validator=Number(gte=1, lte=100_000), help="So many of the newest. [50]")
     ] = 50,
@@ -190,6 +193,40 @@ def statement(
     return EXIT_OK
 
 
+@app_command.command
+def withdraw(
+    statement_id: Annotated[str, Parameter(name="ID", help="Id of the statement.")],
+    /,
+    *,
+    json: Json = False,
+    by: By | None = None,
+    where: Where | None = None,
+) -> int:
+    """Withdraw a statement that was imported by mistake: nothing is compared with it any more.
+
+    It is kept, with who withdrew it and why; `--reason` has to be said. The version before it, if there is one, is current again.
+    """
+    from remit.cli.output import print_json, refused
+    from remit.cli.session import open_authority
+    from remit.grants.model import Problem
+    from remit.grants.service import authorship_problems
+
+    said = (by or By()).authorship("")
+    if not said.reason.strip():
+        raise CommandError("--reason says why it is withdrawn")
+    for problem in authorship_problems(said):
+        raise CommandError(problem.detail)
+    store = open_authority(where).statements
+    answer = store.withdraw(statement_id, by=said.actor.name, reason=said.reason, key=said.idempotency_key)
+    if isinstance(answer, Problem):
+        return refused([answer], json=json)
+    if json:
+        print_json(answer)
+    else:
+        print(f"{answer['id']} is withdrawn: nothing is compared with it any more")
+    return EXIT_OK
+
+
 def _take_in(
     authority: "Authority", found: "list[tuple[str, Raw]]", options: "Options", by: By | None, *, json: bool
 ) -> int:
@@ -232,9 +269,13 @@ def _print_imported(one: "Imported") -> None:
 
 def _print_statement(found: dict[str, Any]) -> None:
     from remit.cli.output import moment_text, print_table, table
+    from remit.grants.words import printable
     from remit.kernel.money import format_usd
 
     until = "final" if found["is_complete"] else "may still change"
+    if found["withdrawn_at"]:
+        at = moment_text(found["withdrawn_at"])
+        print(f"withdrawn {at} by {found['withdrawn_by']}: {printable(found['withdrawn_reason'])}")
     print(f"covers   {moment_text(found['since'])} until {moment_text(found['until'])}, {until}")
     print(f"rows     {found['rows']:,} rows, {found['lines']:,} lines, {_amounts(found['amounts'])}")
     if found["rows_left_out"]:
@@ -265,7 +306,7 @@ def _cells(one: dict[str, Any]) -> tuple[str, ...]:
         str(one["version"]),
         f"{one['lines']:,}",
         amount if one["amounts"] else "",
-        "yes" if one["is_complete"] else "no",
+        "withdrawn" if one["withdrawn_at"] else "yes" if one["is_complete"] else "no",
     )
 
 

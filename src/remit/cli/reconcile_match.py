@@ -1,6 +1,7 @@
 """`remit reconcile match`, `findings`, `list` and `post`."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -98,8 +99,10 @@ def findings(
         return EXIT_OK
     _print(found, drift)
     for one in drift:
-        said = ", ".join(f"{name} {value}" for name, value in one.evidence.items() if value not in ({}, 0, ""))
+        said = ", ".join(f"{name} {_value(value)}" for name, value in one.evidence.items() if value not in ({}, 0, ""))
         print(f"  {one.cause}: {said}")
+    for told in found.feedback:
+        print(f"  {_feedback(told)}")
     return EXIT_OK
 
 
@@ -127,6 +130,7 @@ def listed(
     shown = table("id", "month", "vendor", "made", "findings", "proposed", "unexplained", "booked", right=["proposed"])
     for one in found:
         booked = "" if one.posted_at is None else moment_text(one.posted_at)
+        booked = booked or ("outdated" if one.withdrawn else "")
         amounts = (format_usd(one.proposed_nanousd), format_usd(one.unexplained_nanousd))
         made = moment_text(one.made_at)
         shown.add_row(one.id, month_text(one.month), one.vendor, made, f"{one.findings:,}", *amounts, booked)
@@ -167,6 +171,26 @@ def post(
     return write_ticket(authority, by, "reconcile post", {"reconciliation": found.id}, act, json=json)
 
 
+def _value(value: Any) -> str:
+    """A number of the evidence, or those of a group of them, such as of each meter."""
+    if isinstance(value, Mapping):
+        return f"({', '.join(f'{name} {_value(one)}' for name, one in value.items())})"
+    return str(value)
+
+
+def _feedback(told: Mapping[str, Any]) -> str:
+    """What the price book or the ceilings should learn, as a sentence."""
+    from remit.kernel.money import format_usd
+
+    whose = f"{told['vendor']} {told['model'] or 'whatever model'}"
+    if told["what"] == "ceiling":
+        amount = format_usd(told["amount_nanousd"])
+        return f"ceiling: {whose} cost {amount} more than its ceilings in {told['requests']:,} calls ({told['cause']})"
+    ours, theirs = told["ours_nanousd_per_million"], format_usd(told["theirs_nanousd_per_million"])
+    booked = "has none" if ours is None else f"has {format_usd(ours)}"
+    return f"price: {whose} {told['meter']} is {theirs} a million since {told['since']}, and the price book {booked}"
+
+
 def _author(by: By | None) -> "Authorship":
     from remit.grants.service import authorship_problems
 
@@ -187,7 +211,10 @@ def _print(kept: "Reconciliation", drift: "list[Drift]") -> None:
     from remit.kernel.money import format_usd
     from remit.ledger.months import month_text
 
-    billed = "no bill yet" if kept.billed_nanousd is None else f"billed {format_usd(kept.billed_nanousd)}"
+    missing = "no bill yet" if kept.statements else "no bill"
+    billed = missing if kept.billed_nanousd is None else f"billed {format_usd(kept.billed_nanousd)}"
+    if kept.withdrawn:
+        print(f"withdrawn since: {', '.join(kept.withdrawn)}; it does not hold any more, compare again")
     print(f"{kept.id}: {kept.vendor} {month_text(kept.month)}, ledger {format_usd(kept.ledger_nanousd)}, {billed}")
     if drift:
         shown = table("cause", "about", "days", "amount", "what follows", right=["amount"])

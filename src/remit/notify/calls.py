@@ -191,5 +191,16 @@ def _said(body: Any) -> str:
         return ""
     for name in ("error", "message", "errorMessages", "errors"):
         if said := body.get(name):
-            return f": {said}"
+            return f": {_words(said)}"
     return ""
+
+
+def _words(said: Any) -> str:
+    """What was said as text for people: a message where there is one, else JSON."""
+    if isinstance(said, str):
+        return said
+    if isinstance(said, list):
+        return ", ".join(map(_words, said))
+    if isinstance(said, Mapping) and isinstance(said.get("message"), str):
+        return str(said["message"])
+    return json.dumps(said, ensure_ascii=False)

@@ -45,6 +45,11 @@ class Standing:
     posted: Sequence[str]
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether nothing of the vendor is booked in the month, or was used in it."""
+        return not (self.owed_nanousd or self.charged_nanousd or any(self.booked_nanousd.values()))
+
+    @property
     def digest(self) -> str:
         parts = [str(self.owed_nanousd), str(self.charged_nanousd), *sorted(self.posted)]
         parts += [
@@ -98,7 +103,8 @@ class Reconciliation:
     """A comparison under its id, and whether what it proposes was booked.
 
     `moved_nanousd` is the sum of what its entries are without their signs: what nets to nothing moves cost all the same.
-    `changes_booked`: some of them change what was booked for the month before.
+    `changes_booked`: some of them change what was booked for the month before. `withdrawn` are those of its statements that were
+    withdrawn since: what it found does not count any more, and what it proposes is not booked.
     """
 
     id: str
@@ -107,6 +113,7 @@ class Reconciliation:
     made_at: datetime
     made_by: str
     statements: Sequence[str]
+    withdrawn: Sequence[str]
     bills: Sequence[Mapping[str, Any]]
     ledger_nanousd: int
     billed_nanousd: int | None

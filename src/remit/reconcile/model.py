@@ -17,6 +17,7 @@ class Known:
     version: int
     lines_sha256: bytes
     is_complete: bool
+    is_withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,10 @@ class StatementStore(Protocol):
         """Reads a statement and keeps it, all or nothing. Raises StatementError for bytes that cannot be understood."""
         ...
 
+    def withdraw(self, statement_id: str, *, by: str, reason: str, key: str) -> dict[str, Any] | Problem:
+        """Nothing is compared with it any more; the statement as it is then. It is kept, with its lines and its bytes."""
+        ...
+
     def listed(self, **wanted: Any) -> list[dict[str, Any]]:
         """Statements without their lines, the newest first."""
         ...

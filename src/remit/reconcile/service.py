@@ -99,12 +99,14 @@ class Given:
     """What a month is compared with: bills, and the ids of statements, all there are if none are named.
 
     `accepted` are the causes of findings that somebody has looked into. `unassigned_grant_id` bears what no grant explains.
+    `withdraws`: an earlier comparison of the month has bills, which this one, without any, takes the place of.
     """
 
     unassigned_grant_id: str
     bills: Sequence[Bill] = ()
     statements: Sequence[str] = ()
     accepted: Collection[str] = ()
+    withdraws: bool = False
 
 
 def compare(reader: MonthReader, vendor: str, settings: Settings, given: Given) -> Compared:
@@ -116,11 +118,11 @@ def compare(reader: MonthReader, vendor: str, settings: Settings, given: Given) 
     """
     month = settings.month
     statements = choose(reader.statements(), given.statements)
-    if not statements and not given.bills:
+    standing, others = reader.standing(), reader.others()
+    if not statements and not given.bills and not (given.withdraws and standing.is_nothing):
         raise ComparingError("there is neither a statement of the month nor a bill to compare with")
     ours = ledger_cells(reader.facts())
     theirs, calls = _stated(reader, statements, vendor, month)
-    standing, others = reader.standing(), reader.others()
     booked = standing.booked_nanousd
     accepted = frozenset(given.accepted)
     matched, share = _matched(vendor, ours, theirs, given.bills, settings, others)

@@ -7,7 +7,7 @@ from remit.kernel.money import divide_half_even, format_usd
 from remit.ledger.model import ReportRow
 from remit.reports.budget import BudgetLine
 from remit.reports.drawing import bars
-from remit.reports.statement import Booking, Statement
+from remit.reports.statement import Booking, Statement, cents_text
 
 _MOST_ROWS = 25
 _STYLE = """
@@ -88,7 +88,7 @@ def _head(one: Statement) -> str:
     until = "" if one.is_over else f", until {one.made_at:%Y-%m-%d %H:%M} UTC"
     return (
         f"<header><div><h1>{escape(one.owner)}</h1><p>Statement of AI spend, {one.month:%B %Y}{until}</p></div>"
-        f'<div class="sum"><strong>{_usd(one.total.amount_nanousd)}</strong>'
+        f'<div class="sum"><strong>{cents_text(one.total.amount_nanousd)}</strong>'
         f'<span class="quiet">{escape(_change(one))}</span></div></header>'
     )
 
@@ -97,7 +97,7 @@ def _change(one: Statement) -> str:
     before = one.before_nanousd
     if before <= 0:
         return "nothing in the month before"
-    words = f"{_usd(before)} in the month before"
+    words = f"{cents_text(before)} in the month before"
     if not one.is_over:
         return words
     change = divide_half_even((one.total.amount_nanousd - before) * 100, before)
@@ -128,7 +128,7 @@ def _days(one: Statement) -> str:
     drawn = bars(one.days, f"Spend by day in {one.month:%B %Y}")
     more = ""
     if one.earlier_nanousd:
-        more = f'<p class="quiet">And {_usd(one.earlier_nanousd)} used in months before, booked in this one.</p>'
+        more = f'<p class="quiet">And {cents_text(one.earlier_nanousd)} used in months before, booked in this one.</p>'
     return f"<section><h2>By day</h2>{drawn}{more}</section>"
 
 
@@ -137,16 +137,16 @@ def _shares(title: str, name: str, rows: Sequence[ReportRow], one: Statement) ->
     waits = any(row.suspense_nanousd for row in rows)
     body = [
         [row.group[0] or "no call", f"{row.requests:,}", *([_some(row.suspense_nanousd)] if waits else []),
-         _usd(row.amount_nanousd), _of(row.amount_nanousd, one.total.amount_nanousd)]
+         cents_text(row.amount_nanousd), _of(row.amount_nanousd, one.total.amount_nanousd)]
         for row in shown
     ]  # fmt: skip
     if rest:
         amount, requests = sum(row.amount_nanousd for row in rest), sum(row.requests for row in rest)
         waiting = [_some(sum(row.suspense_nanousd for row in rest))] if waits else []
         words = f"{len(rest):,} more"
-        body.append([words, f"{requests:,}", *waiting, _usd(amount), _of(amount, one.total.amount_nanousd)])
+        body.append([words, f"{requests:,}", *waiting, cents_text(amount), _of(amount, one.total.amount_nanousd)])
     waiting = [_some(one.total.suspense_nanousd)] if waits else []
-    foot = ["total", f"{one.total.requests:,}", *waiting, _usd(one.total.amount_nanousd), ""]
+    foot = ["total", f"{one.total.requests:,}", *waiting, cents_text(one.total.amount_nanousd), ""]
     names = [name, "calls", *(["upper bound"] if waits else []), "charged", "share"]
     return f"<section><h2>{escape(title)}</h2>{_table(names, body, foot)}</section>"
 
@@ -158,10 +158,10 @@ def _budget(one: Statement) -> str:
     for line in one.budget:
         words = _VERDICTS[line.verdict]
         if line.expected_nanousd is not None and line.low_nanousd is not None and line.high_nanousd is not None:
-            words = f"{words}: {_usd(line.expected_nanousd)} ({_usd(line.low_nanousd)} to {_usd(line.high_nanousd)})"
+            words = f"{words}: {cents_text(line.expected_nanousd)} ({cents_text(line.low_nanousd)} to {cents_text(line.high_nanousd)})"
         rows.append(
             f"<tr><td>{escape(line.path)}{_meter(line)}</td><td>{line.period}</td>"
-            f'<td class="n">{_usd(line.limit_nanousd)}</td><td class="n">{_usd(line.posted_nanousd)}</td>'
+            f'<td class="n">{cents_text(line.limit_nanousd)}</td><td class="n">{cents_text(line.posted_nanousd)}</td>'
             f'<td class="n">{_percent(line.used_ppm)}</td><td>{escape(words)}</td></tr>'
         )
     return (
@@ -183,9 +183,10 @@ def _bookings(bookings: Sequence[Booking]) -> str:
     if not bookings:
         return ""
     body = [
-        [f"{one.held_at:%Y-%m-%d}", one.kind, one.grant_path, _why(one), _usd(one.amount_nanousd)] for one in bookings
+        [f"{one.held_at:%Y-%m-%d}", one.kind, one.grant_path, _why(one), cents_text(one.amount_nanousd)]
+        for one in bookings
     ]
-    foot = ["total", "", "", "", _usd(sum(one.amount_nanousd for one in bookings))]
+    foot = ["total", "", "", "", cents_text(sum(one.amount_nanousd for one in bookings))]
     names = ["used", "what", "grant", "why, and who booked it", "amount"]
     return f"<section><h2>Adjustments and transfers</h2>{_table(names, body, foot)}</section>"
 
@@ -218,14 +219,8 @@ def _table(
     return f"<table><thead>{line(names, 'th')}</thead><tbody>{rows}</tbody><tfoot>{line(foot, 'td')}</tfoot></table>"
 
 
-def _usd(amount: int) -> str:
-    """Cents; less than a cent is not nothing."""
-    text = format_usd(amount, decimals=2)
-    return ("<" if amount > 0 else ">-") + "$0.01" if amount and text.lstrip("-") == "$0.00" else text
-
-
 def _some(amount: int) -> str:
-    return _usd(amount) if amount else ""
+    return cents_text(amount) if amount else ""
 
 
 def _fine(amount: int | None) -> str:

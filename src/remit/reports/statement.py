@@ -133,6 +133,14 @@ def statement_of(
     return _with(made, todo=tuple(_todo(made, untagged, holding.grants)))
 
 
+def cents_text(amount_nanousd: int) -> str:
+    """Dollars and cents as a page shows them; less than a cent is not nothing."""
+    text = format_usd(amount_nanousd, decimals=2)
+    if amount_nanousd and text.lstrip("-") == "$0.00":
+        return "<$0.01" if amount_nanousd > 0 else ">-$0.01"
+    return text
+
+
 def _with(one: Statement, **fields: Any) -> Statement:
     return Statement(**{name: fields.get(name, getattr(one, name)) for name in Statement.__dataclass_fields__})
 
@@ -149,11 +157,11 @@ def _todo(one: Statement, untagged: dict[str, int], held: Sequence[Held]) -> lis
             found.append(f"{line.path} {word} its limit per {line.period} before {line.ends_at:%Y-%m-%d}.")
     if one.total.suspense_nanousd > 0:
         found.append(
-            f"{format_usd(one.total.suspense_nanousd, decimals=2)} is an upper bound: those calls did not say what they cost."
+            f"{cents_text(one.total.suspense_nanousd)} is an upper bound: those calls did not say what they cost."
             " The vendor's statement settles them."
         )
     found += [
-        f"{format_usd(amount, decimals=2)} carries no tag {tag}: name it in the scope of the grant, or in the calls."
+        f"{cents_text(amount)} carries no tag {tag}: name it in the scope of the grant, or in the calls."
         for tag, amount in untagged.items()
         if amount > 0
     ]

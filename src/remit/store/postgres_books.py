@@ -104,6 +104,11 @@ class PostgresBooks:
         with self._opens() as connection:
             return read_standing(connection, month, vendor)
 
+    def vendors(self) -> set[str]:
+        """Vendors of whom something was booked, in whatever month, or a statement is kept."""
+        with self._opens() as connection:
+            return {vendor for (vendor,) in connection.execute(query("vendors_known"))}
+
     def posted(self, month: date, vendor: str) -> list[PostedBefore]:
         """Comparisons of a vendor's month that were booked, the newest first."""
         with self._opens() as connection:
@@ -130,8 +135,8 @@ class PostgresBooks:
         """Books what a comparison proposed, once; the ids of the entries.
 
         Codes: reconciliation_unknown, proposal_differs (the digest is of other entries), nothing_proposed,
-        reconciliation_outdated (the ledger is not what was compared any more, or another comparison of the month was booked
-        since), and those of posting. Booked before, it is
+        reconciliation_outdated (the ledger is not what was compared any more, another comparison of the month was booked
+        since, or a statement was withdrawn), and those of posting. Booked before, it is
         answered as the first time.
         """
         with self._opens() as connection, connection.transaction():
@@ -243,7 +248,10 @@ def read_standing(connection: psycopg.Connection, month: date, vendor: str) -> S
 
 
 def _outdated(connection: psycopg.Connection, found: Reconciliation) -> Problem | None:
-    """Whether the ledger, or what was booked in it, has moved on since a comparison was made. The tree has to be locked."""
+    """Whether the ledger, what was booked in it or a statement is not what was compared. The tree has to be locked."""
+    if found.withdrawn:
+        detail = f"{found.id} was compared with {', '.join(found.withdrawn)}, withdrawn since: compare again"
+        return Problem(code="reconciliation_outdated", path=found.id, detail=detail)
     now = read_standing(connection, found.month, found.vendor)
     if now.digest == found.basis:
         return None

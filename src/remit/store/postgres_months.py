@@ -21,7 +21,7 @@ _REFUSED = {
     "month_not_over": "the month ends at {ends_at}",
     "month_already_closed": "the books are closed through {through}",
     "month_before_open": "{before} has charges and is open; months are closed in order",
-    "month_not_last": "only the month that was closed last is opened again, and that is {through}",
+    "month_not_last": "only the month that was closed last is opened again, and {last}",
     "holds_open": "{count} calls that were begun in it, or before, are still under way",
     "suspense_open": "what calls to {vendor} cost is not known, {by} at most: settle them by evidence or a statement",
     "bill_missing": "{vendor} is owed {owed}, and no bill says so",
@@ -132,5 +132,6 @@ def _problem(month: date, answer: dict[str, Any]) -> Problem:
     amounts = {
         name.removesuffix("_nanousd"): format_usd(value) for name, value in answer.items() if name.endswith("_nanousd")
     }
-    detail = _REFUSED[answer["refused"]].format(**answer, **amounts)
+    last = f"that is {answer['through']}" if answer.get("through") else "no month is closed"
+    detail = _REFUSED[answer["refused"]].format(**answer, **amounts, last=last)
     return Problem(code=answer["refused"], path=month_text(month), detail=detail)

@@ -27,6 +27,7 @@ from remit.store.rows import dicts
 
 _ANY: Final[Mapping[str, Any]] = {"id": None, "before": None, "vendor": None, "source": None, "current": False}
 OPERATION: Final = "statement import"
+WITHDRAWING: Final = "statement withdraw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,31 @@ class PostgresStatements:
             (row,) = dicts(connection.execute(query("statements_page"), {**_ANY, "id": statement_id, "count": 1}))
         return Imported(statement=_shown(row), is_new=is_new, summary=summary)
 
+    def withdraw(self, statement_id: str, *, by: str, reason: str, key: str) -> dict[str, Any] | Problem:
+        """Nothing is compared with it any more, and the version before it, if there is one, is current again; it is kept as it is.
+
+        Codes: unknown_statement, already_withdrawn, conflict_different_* (the key was used for something else). What cannot be done
+        is audited as refused.
+        """
+        said = Said(at=self._clock.now(), actor=by, operation=WITHDRAWING, reason=reason, request_key=key)
+        asked = {"operation": WITHDRAWING, "actor": by, "statement": statement_id, "reason": reason}
+        with self._opens() as connection:
+            with connection.transaction():
+                connection.execute(query("statement_lock"))
+                say(connection, said, self._source)
+                problem = _withdrawn(connection, statement_id, said, asked)
+            if problem is not None:
+                with connection.transaction():
+                    say(connection, said, self._source)
+                    record_refusal(connection, asked, [problem])
+                return problem
+            (row,) = dicts(connection.execute(query("statements_page"), {**_ANY, "id": statement_id, "count": 1}))
+        return _shown(row)
+
     def listed(self, **wanted: Any) -> list[dict[str, Any]]:
         """Statements without their lines, the newest first: at most `count` (100), of a `vendor` or `source`, `before` a number.
 
-        With `current` only those that no later version has taken the place of.
+        With `current` only those that no later version has taken the place of, and nobody withdrew.
         """
         asked = {"count": 100, **wanted}
         assert asked.keys() <= {*_ANY, "count"}, asked
@@ -132,6 +154,25 @@ def _placed(connection: psycopg.Connection, incoming: _Incoming, asked: dict[str
         _write(connection, statement_id, incoming, found)
     tree.remember(Remembered(key=said.request_key, body=asked, answer={"statement": statement_id}))
     return statement_id, is_new
+
+
+def _withdrawn(connection: psycopg.Connection, statement_id: str, said: Said, asked: dict[str, Any]) -> Problem | None:
+    tree = TreeUnit(connection)
+    first = tree.remembered(said.request_key)
+    if first is not None:
+        return first.conflict(asked)
+    rows = dicts(connection.execute(query("statements_page"), {**_ANY, "id": statement_id, "count": 1}))
+    if not rows:
+        detail = f"there is no statement `{statement_id[:40]}`"
+        return Problem(code="unknown_statement", path="", detail=detail)
+    values = {"id": statement_id, "now": said.at, "by": said.actor, "reason": said.reason}
+    if connection.execute(query("statement_withdraw"), values).fetchone() is None:
+        detail = f"{statement_id} was withdrawn by `{rows[0]['withdrawn_by']}` before"
+        return Problem(code="already_withdrawn", path="", detail=detail)
+    what = {"withdrawn": True, "vendor": rows[0]["vendor"], "source": rows[0]["source"], "account": rows[0]["account"]}
+    record_deed(connection, "statement", statement_id, None, what)
+    tree.remember(Remembered(key=said.request_key, body=asked, answer={"statement": statement_id}))
+    return None
 
 
 def _write(connection: psycopg.Connection, statement_id: str, incoming: _Incoming, found: Place) -> None:

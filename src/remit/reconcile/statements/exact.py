@@ -54,14 +54,15 @@ def parse_decimal(text: str, *, decimal_comma: bool = False) -> Decimal:
     With `decimal_comma` a comma is the decimal mark and points group digits; without, commas are refused: `1,234` is one and a bit
     to some readers.
     """
-    text = text.strip()
+    text = given = text.strip()
     if decimal_comma:
         whole, _, fraction = text.partition(",")
         if "." in whole and not re.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+", whole):
-            raise InexactError(f"`{text[:60]}` does not group its digits by points in threes")
+            raise InexactError(f"`{given[:60]}` does not group its digits by points in threes")
         text = whole.replace(".", "") + (f".{fraction}" if fraction else "")
     if len(text) > _MAX_DIGITS or not _DECIMAL.fullmatch(text):
-        raise InexactError(f"`{text[:60]}` is not a plain number such as `12` or `0.05`")
+        form = "`12` or `1.234,05`" if decimal_comma else "`12` or `0.05`"
+        raise InexactError(f"`{given[:60]}` is not a plain number such as {form}")
     return Decimal(text)
 
 

@@ -153,9 +153,12 @@ class Fields:
         if found is None:
             return None
         try:
-            return parse_decimal(found, decimal_comma=decimal_comma)
+            number = parse_decimal(found, decimal_comma=decimal_comma)
         except InexactError as error:
             raise self.error(f"`{names[0]}`: {error}") from None
+        if abs(number) >= 2**63:
+            raise self.error(f"`{names[0]}`: `{found[:60]}` is beyond 64 bits")
+        return number
 
     def count(self, name: str) -> int | None:
         """A whole number of at least 0; None where it is not stated."""
