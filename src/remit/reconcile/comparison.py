@@ -36,13 +36,15 @@ class Standing:
     """How the ledger has a vendor's month: a proposal holds as long as it has it so. In nano-USD.
 
     `owed` by what is booked in the month, `charged` for what was used in it, what was `booked` for that besides calls, by grant and
-    cause, and the ids of the comparisons it was booked by.
+    cause, and the ids of the comparisons it was booked by. `unexplained` is what of it was booked although nothing explains it,
+    each with what it is about.
     """
 
     owed_nanousd: int
     charged_nanousd: int
     booked_nanousd: Mapping[tuple[str, str], int]
     posted: Sequence[str]
+    unexplained: Sequence[tuple[Mapping[str, Any], int]] = ()
 
     @property
     def digest(self) -> str:
@@ -59,7 +61,8 @@ class Comparison:
 
     What was billed is then what the ledger says and all the drift, to the nano-dollar: a difference that nothing explains is
     drift too. `ledger_nanousd` is what the vendor is owed by all that is booked in the month, `basis` the digest of how the
-    ledger has it; `accepted` are causes that somebody looked into. `feedback` is about prices and ceilings that were wrong.
+    ledger has it; `accepted` are causes that somebody looked into, `accepted_before` what was booked although nothing explains it,
+    each with what it is about. `feedback` is about prices and ceilings that were wrong.
     """
 
     month: date
@@ -67,6 +70,7 @@ class Comparison:
     statements: Sequence[str]
     bills: Sequence[Bill]
     accepted: Sequence[str] = ()
+    accepted_before: Sequence[tuple[Mapping[str, Any], int]] = ()
     ledger_nanousd: int
     basis: str
     drift: Sequence[Drift]
@@ -83,10 +87,16 @@ class Comparison:
 
     @property
     def unexplained_nanousd(self) -> int:
-        """What nothing explains and nobody has accepted, now or when it was booked."""
-        found = sum(one.amount_nanousd for one in self.drift if one.cause == "unexplained" and one.outcome == "look")
-        booked = (one.evidence.get("unexplained", 0) for one in self.drift if one.cause == "booked_before")
-        return found - sum(booked) if found else 0
+        """What nothing explains and nobody has accepted, now or when it was booked: signs left out, as too much hides no too little."""
+        left: dict[tuple[tuple[str, Any], ...], int] = {}
+        for one in self.drift:
+            if one.cause == "unexplained" and one.outcome == "look":
+                left[_place(one.about)] = left.get(_place(one.about), 0) + one.amount_nanousd
+        if not left:
+            return 0
+        for about, amount in self.accepted_before:
+            left[_place(about)] = left.get(_place(about), 0) - amount
+        return sum(map(abs, left.values()))
 
     @property
     def proposed_nanousd(self) -> int:
@@ -123,6 +133,10 @@ class Reconciliation:
     digest: str
     posted_at: datetime | None
     posted_by: str | None
+
+
+def _place(about: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(about.items()))
 
 
 def digest_of(entries: bytes) -> str:
