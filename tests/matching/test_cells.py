@@ -149,9 +149,9 @@ def test_calls_that_the_vendor_does_not_count() -> None:
     """Corrected to nothing as the vendor does not have it, a call is an attempt not charged; with a share it is no request of its own."""
     gone = replace(FACT, kind="correction", requests=1, amount_nanousd=0, lines=(), usage_source="vendor")
     notes = (f"by the vendor's statement (cell), {NOT_COUNTED}", f"not charged (from s.csv by ada), {NOT_STATED}",
-             "status 429: not charged")  # fmt: skip
+             "status 429: not charged", "nothing can have been billed")  # fmt: skip
     (cell,) = ledger_cells([FACT, *(replace(gone, note=note) for note in notes)])
-    assert (cell.requests, cell.amount_nanousd, cell.parts["voided"].requests) == (3, 30, 3)
+    assert (cell.requests, cell.amount_nanousd, cell.parts["voided"].requests) == (3, 30, 4)
     (cell,) = ledger_cells([replace(gone, note="not charged, I think (from s.csv by ada), line 7")])
     assert cell.requests == 1 and "voided" not in cell.parts, "what somebody says of it does not count"
     share = replace(FACT, kind="correction", requests=2, usage_source="estimated", note="by the statement (share)")

@@ -9,6 +9,7 @@ from remit.reconcile.matching.cells import CellKey, LedgerCell, Part, PartName, 
 
 EntryKind = Literal["usage", "overage", "suspense", "correction"]
 _NOT_CHARGED: Final = "not charged"
+_NOT_SENT: Final = "nothing can have been billed"
 NOT_STATED: Final = "which does not have it"
 """How the note of a correction ends where the vendor's statement has every call, and this one not."""
 NOT_COUNTED: Final = "beyond the calls it counts"
@@ -86,7 +87,7 @@ def _is_voided(fact: Fact) -> bool:
         return False
     note = fact.note or ""
     if fact.kind == "correction":  # before its end stands what people say
-        return note.endswith((_NOT_CHARGED, NOT_STATED, NOT_COUNTED))
+        return note.endswith((_NOT_CHARGED, _NOT_SENT, NOT_STATED, NOT_COUNTED))
     return fact.kind == "usage" and not fact.lines and _NOT_CHARGED in note
 
 
