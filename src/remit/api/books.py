@@ -96,7 +96,10 @@ class Close(Body, frozen=True, kw_only=True):
 
 
 class ReconciliationGiven(Given, frozen=True, kw_only=True):
-    """A comparison. Where something was billed, `billed_nanousd` is `ledger_nanousd` and `found_nanousd`."""
+    """A comparison. Where something was billed, `billed_nanousd` is `ledger_nanousd` and `found_nanousd`.
+
+    `unexplained_nanousd` is what nothing explains, signs left out, less what was accepted and booked of the same.
+    """
 
     id: str
     month: date
