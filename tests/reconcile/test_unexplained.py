@@ -6,7 +6,7 @@ from typing import Any
 
 from remit.grants.model import Problem
 from remit.ledger.months import Bill
-from remit.reconcile.comparison import Comparison, Drift, Reconciliation
+from remit.reconcile.comparison import Comparison, Drift, Reconciliation, stays_unexplained
 from tests.reconcile.test_suspense import MARCH, PLAIN, Desk
 
 
@@ -35,6 +35,12 @@ def test_too_much_and_too_little_do_not_even_out() -> None:
         "what was booked for it and is not found any more is unexplained too"
     )
     assert unexplained([drift(3, mini, "adjustment"), drift(-3, large, cause="tax")], (large, 1)) == 0
+
+
+def test_counts_alone_stay_unexplained_too() -> None:
+    """What comes to nothing in money is left to look into as well; what was accepted, now or before, is not."""
+    assert stays_unexplained(0, [drift(0, {})]) and stays_unexplained(3, [])
+    assert not stays_unexplained(0, [drift(3, {}), drift(0, {}, "adjustment"), drift(0, {}, cause="shadow_use")])
 
 
 def match(desk: Desk, billed: int, accepted: tuple[str, ...] = ()) -> Reconciliation:

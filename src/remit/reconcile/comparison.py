@@ -1,7 +1,7 @@
 """A comparison of the ledger with a vendor's statements, as it is kept: what it found, and what it proposes to book."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
@@ -90,7 +90,7 @@ class Comparison:
         """What nothing explains and nobody has accepted, now or when it was booked: signs left out, as too much hides no too little."""
         left: dict[tuple[tuple[str, Any], ...], int] = {}
         for one in self.drift:
-            if one.cause == "unexplained" and one.outcome == "look":
+            if _is_unexplained(one):
                 left[_place(one.about)] = left.get(_place(one.about), 0) + one.amount_nanousd
         if not left:
             return 0
@@ -133,6 +133,15 @@ class Reconciliation:
     digest: str
     posted_at: datetime | None
     posted_by: str | None
+
+
+def stays_unexplained(unexplained_nanousd: int, drift: Iterable[Drift]) -> bool:
+    """Whether anything does: also counts alone, and days that even out, which come to nothing in money."""
+    return bool(unexplained_nanousd) or any(_is_unexplained(one) and not one.amount_nanousd for one in drift)
+
+
+def _is_unexplained(one: Drift) -> bool:
+    return one.cause == "unexplained" and one.outcome == "look"
 
 
 def _place(about: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
