@@ -3,6 +3,7 @@
 The cases books-agree and vendor-500-billed end to end; month-end goes the same way in `test_periods.py`.
 """
 
+import http.client
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -131,7 +132,34 @@ def spend(system: System) -> str:
     caller.close()
     system.wait_until_no_hold_is_open()
     system.vendor.wait_idle()
+    entries = system.entries("acme")
+    retried = [one for one in entries if one["model_requested"] == "sim-dime" and one["attempt"] is not None]
+    assert [(one["kind"], one["attempt"]) for one in retried] == [("suspense", 1), ("usage", 2)]
+    assert len({one["operation_id"] for one in retried}) == 1
     return key
+
+
+def break_again(desk: Desk, key: str) -> list[BookRow]:
+    """In the cell of a call that was in suspense and is settled: a stream that breaks off and is billed, and a 500 that is not.
+
+    The next statement settles these too, and calls that were settled are what the vendor says they are.
+    """
+    system = desk.system
+    system.vendor.script(mode="truncated:1", completion_tokens=4)
+    with pytest.raises(http.client.IncompleteRead):
+        ask(system, key, {**dime(4), "stream": True})
+    system.vendor.script(error=500)
+    assert ask(system, key, dime(1)).status == 500
+    system.vendor.script()
+    system.wait_until_no_hold_is_open()
+    system.vendor.wait_idle()
+    rows = books_of(system)
+    desk.bring(rows)
+    assert (desk.resolve(), desk.resolve()) == (2, 0)
+    owed = system.vendor.books().total_nanousd
+    again = desk.match(owed)
+    assert (system.spent("acme"), again.ledger_nanousd, again.findings) == (owed, owed, 0)
+    return rows
 
 
 def test_books_agree_through_close_with_a_500_that_is_billed(system: System) -> None:
@@ -141,10 +169,6 @@ def test_books_agree_through_close_with_a_500_that_is_billed(system: System) -> 
     cause and booked by the word of two, and the month closes at the bill, to the nano-dollar.
     """
     key = spend(system)
-    entries = system.entries("acme")
-    retried = [one for one in entries if one["model_requested"] == "sim-dime" and one["attempt"] is not None]
-    assert [(one["kind"], one["attempt"]) for one in retried] == [("suspense", 1), ("usage", 2)]
-    assert len({one["operation_id"] for one in retried}) == 1
     desk = Desk(system)
     rows = books_of(system)
     shadow = BookRow(
@@ -160,6 +184,9 @@ def test_books_agree_through_close_with_a_500_that_is_billed(system: System) -> 
 
     exact = desk.match(owed)
     assert (exact.ledger_nanousd, exact.found_nanousd, exact.entries) == (owed, 0, 0)
+
+    rows = break_again(desk, key)
+    owed = system.vendor.books().total_nanousd
 
     fee, past_us = 12_340_000_000, 300_000_000
     billed = owed + past_us + fee

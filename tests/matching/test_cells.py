@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from remit.reconcile.matching.cells import CellKey, Part, PricedLine
-from remit.reconcile.matching.from_facts import Fact, ledger_cells, part_of_note
+from remit.reconcile.matching.from_facts import NOT_COUNTED, NOT_STATED, Fact, ledger_cells, part_of_note
 from remit.reconcile.matching.from_lines import NoRateError, vendor_cells
 from tests.matching.sides import KEY, day, findings
 
@@ -125,7 +125,7 @@ def test_facts_add_up_to_cells() -> None:
 
 
 def test_suspense_counts_until_it_is_corrected() -> None:
-    """What is in suspense stands at its ceiling without a price; once corrected, the correction's lines say what was used."""
+    """What is in suspense stands at its ceiling without a price; once corrected, it is the call that the correction says it was."""
     ceiling = (PricedLine("input", 12, 5_000_000, 60),)
     waiting = replace(
         FACT,
@@ -133,16 +133,33 @@ def test_suspense_counts_until_it_is_corrected() -> None:
         requests=1,
         amount_nanousd=60,
         lines=ceiling,
-        is_open=True,
         note="cost unknown: status 500",
     )
     (cell,) = ledger_cells([waiting])
     assert cell.lines == (PricedLine("input", None, 5_000_000, 60),)
     assert cell.parts == {"status": Part(requests=1, quantity={"input": 5_000_000}, amount_nanousd=60)}
     actual = (PricedLine("input", 10, 1_000_000, 10),)
-    corrected = replace(FACT, kind="correction", requests=0, amount_nanousd=-50, lines=actual)
-    (cell,) = ledger_cells([replace(waiting, is_open=False), corrected])
+    corrected = replace(FACT, kind="correction", requests=1, amount_nanousd=10, lines=actual)
+    (cell,) = ledger_cells([corrected])
     assert (cell.requests, cell.amount_nanousd, cell.lines) == (1, 10, actual)
+    assert set(cell.parts) == {"vendor"}
+
+
+def test_calls_that_the_vendor_does_not_count() -> None:
+    """Corrected to nothing as the vendor does not have it, a call is an attempt not charged; with a share it is no request of its own."""
+    gone = replace(FACT, kind="correction", requests=1, amount_nanousd=0, lines=(), usage_source="vendor")
+    notes = (f"by the vendor's statement (cell), {NOT_COUNTED}", f"not charged (from s.csv by ada), {NOT_STATED}",
+             "status 429: not charged", "nothing can have been billed")  # fmt: skip
+    (cell,) = ledger_cells([FACT, *(replace(gone, note=note) for note in notes)])
+    assert (cell.requests, cell.amount_nanousd, cell.parts["voided"].requests) == (3, 30, 4)
+    (cell,) = ledger_cells([replace(gone, note="not charged, I think (from s.csv by ada), line 7")])
+    assert cell.requests == 1 and "voided" not in cell.parts, "what somebody says of it does not count"
+    share = replace(FACT, kind="correction", requests=2, usage_source="estimated", note="by the statement (share)")
+    uncounted = replace(share, requests=1, note=f"by the statement (share), {NOT_COUNTED}")
+    (cell,) = ledger_cells([share, uncounted])
+    assert (cell.requests, cell.amount_nanousd, cell.parts) == (2, 60, {}), "nor is what is right in sum a bound"
+    (cell,) = ledger_cells([replace(gone, amount_nanousd=7, is_amount_only=True, note="by a statement, line 3")])
+    assert cell.parts == {"amount_only": Part(requests=1, amount_nanousd=7)}
 
 
 def test_attempts_that_were_not_charged_are_apart() -> None:

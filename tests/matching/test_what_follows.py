@@ -94,7 +94,9 @@ def test_a_whole_month_books_to_the_bill() -> None:
 
 def hold(name: str, ceiling: int, call: str | None = None) -> SuspendedHold:
     """A hold in suspense on the first day."""
-    return SuspendedHold(hold_id=name, day=day(1), key=KEY, ceiling_nanousd=ceiling, vendor_request_id=call)
+    return SuspendedHold(
+        hold_id=name, day=day(1), key=KEY, ceiling_nanousd=ceiling, ceiling_tokens=4_000, vendor_request_id=call
+    )
 
 
 def suspended(count: int) -> tuple[Part, PricedLine]:
@@ -108,8 +110,10 @@ def test_calls_that_the_vendor_states_are_resolved() -> None:
     calls = [StatedCall(vendor_request_id="gen-1", amount_nanousd=7, usage=Usage(input_tokens=3))]
     calls += [StatedCall(vendor_request_id="gen-2", amount_nanousd=amount) for amount in (1, 2)]
     assert resolve_by_call([hold("h1", 9, "gen-1"), hold("h2", 9, "gen-2"), hold("h3", 9)], calls) == [
-        Resolution(hold_id="h1", usd_nanousd=7, usage=Usage(input_tokens=3), how="call")
+        Resolution(hold_id="h1", usd_nanousd=7, usage=Usage(input_tokens=3), tokens=3, how="call")
     ]
+    (unstated,) = resolve_by_call([hold("h4", 9, "gen-4")], [StatedCall(vendor_request_id="gen-4", amount_nanousd=7)])
+    assert (unstated.usage, unstated.tokens) == (None, 4_000), "what is not stated is not known to be nothing"
 
 
 def test_one_call_more_is_the_one_in_suspense() -> None:
@@ -123,21 +127,25 @@ def test_one_call_more_is_the_one_in_suspense() -> None:
             hold_id="h1",
             usd_nanousd=cost(input=1_500, output=60),
             usage=Usage(input_tokens=1_500, output_tokens=60),
+            tokens=1_560,
             how="cell",
         )
     ]
     assert resolve_by_cell(holds, ledger, [theirs(1, 3, SAME)]) == [
-        Resolution(hold_id="h1", usd_nanousd=0, usage=Usage(), how="cell")
+        Resolution(hold_id="h1", usd_nanousd=0, usage=Usage(), tokens=0, how="cell", is_counted=False)
     ]
 
 
 def test_several_share_what_is_left() -> None:
-    """Several calls in suspense share the sum by their ceilings, exact in sum."""
+    """Several calls in suspense share amounts and tokens by their ceilings, and requests one by one; exact in sum."""
     part, line = suspended(2)
     ledger = [ours(1, 5, SAME, parts={"timeout": part}, more=(line,))]
     holds = [hold("h1", line.amount_nanousd // 3), hold("h2", line.amount_nanousd - line.amount_nanousd // 3)]
     found = resolve_by_cell(holds, ledger, [theirs(1, 4, {"input": 13_001, "output": 700})])
-    assert [(one.hold_id, one.how, one.usage) for one in found] == [("h1", "share", None), ("h2", "share", None)]
+    assert [(one.hold_id, one.how, one.usage, one.is_counted) for one in found] == [
+        ("h1", "share", Usage(input_tokens=1_000), False),
+        ("h2", "share", Usage(input_tokens=2_001), True),
+    ]
     assert sum(one.usd_nanousd for one in found) == cost(input=3_001)
     assert found[0].usd_nanousd == cost(input=3_001) // 3
 
@@ -155,3 +163,28 @@ def test_cells_that_differ_otherwise_resolve_nothing() -> None:
         theirs(1, None, {"input": 11_500, "output": 760}),
     ):
         assert resolve_by_cell(holds, ledger, [vendor]) == []
+
+
+def test_amounts_without_tokens_leave_only_amounts() -> None:
+    """Where settled calls have an amount and no usage, what is in suspense gets the amount that is left, and its tokens stay unknown."""
+    part, line = suspended(1)
+    known = Part(requests=1, amount_nanousd=cost(input=900))
+    cell = ours(1, 5, SAME, parts={"status": part, "amount_only": known}, more=(line,))
+    ledger = [replace(cell, amount_nanousd=cell.amount_nanousd + known.amount_nanousd)]
+    (found,) = resolve_by_cell(
+        [hold("h1", line.amount_nanousd)], ledger, [theirs(1, 5, {"input": 12_400, "output": 760})]
+    )
+    assert (found.usd_nanousd, found.usage, found.tokens) == (cost(input=1_500, output=60), None, 4_000)
+    gone = resolve_by_cell([hold("h1", line.amount_nanousd)], ledger, [theirs(1, 4, {"input": 10_900, "output": 700})])
+    assert [(one.usd_nanousd, one.usage, one.is_counted) for one in gone] == [(0, Usage(), False)]
+
+
+def test_tokens_nobody_stated_here_are_no_difference() -> None:
+    """Of a call whose amount alone is known the tokens are the vendor's, as long as requests and amounts agree."""
+    known = Part(requests=1, amount_nanousd=cost(input=900))
+    cell = ours(1, 5, SAME, parts={"amount_only": known})
+    ledger = [replace(cell, amount_nanousd=cell.amount_nanousd + known.amount_nanousd)]
+    assert matched(ledger, [theirs(1, 5, {"input": 10_900, "output": 700})]).findings == ()
+    for vendor in (theirs(1, 5, {"input": 10_901, "output": 700}), theirs(1, 6, {"input": 10_900, "output": 700})):
+        assert matched(ledger, [vendor]).findings
+    assert matched([cell], [theirs(1, 5, {"input": 10_900, "output": 700})]).findings, "the amounts differ"

@@ -99,6 +99,7 @@ class ReconciliationGiven(Given, frozen=True, kw_only=True):
     """A comparison. Where something was billed, `billed_nanousd` is `ledger_nanousd` and `found_nanousd`.
 
     `withdrawn` are those of its `statements` that were withdrawn since: it does not hold any more.
+    `unexplained_nanousd` is what nothing explains, signs left out, less what was accepted and booked of the same.
     """
 
     id: str

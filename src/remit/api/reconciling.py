@@ -16,6 +16,7 @@ from remit.pricing.book import PriceBook
 from remit.reconcile.comparison import Reconciliation
 from remit.reconcile.matching.cause import Cause
 from remit.reconcile.matching.cells import Tolerance
+from remit.reconcile.matching.from_facts import NOT_COUNTED
 from remit.reconcile.matching.match import Settings
 from remit.reconcile.matching.registry import Registered, Registry
 from remit.reconcile.matching.suspense import Resolution
@@ -291,10 +292,14 @@ def to_be_asked(answer: Closed | ToDecide | Problem, waived: Sequence[Waiver]) -
 
 def _evidence(one: Resolution) -> dict[str, Any]:
     usage = None if one.usage is None else msgspec.to_builtins(one.usage)
+    note = f"by the vendor's statement ({one.how})"
     return {
         "hold_id": one.hold_id,
         "usd": one.usd_nanousd,
-        "tokens": 0 if one.usage is None else one.usage.total_tokens,
-        "entry": {"usage": usage, "usage_source": "vendor" if one.how != "share" else "estimated",
-                  "note": f"by the vendor's statement ({one.how})"},
-    }  # fmt: skip
+        "tokens": one.tokens,
+        "entry": {
+            "usage": usage,
+            "usage_source": "vendor" if one.how != "share" else "estimated",
+            "note": note if one.is_counted else f"{note}, {NOT_COUNTED}",
+        },
+    }

@@ -57,6 +57,7 @@ def match(
     from remit.cli.output import print_json, refused
     from remit.cli.session import open_authority
     from remit.grants.model import Problem
+    from remit.reconcile.comparison import stays_unexplained
 
     authority = open_authority(where)
     reconciling, said, first_day = authority.reconciling(), _author(by), month_given(month)
@@ -77,7 +78,7 @@ def match(
     else:
         _print(kept, drift)
         _print_suspense(len(waiting), corrected)
-    return EXIT_DIFFERENCES if kept.unexplained_nanousd else EXIT_OK
+    return EXIT_DIFFERENCES if stays_unexplained(kept.unexplained_nanousd, drift) else EXIT_OK
 
 
 def findings(

@@ -13,6 +13,7 @@ from remit.kernel.usage import Usage
 from remit.pricing.book import PriceBook
 from remit.pricing.cost import Priced, price_usage
 from remit.pricing.model import Unpriced
+from remit.reconcile.matching.from_facts import NOT_STATED
 
 _KEY: Final = "idempotency_key"
 _AMOUNTS: Final = ("amount_nanousd", "amount_usd")
@@ -105,7 +106,7 @@ def judge_absent(
     vendors = sorted({call["vendor"] for call in within})
     if len(vendors) > 1:
         raise CommandError(f"calls of {', '.join(vendors)} are in suspense: name the statement's by --vendor")
-    entry = {"usage_source": "vendor", "price_source": "statement", "note": f"{note}, which does not have it"}
+    entry = {"usage_source": "vendor", "price_source": "statement", "note": f"{note}, {NOT_STATED}"}
     return [
         Judged(
             line=None,

@@ -1,7 +1,7 @@
 """A comparison of the ledger with a vendor's statements, as it is kept: what it found, and what it proposes to book."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
@@ -36,13 +36,15 @@ class Standing:
     """How the ledger has a vendor's month: a proposal holds as long as it has it so. In nano-USD.
 
     `owed` by what is booked in the month, `charged` for what was used in it, what was `booked` for that besides calls, by grant and
-    cause, and the ids of the comparisons it was booked by.
+    cause, and the ids of the comparisons it was booked by. `unexplained` is what of it was booked although nothing explains it,
+    each with what it is about.
     """
 
     owed_nanousd: int
     charged_nanousd: int
     booked_nanousd: Mapping[tuple[str, str], int]
     posted: Sequence[str]
+    unexplained: Sequence[tuple[Mapping[str, Any], int]] = ()
 
     @property
     def is_nothing(self) -> bool:
@@ -64,7 +66,8 @@ class Comparison:
 
     What was billed is then what the ledger says and all the drift, to the nano-dollar: a difference that nothing explains is
     drift too. `ledger_nanousd` is what the vendor is owed by all that is booked in the month, `basis` the digest of how the
-    ledger has it; `accepted` are causes that somebody looked into. `feedback` is about prices and ceilings that were wrong.
+    ledger has it; `accepted` are causes that somebody looked into, `accepted_before` what was booked although nothing explains it,
+    each with what it is about. `feedback` is about prices and ceilings that were wrong.
     """
 
     month: date
@@ -72,6 +75,7 @@ class Comparison:
     statements: Sequence[str]
     bills: Sequence[Bill]
     accepted: Sequence[str] = ()
+    accepted_before: Sequence[tuple[Mapping[str, Any], int]] = ()
     ledger_nanousd: int
     basis: str
     drift: Sequence[Drift]
@@ -88,10 +92,16 @@ class Comparison:
 
     @property
     def unexplained_nanousd(self) -> int:
-        """What nothing explains and nobody has accepted, now or when it was booked."""
-        found = sum(one.amount_nanousd for one in self.drift if one.cause == "unexplained" and one.outcome == "look")
-        booked = (one.evidence.get("unexplained", 0) for one in self.drift if one.cause == "booked_before")
-        return found - sum(booked) if found else 0
+        """What nothing explains and nobody has accepted, now or when it was booked: signs left out, as too much hides no too little."""
+        left: dict[tuple[tuple[str, Any], ...], int] = {}
+        for one in self.drift:
+            if _is_unexplained(one):
+                left[_place(one.about)] = left.get(_place(one.about), 0) + one.amount_nanousd
+        if not left:
+            return 0
+        for about, amount in self.accepted_before:
+            left[_place(about)] = left.get(_place(about), 0) - amount
+        return sum(map(abs, left.values()))
 
     @property
     def proposed_nanousd(self) -> int:
@@ -130,6 +140,19 @@ class Reconciliation:
     digest: str
     posted_at: datetime | None
     posted_by: str | None
+
+
+def stays_unexplained(unexplained_nanousd: int, drift: Iterable[Drift]) -> bool:
+    """Whether anything does: also counts alone, and days that even out, which come to nothing in money."""
+    return bool(unexplained_nanousd) or any(_is_unexplained(one) and not one.amount_nanousd for one in drift)
+
+
+def _is_unexplained(one: Drift) -> bool:
+    return one.cause == "unexplained" and one.outcome == "look"
+
+
+def _place(about: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(about.items()))
 
 
 def digest_of(entries: bytes) -> str:

@@ -145,6 +145,7 @@ def compare(reader: MonthReader, vendor: str, settings: Settings, given: Given) 
         statements=[one.id for one in statements],
         bills=given.bills,
         accepted=sorted(given.accepted),
+        accepted_before=standing.unexplained,
         ledger_nanousd=standing.owed_nanousd,
         basis=standing.digest,
         drift=drift,

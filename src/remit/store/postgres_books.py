@@ -242,9 +242,15 @@ def read_standing(connection: psycopg.Connection, month: date, vendor: str) -> S
         },
     ).fetchone()
     assert row is not None
-    owed, charged, booked, posted = row
+    owed, charged, booked, posted, unexplained = row
     by_cause = {(grant, cause): amount for grant, cause, amount in booked}
-    return Standing(owed_nanousd=owed, charged_nanousd=charged, booked_nanousd=by_cause, posted=posted)
+    return Standing(
+        owed_nanousd=owed,
+        charged_nanousd=charged,
+        booked_nanousd=by_cause,
+        posted=posted,
+        unexplained=[(about, amount) for about, amount in unexplained],
+    )
 
 
 def _outdated(connection: psycopg.Connection, found: Reconciliation) -> Problem | None:

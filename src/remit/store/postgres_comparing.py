@@ -87,6 +87,7 @@ class PostgresMonthReader:
                 day=row["day"],
                 key=self._key(row),
                 ceiling_nanousd=row["amount_nanousd"],
+                ceiling_tokens=row["tokens"],
                 vendor_request_id=row["vendor_request_id"],
             )
             for row in rows
@@ -144,7 +145,7 @@ class PostgresMonthReader:
             price_source=first["price_source"],
             usage_source=first["usage_source"],
             note=first["note"],
-            is_open=first["is_open"],
+            is_amount_only=first["is_amount_only"],
             is_later_attempt=first["is_later_attempt"],
             is_late=first["later_day"] is not None and not first["midnight"],
             midnight=first["midnight"],
@@ -165,7 +166,7 @@ class PostgresMonthReader:
 
 
 _DISTINGUISHED: Final = (
-    "day", "deployment", "model", "tier", "kind", "grant_id", "price_source", "usage_source", "note", "is_open",
+    "day", "deployment", "model", "tier", "kind", "grant_id", "price_source", "usage_source", "note", "is_amount_only",
     "is_later_attempt", "later_day", "midnight",
 )  # fmt: skip
 

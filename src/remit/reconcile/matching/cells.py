@@ -28,11 +28,12 @@ PARENTS: Final = {
 
 PartName = Literal[
     "retries",  # calls that their caller's library numbered as a later attempt
-    "voided",  # attempts that were sent and settled at nothing; no entries, so they are not in the cell's sums
+    "voided",  # attempts that were sent and settled at nothing; they are not in the cell's sums
     "fell_back",  # those of them that another vendor answered afterwards
     "vendor",  # whose usage the vendor stated,
     "recovered",  # was counted here,
-    "estimated",  # or is a bound
+    "estimated",  # or is a bound,
+    "amount_only",  # or is not known, though the amount is
     "zero_usage",  # whose usage is stated to be nothing
     "caller_left",  # in suspense, by what happened to them
     "vendor_dropped",

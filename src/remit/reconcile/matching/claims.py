@@ -104,6 +104,10 @@ class Rest:
     def amounts(self, day: date) -> dict[str, int]:
         return {meter: amount for (when, meter), amount in self.amount.items() if when == day}
 
+    def forget_counts(self, day: date) -> None:
+        """Leaves out a day's quantities: that they differ says nothing."""
+        self.quantity = {spot: units for spot, units in self.quantity.items() if spot[0] != day}
+
     def take(self, claim: Claim) -> None:
         """Leaves what the claim does not explain."""
         for spot, amount in claim.amount.items():

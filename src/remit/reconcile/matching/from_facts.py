@@ -1,4 +1,4 @@
-"""What the ledger's entries come to, as cells. A fact is one entry, or the sum of many that agree in all but their numbers."""
+"""What the ledger's entries come to, as cells. A fact is a call, or the sum of many that agree in all but their numbers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,6 +9,13 @@ from remit.reconcile.matching.cells import CellKey, LedgerCell, Part, PartName, 
 
 EntryKind = Literal["usage", "overage", "suspense", "correction"]
 _NOT_CHARGED: Final = "not charged"
+_NOT_SENT: Final = "nothing can have been billed"
+NOT_STATED: Final = "which does not have it"
+"""How the note of a correction ends where the vendor's statement has every call, and this one not."""
+NOT_COUNTED: Final = "beyond the calls it counts"
+"""And where the statement counts fewer calls than there are, and this is one that it does not count."""
+# A share of what the vendor states is right in sum, and no bound of anything.
+_SHARE: Final = ("correction", "estimated")
 # The first word that is in a note says what happened; the gateway writes them (`gateway/settlement.py`).
 _NOTES: Final[tuple[tuple[str, PartName], ...]] = (
     ("caller", "caller_left"),
@@ -24,9 +31,10 @@ _NOTES: Final[tuple[tuple[str, PartName], ...]] = (
 class Fact:
     """Entries of calls, by what distinguishes them.
 
-    `day` is that of their `held_at` in UTC. `is_open` is of suspense: no correction has come yet. `lines` are the frozen price
-    lines; those of a ceiling are of the highest price that could have been, not of one that was. `midnight` says that they were
-    held within the minutes before midnight and settled after it; `is_late`, that they were recorded on a later day.
+    `day` is that of their `held_at` in UTC. Of suspense no correction has come yet; of a `correction` the fact is the whole call, what
+    it cost in the end. `lines` are the frozen price lines; those of a ceiling are of the highest price that could have been, not of
+    one that was. `is_amount_only`: it is known what they cost, and not what they used. `midnight` says that they were held within
+    the minutes before midnight and settled after it; `is_late`, that they were recorded on a later day.
     """
 
     day: date
@@ -40,7 +48,7 @@ class Fact:
     price_source: str | None = None
     usage_source: Literal["vendor", "recovered", "estimated"] | None = None
     note: str | None = None
-    is_open: bool = False
+    is_amount_only: bool = False
     is_later_attempt: bool = False
     is_late: bool = False
     midnight: bool = False
@@ -74,8 +82,13 @@ def _empty(day: date, key: CellKey, tier_requested: str | None) -> LedgerCell:
 
 
 def _is_voided(fact: Fact) -> bool:
-    """Whether it is an attempt that the vendor answered with a status it does not charge for."""
-    return fact.kind == "usage" and not fact.amount_nanousd and not fact.lines and _NOT_CHARGED in (fact.note or "")
+    """Whether it is an attempt that the vendor does not charge for: by its status, or as its statement does not have it."""
+    if fact.amount_nanousd or any(line.quantity for line in fact.lines):
+        return False
+    note = fact.note or ""
+    if fact.kind == "correction":  # before its end stands what people say
+        return note.endswith((_NOT_CHARGED, _NOT_SENT, NOT_STATED, NOT_COUNTED))
+    return fact.kind == "usage" and not fact.lines and _NOT_CHARGED in note
 
 
 def _voided(cell: LedgerCell, fact: Fact) -> LedgerCell:
@@ -97,7 +110,7 @@ def _added(cell: LedgerCell, fact: Fact) -> LedgerCell:
     spent = cell.grants.get(fact.grant_id, 0) + fact.amount_nanousd
     return replace(
         cell,
-        requests=cell.requests + fact.requests,
+        requests=cell.requests + _counted(fact),
         lines=tuple(lines.values()),
         amount_nanousd=cell.amount_nanousd + fact.amount_nanousd,
         price_sources=sources,
@@ -106,9 +119,14 @@ def _added(cell: LedgerCell, fact: Fact) -> LedgerCell:
     )
 
 
+def _counted(fact: Fact) -> int:
+    """How many requests the vendor has of them. One that it does not count can have a share of what several cost."""
+    return 0 if fact.kind == "correction" and (fact.note or "").endswith(NOT_COUNTED) else fact.requests
+
+
 def _lines(fact: Fact) -> Iterable[PricedLine]:
-    """The lines that say what was used. Of a suspense that was corrected those of the correction do."""
-    if fact.kind == "overage" or (fact.kind == "suspense" and not fact.is_open):
+    """The lines that say what was used."""
+    if fact.kind == "overage":
         return ()
     if fact.kind == "suspense":  # a ceiling's price is no price that was charged
         return tuple(replace(line, price_nanousd_per_million=None) for line in fact.lines)
@@ -117,9 +135,11 @@ def _lines(fact: Fact) -> Iterable[PricedLine]:
 
 def _names(fact: Fact) -> list[PartName]:
     names: list[PartName] = []
-    if fact.kind == "suspense" and fact.is_open:
+    if fact.kind == "suspense":
         names.append(part_of_note(fact.note))
-    elif fact.usage_source is not None and fact.requests:
+    elif fact.is_amount_only:
+        names.append("amount_only")
+    elif fact.usage_source is not None and fact.requests and (fact.kind, fact.usage_source) != _SHARE:
         names.append(fact.usage_source)
     if fact.kind == "usage" and fact.requests and not any(line.quantity for line in fact.lines):
         names.append("zero_usage")
@@ -136,7 +156,7 @@ def _part(fact: Fact) -> Part:
     quantity: dict[str, Quantity] = {}
     for line in _lines(fact):
         quantity[line.meter] = quantity.get(line.meter, 0) + line.quantity
-    return Part(requests=fact.requests, quantity=quantity, amount_nanousd=fact.amount_nanousd)
+    return Part(requests=_counted(fact), quantity=quantity, amount_nanousd=fact.amount_nanousd)
 
 
 def _parts(cell: LedgerCell, more: dict[PartName, Part]) -> dict[PartName, Part]:

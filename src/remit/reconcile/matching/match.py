@@ -217,6 +217,9 @@ def _explain(all_series: Mapping[int, Series], about: Context) -> Iterable[tuple
     rests: dict[int, Rest] = {}
     for number, series in all_series.items():
         rest = Rest(series, about.shape.meters)
+        for day in rest.days():
+            if _is_of_unknown_usage(series, rest, about, day):
+                rest.forget_counts(day)
         if rest:
             rests[number] = rest
     between = list(moved(all_series, rests))
@@ -232,6 +235,16 @@ def _explain(all_series: Mapping[int, Series], about: Context) -> Iterable[tuple
                 rest.take(claim)
                 yield series.key, claim
         yield from _left(series, rest, about)
+
+
+def _is_of_unknown_usage(series: Series, rest: Rest, about: Context, day: date) -> bool:
+    """Whether all that a day differs by are tokens that the vendor counts of calls of which only the amount is known here."""
+    return (
+        "amount_only" in series.days[day].ours.parts
+        and day not in rest.requests
+        and all(units > 0 for units in rest.units(day).values())
+        and all(about.within(series, spot, rest) for spot in rest.amount if spot[0] == day)
+    )
 
 
 def _left(series: Series, rest: Rest, about: Context) -> Iterable[tuple[CellKey, Claim]]:

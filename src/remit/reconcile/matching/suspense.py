@@ -1,7 +1,7 @@
 """Holds in suspense whose cost the vendor's statement tells: by the call itself, or by what is left of its cell."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from typing import Final, Literal
 
@@ -32,6 +32,7 @@ class SuspendedHold:
     day: date
     key: CellKey
     ceiling_nanousd: int
+    ceiling_tokens: int = 0
     vendor_request_id: str | None = None
 
 
@@ -48,13 +49,17 @@ class StatedCall:
 class Resolution:
     """What a hold in suspense cost. `call`: the vendor states it; `cell`: it is all that is left of its cell.
 
-    `share`: several are, and this is its share of the sum by ceilings, which is right in sum and likely of each.
+    `share`: several are, and this is its share of the sum by ceilings, which is right in sum and likely of each. `is_counted`: it is
+    one of the calls that the vendor counts; of several, as many are as it counts. Where the usage is not known, `tokens` are those
+    of the ceiling still.
     """
 
     hold_id: str
     usd_nanousd: int
     usage: Usage | None
+    tokens: int
     how: Literal["call", "cell", "share"]
+    is_counted: bool = True
 
 
 def resolve_by_call(holds: Iterable[SuspendedHold], calls: Iterable[StatedCall]) -> list[Resolution]:
@@ -67,24 +72,17 @@ def resolve_by_call(holds: Iterable[SuspendedHold], calls: Iterable[StatedCall])
     for hold in holds:
         call_or_none = stated.get(hold.vendor_request_id or "")
         if call_or_none is not None:
-            found.append(
-                Resolution(
-                    hold_id=hold.hold_id,
-                    usd_nanousd=call_or_none.amount_nanousd,
-                    usage=call_or_none.usage,
-                    how="call",
-                )
-            )
+            found.append(_resolution(hold, call_or_none.amount_nanousd, call_or_none.usage, "call"))
     return found
 
 
 def resolve_by_cell(
     holds: Sequence[SuspendedHold], ledger: Sequence[LedgerCell], vendor: Sequence[VendorCell]
 ) -> list[Resolution]:
-    """Those of cells in which the vendor has exactly as many requests more than were settled as there are in suspense, or none.
+    """Those of cells in which the vendor has more requests than were settled, by no more than there are in suspense.
 
-    `holds` are all that are in suspense in these cells, which are of one vendor. A cell that differs otherwise, or whose sum is
-    above the ceilings, resolves nothing: what it holds is not only this.
+    `holds` are all that are in suspense in these cells, which are of one vendor; settled is also what was resolved before. A cell that
+    differs otherwise, or whose sum is above the ceilings, resolves nothing: what it holds is not only this.
     """
     paired, shape = pair_cells(ledger, [one for one in vendor if one.charge == "usage"], Registry(()), lambda *_: None)
     if not (shape.states_requests and shape.states_amounts):
@@ -112,18 +110,36 @@ def _resolved(holds: Sequence[SuspendedHold], pair: Pair, shape: Shape) -> list[
     units = _left(pair, suspended, shape)
     if not 0 <= amount <= sum(hold.ceiling_nanousd for hold in holds) or any(count < 0 for count in units.values()):
         return []
+    # What some of the settled calls used is not known, and so not how much of the vendor's counts is left.
+    is_known = not pair.ours.parts.get("amount_only", Part()).requests
     if requests == 0:
-        nothing = not amount and not any(units.values())
-        return [_cell(hold, 0, Usage()) for hold in holds] if nothing else []
+        nothing = not amount and not (is_known and any(units.values()))
+        return [_resolution(hold, 0, Usage(), "cell", is_counted=False) for hold in holds] if nothing else []
     if not 0 < requests <= len(holds):
         return []
-    if not _fits_prices(pair, units, amount):
+    if is_known and not _fits_prices(pair, units, amount):
         return []
+    usage = _usage(units) if is_known else None
     if len(holds) == 1:
-        return [_cell(holds[0], amount, _usage(units))]
-    shares = divide(amount, {hold.hold_id: max(hold.ceiling_nanousd, 1) for hold in holds})
+        return [_resolution(holds[0], amount, usage, "cell")]
+    return _shared(holds, amount, usage, requests)
+
+
+def _shared(holds: Sequence[SuspendedHold], amount: int, usage: Usage | None, requests: int) -> list[Resolution]:
+    """What several cost and used in all, by their ceilings. Where the vendor counts fewer, the largest are those it counts."""
+    weights = {hold.hold_id: max(hold.ceiling_nanousd, 1) for hold in holds}
+    amounts = divide(amount, weights)
+    used = {} if usage is None else {one.name: divide(getattr(usage, one.name), weights) for one in fields(Usage)}
+    counted = sorted(holds, key=lambda hold: (-hold.ceiling_nanousd, hold.hold_id))[:requests]
     return [
-        Resolution(hold_id=hold.hold_id, usd_nanousd=shares[hold.hold_id], usage=None, how="share") for hold in holds
+        _resolution(
+            hold,
+            amounts[hold.hold_id],
+            Usage(**{name: shares[hold.hold_id] for name, shares in used.items()}) if used else None,
+            "share",
+            is_counted=hold in counted,
+        )
+        for hold in holds
     ]
 
 
@@ -158,5 +174,19 @@ def _usage(units: Mapping[str, Quantity]) -> Usage | None:
     return Usage(**counts) if counts else None
 
 
-def _cell(hold: SuspendedHold, amount_nanousd: int, usage: Usage | None) -> Resolution:
-    return Resolution(hold_id=hold.hold_id, usd_nanousd=amount_nanousd, usage=usage, how="cell")
+def _resolution(
+    hold: SuspendedHold,
+    amount_nanousd: int,
+    usage: Usage | None,
+    how: Literal["call", "cell", "share"],
+    *,
+    is_counted: bool = True,
+) -> Resolution:
+    return Resolution(
+        hold_id=hold.hold_id,
+        usd_nanousd=amount_nanousd,
+        usage=usage,
+        tokens=hold.ceiling_tokens if usage is None else usage.total_tokens,
+        how=how,
+        is_counted=is_counted,
+    )
