@@ -1,6 +1,7 @@
 """What findings lead to: adjustments by use, corrections of suspense, and what prices and ceilings should learn."""
 
 from dataclasses import replace
+from datetime import date
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,6 +93,9 @@ def test_a_whole_month_books_to_the_bill() -> None:
     assert {one.cause for one in proposal.ceiling_errors} >= {Cause.SYSTEM_TOKENS, Cause.LONG_CONTEXT}
 
 
+AFTER = day(2)
+
+
 def hold(name: str, ceiling: int, call: str | None = None) -> SuspendedHold:
     """A hold in suspense on the first day."""
     return SuspendedHold(
@@ -122,7 +126,7 @@ def test_one_call_more_is_the_one_in_suspense() -> None:
     ledger = [ours(1, 4, SAME, parts={"status": part}, more=(line,))]
     holds = [hold("h1", line.amount_nanousd)]
     vendor = [theirs(1, 4, {"input": 11_500, "output": 760})]
-    assert resolve_by_cell(holds, ledger, vendor) == [
+    assert resolve_by_cell(holds, ledger, vendor, AFTER) == [
         Resolution(
             hold_id="h1",
             usd_nanousd=cost(input=1_500, output=60),
@@ -131,7 +135,7 @@ def test_one_call_more_is_the_one_in_suspense() -> None:
             how="cell",
         )
     ]
-    assert resolve_by_cell(holds, ledger, [theirs(1, 3, SAME)]) == [
+    assert resolve_by_cell(holds, ledger, [theirs(1, 3, SAME)], AFTER) == [
         Resolution(hold_id="h1", usd_nanousd=0, usage=Usage(), tokens=0, how="cell", is_counted=False)
     ]
 
@@ -141,13 +145,25 @@ def test_several_share_what_is_left() -> None:
     part, line = suspended(2)
     ledger = [ours(1, 5, SAME, parts={"timeout": part}, more=(line,))]
     holds = [hold("h1", line.amount_nanousd // 3), hold("h2", line.amount_nanousd - line.amount_nanousd // 3)]
-    found = resolve_by_cell(holds, ledger, [theirs(1, 4, {"input": 13_001, "output": 700})])
+    found = resolve_by_cell(holds, ledger, [theirs(1, 4, {"input": 13_001, "output": 700})], AFTER)
     assert [(one.hold_id, one.how, one.usage, one.is_counted) for one in found] == [
         ("h1", "share", Usage(input_tokens=1_000), False),
         ("h2", "share", Usage(input_tokens=2_001), True),
     ]
     assert sum(one.usd_nanousd for one in found) == cost(input=3_001)
     assert found[0].usd_nanousd == cost(input=3_001) // 3
+
+
+def test_what_the_vendor_has_not_stated_yet_waits() -> None:
+    """On a day of which more may come, calls that are all stated are resolved, and one that is not is not taken for free."""
+    part, line = suspended(1)
+    ledger = [ours(1, 4, SAME, parts={"status": part}, more=(line,))]
+    holds = [hold("h1", line.amount_nanousd)]
+    for until in (day(1), date.min):
+        assert resolve_by_cell(holds, ledger, [theirs(1, 3, SAME)], until) == []
+        assert resolve_by_cell(holds, ledger, [], until) == []
+        (found,) = resolve_by_cell(holds, ledger, [theirs(1, 4, {"input": 11_500, "output": 760})], until)
+        assert found.usd_nanousd == cost(input=1_500, output=60)
 
 
 def test_cells_that_differ_otherwise_resolve_nothing() -> None:
@@ -162,7 +178,7 @@ def test_cells_that_differ_otherwise_resolve_nothing() -> None:
         theirs(1, 4, {"input": 11_500, "output": 760}, prices={**PRICES, "output": 16_000_000_000}),
         theirs(1, None, {"input": 11_500, "output": 760}),
     ):
-        assert resolve_by_cell(holds, ledger, [vendor]) == []
+        assert resolve_by_cell(holds, ledger, [vendor], AFTER) == []
 
 
 def test_amounts_without_tokens_leave_only_amounts() -> None:
@@ -172,10 +188,12 @@ def test_amounts_without_tokens_leave_only_amounts() -> None:
     cell = ours(1, 5, SAME, parts={"status": part, "amount_only": known}, more=(line,))
     ledger = [replace(cell, amount_nanousd=cell.amount_nanousd + known.amount_nanousd)]
     (found,) = resolve_by_cell(
-        [hold("h1", line.amount_nanousd)], ledger, [theirs(1, 5, {"input": 12_400, "output": 760})]
+        [hold("h1", line.amount_nanousd)], ledger, [theirs(1, 5, {"input": 12_400, "output": 760})], AFTER
     )
     assert (found.usd_nanousd, found.usage, found.tokens) == (cost(input=1_500, output=60), None, 4_000)
-    gone = resolve_by_cell([hold("h1", line.amount_nanousd)], ledger, [theirs(1, 4, {"input": 10_900, "output": 700})])
+    gone = resolve_by_cell(
+        [hold("h1", line.amount_nanousd)], ledger, [theirs(1, 4, {"input": 10_900, "output": 700})], AFTER
+    )
     assert [(one.usd_nanousd, one.usage, one.is_counted) for one in gone] == [(0, Usage(), False)]
 
 

@@ -175,8 +175,11 @@ class Desk:
         )
         assert answer["outcome"] == outcome, answer
 
-    def bring(self) -> None:
-        """The next version of the vendor's usage and costs, as its API gives them."""
+    def bring(self, *, is_over: bool = True) -> None:
+        """The next version of the vendor's usage and costs, as its API gives them: once the month is over, and all is stated, or before."""
+        now = self.trial.clock.now()
+        if is_over:
+            self.at(2, 0, month=4)
         groups = ["project_id", "api_key_id"]
         reports = {
             "openai.usage_completions": openai_usage(self.books, SINCE, UNTIL, [*groups, "model", "service_tier"]),
@@ -189,6 +192,7 @@ class Desk:
             self.made += 1
             answer = statements.take_in(pack([body]), source, options, by="fin", reason="r", key=f"s{self.made}")
             assert isinstance(answer, Imported), answer
+        self.trial.clock.instant = now
 
     def resolve(self) -> int:
         """`remit reconcile match --resolve`."""
@@ -282,6 +286,18 @@ def test_each_version_of_a_statement_settles_what_is_new(desks: Desks, rounds: l
             desk.bring()
             assert desk.resolve() == waiting
             desk.assert_all_is_said()
+
+
+def test_what_may_still_be_stated_waits(desks: Desks) -> None:
+    """Before the month is over a call that the vendor does not have is settled at nothing once it states a later day, and not before."""
+    with desks.take() as desk:
+        desk.run([PLAIN, BROKEN, UNBILLED])
+        desk.bring(is_over=False)
+        assert desk.resolve() == 0
+        desk.run([dataclasses.replace(PLAIN, day=1)], 11)
+        desk.bring(is_over=False)
+        assert desk.resolve() == 2
+        desk.assert_all_is_said()
 
 
 def test_the_month_closes_at_its_bill(desks: Desks) -> None:

@@ -61,6 +61,7 @@ class Stated:
     account: str
     covers_since: datetime
     covers_until: datetime
+    is_complete: bool
 
 
 class MonthReader(Protocol):
@@ -152,8 +153,15 @@ def compare(reader: MonthReader, vendor: str, settings: Settings, given: Given) 
         adjustments=still_missing(wanted, _without(booked, drift), vendor, month),
         feedback=_feedback(proposal),
     )
-    resolutions = (*by_call, *resolve_by_cell(rest, ours, theirs))
+    resolutions = (*by_call, *resolve_by_cell(rest, ours, theirs, _complete_until(statements, theirs)))
     return Compared(comparison=comparison, resolutions=resolutions, sources=frozenset(one.source for one in statements))
+
+
+def _complete_until(statements: Sequence[Stated], theirs: Sequence[VendorCell]) -> date:
+    """The day from which on the vendor may still state calls that it has: the last one that it states, unless all of it is final."""
+    if all(one.is_complete for one in statements):
+        return min((one.covers_until.date() for one in statements), default=date.min)
+    return max((cell.day for cell in theirs), default=date.min)
 
 
 def _require_sums(matched: Matched, standing: Standing, others: OtherMonths) -> None:

@@ -106,7 +106,12 @@ class PostgresMonthReader:
         wanted = {"id": None, "before": None, "source": None, "vendor": self._asked["vendor"], "current": True}
         rows = dicts(self._connection.execute(query("statements_page"), {**wanted, "count": _MAX_STATEMENTS}))
         return [
-            Stated(**{name: row[name] for name in ("id", "source", "account", "covers_since", "covers_until")})
+            Stated(
+                **{
+                    name: row[name]
+                    for name in ("id", "source", "account", "covers_since", "covers_until", "is_complete")
+                }
+            )
             for row in reversed(rows)
             if row["covers_since"] < self._asked["until"] and row["covers_until"] > self._asked["since"]
         ]

@@ -77,12 +77,12 @@ def resolve_by_call(holds: Iterable[SuspendedHold], calls: Iterable[StatedCall])
 
 
 def resolve_by_cell(
-    holds: Sequence[SuspendedHold], ledger: Sequence[LedgerCell], vendor: Sequence[VendorCell]
+    holds: Sequence[SuspendedHold], ledger: Sequence[LedgerCell], vendor: Sequence[VendorCell], complete_until: date
 ) -> list[Resolution]:
     """Those of cells in which the vendor has more requests than were settled, by no more than there are in suspense.
 
-    `holds` are all that are in suspense in these cells, which are of one vendor; settled is also what was resolved before. A cell that
-    differs otherwise, or whose sum is above the ceilings, resolves nothing: what it holds is not only this.
+    `holds` are all that are in suspense in these cells, which are of one vendor; settled is also what was resolved before. From the day
+    `complete_until` on the vendor may not have stated everything: what it does not have there waits. A cell that differs otherwise, or whose sum is above the ceilings, resolves nothing: what it holds is not only this.
     """
     paired, shape = pair_cells(ledger, [one for one in vendor if one.charge == "usage"], Registry(()), lambda *_: None)
     if not (shape.states_requests and shape.states_amounts):
@@ -95,16 +95,18 @@ def resolve_by_cell(
         for day, pair in series.days.items():
             of_cell = waiting.get((series.key, day), [])
             if of_cell:
-                found += _resolved(of_cell, pair, shape)
+                found += _resolved(of_cell, pair, shape, is_complete=day < complete_until)
     return found
 
 
-def _resolved(holds: Sequence[SuspendedHold], pair: Pair, shape: Shape) -> list[Resolution]:
+def _resolved(holds: Sequence[SuspendedHold], pair: Pair, shape: Shape, *, is_complete: bool) -> list[Resolution]:
     parts = [pair.ours.parts[name] for name in SUSPENDED if name in pair.ours.parts]
     suspended = sum(parts, Part())
     if suspended.requests != len(holds) or pair.theirs.requests is None:
         return []
     requests = pair.theirs.requests - (pair.ours.requests - suspended.requests)
+    if requests < len(holds) and not is_complete:
+        return []
     booked = sum(pair.ours.amount.values()) - suspended.amount_nanousd
     amount = sum(pair.theirs.amount.values()) - booked
     units = _left(pair, suspended, shape)
