@@ -7,8 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from remit.kernel.money import format_usd
 from remit.testing.months.month import Plan, generate
-from remit.testing.months.proof import Fact, judge
+from remit.testing.months.proof import Fact, judge, sums
 
 _KINDS_FOR_MANY, _MANY = 100, 1_000_000
 _SHOWN = 20
@@ -49,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"precision {_thousandths(verdict.precision_per_mille)}")
     print(f"recall    {_thousandths(verdict.recall_per_mille)}")
     print(f"amounts equal {'y' if verdict.amounts_are_equal else 'n'}")
+    closing = sums(month, verdict.matched)
+    for one in closing:
+        amounts = (format_usd(amount) for amount in (one.entries, one.booked, one.explained, one.billed))
+        told = "entries {} + booked {} + explained {} = billed {}".format(*amounts)
+        print(f"{one.vendor:11}{told if one.agree else f'{told}: they do not agree'}")
     print(f"seconds   {generated - began:.1f} to generate, {done - generated:.1f} to match")
     # Linux counts kilobytes, macOS bytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform != "darwin" else 1024 * 1024)
@@ -56,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, facts in (("missed", verdict.missed), ("invented", verdict.invented)):
         for cause, key, amount in facts[:_SHOWN]:
             print(f"{name}: {cause} {key.text()} {amount}")
-    return 0 if verdict.is_right else 1
+    return 0 if verdict.is_right and all(one.agree for one in closing) else 1
 
 
 def _by_cause(facts: Counter[Fact]) -> Counter[str]:

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from remit.reconcile.matching.adjust import propose
 from remit.reconcile.matching.cells import CellKey
 from remit.reconcile.matching.match import Matched, match_month
 from remit.testing.months.month import Month
@@ -54,6 +55,45 @@ class Verdict:
         for (cause, _, amount), count in self.found.items():
             sums[cause] -= amount * count
         return not any(sums.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """A vendor's month in nano-USD, once every finding was looked at and booked. `explained` needs none."""
+
+    vendor: str
+    entries: int
+    booked: int
+    explained: int
+    billed: int
+
+    @property
+    def agree(self) -> bool:
+        return self.entries + self.booked + self.explained == self.billed
+
+
+def sums(month: Month, matched: Sequence[Matched]) -> list[Sums]:
+    """What each vendor's month comes to by its adjustments, and what its bills say."""
+    found = []
+    for one in matched:
+        looked = [
+            replace(finding, proposal="adjustment") if finding.proposal == "look" else finding
+            for finding in one.findings
+        ]
+        booked = propose(
+            looked, [cell for cell in month.ledger if cell.key.vendor == one.vendor], unassigned_grant_id="nobody"
+        )
+        bills = [bill.total_nanousd for bill in month.invoices if bill.vendor == one.vendor]
+        found.append(
+            Sums(
+                vendor=one.vendor,
+                entries=one.ledger_nanousd,
+                booked=sum(adjustment.amount_nanousd for adjustment in booked.adjustments),
+                explained=sum(finding.amount_nanousd for finding in booked.explained),
+                billed=sum(bills) if bills else one.bill_nanousd,
+            )
+        )
+    return found
 
 
 def judge(month: Month) -> Verdict:
