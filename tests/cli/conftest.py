@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from remit.cli.main import run
 from tests.store.database import leave_embedded
@@ -61,7 +62,11 @@ class Cli:
             for name, value in {**self.environment, **environment}.items():
                 patch.setenv(name, value)
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-            code = run(arguments)
+            logs = structlog.get_config()  # `up` sets logs up for its process, which is that of all tests here
+            try:
+                code = run(arguments)
+            finally:
+                structlog.configure(**logs)
         return Ran(code, out.getvalue(), err.getvalue())
 
     def process(self, *arguments: str, stdin: str = "", **environment: str) -> Ran:

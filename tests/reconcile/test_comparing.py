@@ -19,7 +19,9 @@ places = st.tuples(st.sampled_from(["grant_a", "grant_b"]), st.sampled_from(["ta
 
 def stated(source: str, name: str = "") -> Stated:
     since, until = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
-    return Stated(id=name or f"stmt_{source}", source=source, account="", covers_since=since, covers_until=until)
+    return Stated(
+        id=name or f"stmt_{source}", source=source, account="", covers_since=since, covers_until=until, is_complete=True
+    )
 
 
 def adjustment(place: tuple[str, str], amount: int) -> Adjustment:
