@@ -93,6 +93,12 @@ def test_each_request_is_one_line_without_secrets(plane: Plane, capsys: pytest.C
     assert made.text[16:] not in output and "private" not in output
 
 
+def test_a_body_does_not_wait_for_an_acknowledgement(plane: Plane) -> None:
+    """Connections send at once what there is to send: on Linux they take that over from the socket that accepts them."""
+    with socket.create_connection((plane.server.host, plane.server.port), timeout=60):
+        assert plane.server._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_database_that_is_away_is_said_so(admin: Caller, plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the database cannot be reached, the answer is 503 without its address."""
     nowhere = opener("postgresql://nobody@127.0.0.1:1/none", "remit_reader")
