@@ -78,9 +78,10 @@ def ask(
     data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     try:
         connection.request(method, path, data, sent)
-        response = connection.getresponse()
-        got = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, got, response.read(), {})
+        # Closed also where its end never comes: after a head that says `close` the connection has forgotten it.
+        with connection.getresponse() as response:
+            got = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, got, response.read(), {})
     finally:
         connection.close()
 

@@ -29,6 +29,7 @@ from remit.testing.vendor_reports.openai import openai_costs, openai_usage
 from remit.testing.vendor_reports.simulated import booked
 from remit.testing.vendor_sim.prices import PriceList
 from tests.conformance.support import HELLO, ask, dime, open_stream
+from tests.jobs.station import until
 from tests.system.harness import System, root
 
 FIN, BO = "fin@acme.example", "bo@acme.example"
@@ -233,7 +234,8 @@ def test_a_bill_that_differs_is_waived_by_two(system: System) -> None:
     desk.match(owed + 7)
     asks = desk.close([Waiver(what="difference", vendor="openai", reason="disputed")])
     assert isinstance(asks, ToDecide) and [one.amount_nanousd for one in asks.waived] == [7]
-    assert [one.status for one in desk.reconciling.months.months()] == ["closed", "open"]
+    # An open month is listed once its first entries are in the sums that are kept.
+    until(lambda: [one.status for one in desk.reconciling.months.months()] == ["closed", "open"])
     desk.decided(lambda tree: desk.reconciling.asked_to_close(tree, asks, "command"))
     closed = desk.reconciling.months.months()[-1]
     assert (closed.month, closed.status, closed.changed_by) == (desk.month, "closed", BO)
