@@ -4,9 +4,7 @@ SET search_path = remit, pg_temp;
 
 -- One comparison. `statements` are those it read, `entries` what it proposes to book, in the form post_entries takes, `digest` that of
 -- them: what is approved is what was proposed. `billed_nanousd` is the invoice's total, NULL where there was none yet; then
--- billed = ledger + sum of its findings, to the nano-dollar. `ledger_nanousd` is what is owed by what is booked in the month, `basis` a
--- digest of what the ledger had (remit.reconcile.comparison.Standing): a proposal holds as long as that is so. `accepted` are causes
--- that somebody looked into, `asked` what was asked for under the key.
+-- billed = ledger + sum of its findings, to the nano-dollar.
 CREATE TABLE reconciliations (
     id              text PRIMARY KEY,
     month           date NOT NULL CHECK (month = date_trunc('month', month)::date),
@@ -24,10 +22,6 @@ CREATE TABLE reconciliations (
     feedback        jsonb NOT NULL,
     digest          text NOT NULL,
     key             text NOT NULL UNIQUE,
-    accepted        text[] NOT NULL,
-    basis           text NOT NULL,
-    asked           jsonb NOT NULL,
-    number          bigint GENERATED ALWAYS AS IDENTITY,
     CONSTRAINT every_difference_is_found CHECK (billed_nanousd IS NULL OR billed_nanousd = ledger_nanousd + found_nanousd)
 );
 CREATE INDEX reconciliations_month ON reconciliations (month, vendor, made_at);

@@ -2,6 +2,17 @@
 SET ROLE remit_owner;
 SET search_path = remit, pg_temp;
 
+-- Of a comparison: `basis` is a digest of what the ledger had (remit.reconcile.comparison.Standing), and what it proposes holds as long as
+-- that is so; `ledger_nanousd` is what is owed by what is booked in the month, `accepted` are causes that somebody looked into, `asked` what
+-- was asked for under the key. Those from before have no basis: what they propose is outdated, and is compared again.
+ALTER TABLE reconciliations
+    ADD COLUMN accepted text[] NOT NULL DEFAULT '{}',
+    ADD COLUMN basis text NOT NULL DEFAULT '',
+    ADD COLUMN asked jsonb NOT NULL DEFAULT '{}',
+    ADD COLUMN number bigint GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE reconciliations
+    ALTER COLUMN accepted DROP DEFAULT, ALTER COLUMN basis DROP DEFAULT, ALTER COLUMN asked DROP DEFAULT;
+
 -- What was charged for a vendor's use in a month, wherever it is booked, in nano-USD; as of one instant.
 CREATE FUNCTION used_in(p_month date, p_vendor text) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = remit, pg_temp SET timezone = 'UTC' AS $$
